@@ -1,0 +1,1 @@
+"""The HTTP surface: composes the rooms below; one file a resource."""

@@ -1,0 +1,1 @@
+"""The Python client: the HTTP API and nothing else of this package."""

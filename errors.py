@@ -1,0 +1,206 @@
+"""Every way the service fails, by what the caller can do about it.
+
+    ModelyardError
+    ├── InvalidRequest            mend the request's form
+    │   ├── UnsupportedMediaType
+    │   ├── NotAcceptable
+    │   └── TooLarge
+    ├── InvalidArguments          mend the named arguments
+    ├── NotFound                  ask for something that exists
+    │   ├── ModelNotFound
+    │   ├── RunNotFound
+    │   └── WeightsNotFound
+    ├── Conflict                  the state of the thing forbids it now
+    │   ├── NoWeights
+    │   ├── RunConflict
+    │   └── IdempotencyConflict
+    ├── NotPermitted              get the right to do it
+    ├── NotSupported              this model cannot do it
+    ├── PluginFailed              tell the model's author
+    │   ├── PluginRefused
+    │   ├── WorkerDied
+    │   └── DeadlineExceeded
+    ├── Busy                      try again later
+    │   └── ModelUnavailable
+    ├── StorageUnavailable        tell the operator; nothing was lost
+    │   └── DiskFull
+    └── CannotStart               tell the operator: settings, home or a named model
+        ├── InvalidSettings
+        ├── HomeInUse
+        └── ModelFailedToLoad
+
+Status codes are no business of this file: `api/errors.py` maps the tree once. The docstring of a
+class is its default message. Standard library only, Python 3.8 syntax: this file is also read by
+the interpreter of a model that has an environment of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional
+
+
+class ModelyardError(Exception):
+    """Something went wrong in the server."""
+
+    def __init__(self, message: Optional[str] = None, **details: Any) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.details: Dict[str, Any] = details
+        super().__init__(self.message)
+
+
+class InvalidRequest(ModelyardError):
+    """The request could not be read."""
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body has a content type that this route does not take."""
+
+
+class NotAcceptable(InvalidRequest):
+    """None of the content types in the Accept header can be made by this route."""
+
+
+class TooLarge(InvalidRequest):
+    """The request is larger than the server allows."""
+
+
+class InvalidArguments(ModelyardError):
+    """The arguments are not valid.
+
+    `errors` is what the client gets as the whole body: `{field: [messages]}` (nested fields nest).
+    """
+
+    def __init__(self, errors: Mapping[str, Any], message: Optional[str] = None) -> None:
+        super().__init__(message)
+        self.errors: Dict[str, Any] = dict(errors)
+
+    def __reduce__(self) -> Any:
+        return (type(self), (self.errors, self.message))
+
+
+class NotFound(ModelyardError):
+    """There is no such thing here."""
+
+
+class ModelNotFound(NotFound):
+    """There is no such model here."""
+
+
+class RunNotFound(NotFound):
+    """This model has no such run."""
+
+
+class WeightsNotFound(NotFound):
+    """This model has no such weights version."""
+
+
+class Conflict(ModelyardError):
+    """The present state does not allow this."""
+
+
+class NoWeights(Conflict):
+    """This model has no weights yet: train it first."""
+
+
+class RunConflict(Conflict):
+    """The run is not in a state that allows this."""
+
+
+class IdempotencyConflict(Conflict):
+    """This Idempotency-Key was used before with another request."""
+
+
+class NotPermitted(ModelyardError):
+    """This is not allowed to you."""
+
+
+class NotSupported(ModelyardError):
+    """This model does not offer that."""
+
+
+class PluginFailed(ModelyardError):
+    """The model's own code failed.
+
+    `original_type` is the name of the exception's class in the child process and `traceback` its
+    text there; the exception object itself never crosses a process boundary.
+    """
+
+    def __init__(
+        self,
+        message: Optional[str] = None,
+        original_type: str = "",
+        traceback: str = "",
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.original_type = original_type
+        self.traceback = traceback
+
+
+class PluginRefused(PluginFailed):
+    """The model refused the call with a status of its own (an HTTP exception raised in the plugin)."""
+
+    def __init__(self, status: int, message: Optional[str] = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.status = status
+
+
+class WorkerDied(PluginFailed):
+    """The model's process ended during the call."""
+
+
+class DeadlineExceeded(PluginFailed):
+    """The model did not answer in time."""
+
+
+class Busy(ModelyardError):
+    """The server has too much to do: try again later."""
+
+    def __init__(
+        self, message: Optional[str] = None, retry_after_s: float = 1.0, **details: Any
+    ) -> None:
+        super().__init__(message, **details)
+        self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(Busy):
+    """The model cannot serve at the moment."""
+
+
+class StorageUnavailable(ModelyardError):
+    """The server's storage cannot be reached; nothing that was stored is lost."""
+
+
+class DiskFull(StorageUnavailable):
+    """The server's disk is full; nothing that was stored is lost."""
+
+
+class CannotStart(ModelyardError):
+    """The server cannot start."""
+
+    exit_code = 1
+
+
+class InvalidSettings(CannotStart):
+    """A setting is not valid.
+
+    `errors` names each setting and what is wrong with it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: Optional[str] = None, errors: Optional[Mapping[str, List[str]]] = None):
+        super().__init__(message)
+        self.errors = dict(errors or {})
+
+
+class HomeInUse(CannotStart):
+    """Another server uses this home."""
+
+    exit_code = 4
+
+
+class ModelFailedToLoad(CannotStart):
+    """A model that was asked for by name could not be loaded."""
+
+    exit_code = 3

@@ -1,0 +1,6 @@
+"""What a model author imports. Light: no aiohttp, no boto3, no torch."""
+
+from .contract import Model, Run
+from .values import InvalidData, ReturnedFile, UploadedFile
+
+__all__ = ["InvalidData", "Model", "ReturnedFile", "Run", "UploadedFile"]

@@ -1,0 +1,140 @@
+"""The native contract: what a model author writes, and what a training gets to work with.
+
+A plugin is any object with these names: usually an instance of a class that derives from `Model`
+(the entry point may name the class: it is called without arguments). Schemas are marshmallow
+schemas: a class, an instance, or a dict of fields; where they change (say, choices read from a
+folder) write a method of that name that returns one.
+
+    class Doubler(Model):
+        predict_arguments = {"x": fields.Float(required=True)}
+
+        def predict(self, x):
+            return {"twice": 2 * x}
+
+Every method runs in the model's worker process, except `train`, which runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence
+
+
+class Checkpoint:
+    """Two folders to write in, inside `with run.checkpoint(...) as checkpoint`.
+
+    What is in `weights` becomes the weights version if this checkpoint is chosen; `state` is for
+    what only a resumed training needs (optimizer, schedule, random states) and is never published.
+    """
+
+    def __init__(self, weights: Path, state: Path) -> None:
+        self.weights = weights
+        self.state = state
+
+
+class Run:
+    """A training as its plugin sees it: where to report, save, and ask whether to stop.
+
+    Made by the server and handed to `train` as the first argument, in the run process.
+
+    - `id`: 32 hex digits.
+    - `folder`: a folder of this run for anything the plugin wants to keep; kept with the run.
+    - `seed`: int, the same for every attempt of this run.
+    - `device`: `"cpu"`, `"cuda"` or `"cuda:N"`, assigned by the server.
+    - `threads`: how many CPU threads this run may use.
+    - `data_root`: the server's `--data` folder, or None.
+    """
+
+    id: str
+    folder: Path
+    seed: int
+    device: str
+    threads: int
+    data_root: Optional[Path]
+
+    @property
+    def should_stop(self) -> bool:
+        """True once the run is to end: save what is needed and return. Costs under a microsecond."""
+        raise NotImplementedError
+
+    def report(self, step: int, **scalars: float) -> None:
+        """Records numbers of one step; seen in TensorBoard, `/metrics` and `/events`.
+
+        Cheap enough for every step: it queues, and a thread writes in batches.
+        """
+        raise NotImplementedError
+
+    def log(self, message: str) -> None:
+        """Writes one line to the run's log."""
+        raise NotImplementedError
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Tells how far the training is, in any unit (`run.progress(epoch, epochs)`)."""
+        raise NotImplementedError
+
+    def phase(self, name: str) -> None:
+        """Says which phase begins: `"training"` or `"evaluating"`.
+
+        Call `phase("training")` when the data are read and the first step comes (the first
+        `report` implies it), `phase("evaluating")` when all steps are made and a checkpoint holds
+        the result.
+        """
+        raise NotImplementedError
+
+    def checkpoint(
+        self,
+        step: int,
+        metric: Optional[float] = None,
+        higher_is_better: bool = True,
+        metrics: Optional[Mapping[str, float]] = None,
+    ) -> "AbstractContextManager[Checkpoint]":
+        """A checkpoint, whole on disk when the `with` block ends, or not there at all.
+
+        It becomes `last`, and `best` too if `metric` is the best so far. Older ones that are
+        neither are removed. When the run ends, `best` (without any metric: `last`) is published
+        as a weights version with `metrics`.
+        """
+        raise NotImplementedError
+
+    def weights(self, version: str) -> Path:
+        """The folder of a weights version of this model, to fine-tune from.
+
+        Raises `InvalidData` if there is no such version. `"latest"` and `"production"` are names too.
+        """
+        raise NotImplementedError
+
+
+class Model:
+    """A model to serve. Every name is optional; what is missing is answered with 501."""
+
+    metadata: ClassVar[Any] = {}
+    """A dict of JSON values, or a method that returns one: `summary`, `description`, `author`, ..."""
+
+    predict_arguments: ClassVar[Any] = {}
+    predict_response: ClassVar[Any] = None
+    train_arguments: ClassVar[Any] = {}
+    train_response: ClassVar[Any] = None
+    weights_optional: ClassVar[bool] = False
+    """True if the model can predict without any trained weights (`load(None, device)`)."""
+
+    max_batch: ClassVar[int] = 32
+    """The most calls handed to `predict_batch` at once."""
+
+    def load(self, weights: Optional[Path], device: str) -> None:
+        """Makes ready to predict with the files in `weights` (None: without trained weights)."""
+
+    def warm(self) -> None:
+        """Runs once after `load`, before the first call is answered: a first forward, say."""
+
+    # Optional, and so not defined here:
+    #   def predict(self, **arguments) -> Any: one call's answer; JSON values, numpy, ReturnedFile.
+    #   def predict_batch(self, calls: Sequence[dict]) -> Sequence[Any]: many calls' answers, in order.
+    #   def train(self, run: Run, **arguments) -> Any: trains; JSON values returned stand in the record.
+
+
+PredictBatch = Sequence[Dict[str, Any]]
+"""What `predict_batch` gets: the validated arguments of each call."""
+
+Answers = List[Any]
+"""What `predict_batch` returns: one answer for each call, in the same order."""

@@ -1,0 +1,59 @@
+"""Values that pass between a plugin and the server. Standard library only, Python 3.8 syntax."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Optional, Union
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """A file that came with the call, on disk until the call (or, in a training, the run) ends.
+
+    `filename` is its path on this machine, with the suffix that the client's name had;
+    `original_filename` is the client's name, which is only a text. These are DEEPaaS's names.
+    """
+
+    name: str
+    filename: str
+    content_type: str = "application/octet-stream"
+    original_filename: str = ""
+    size: int = 0
+
+    @property
+    def path(self) -> Path:
+        return Path(self.filename)
+
+    def open(self) -> BinaryIO:
+        """Opens it for reading bytes."""
+        return open(self.filename, "rb")
+
+    def __fspath__(self) -> str:
+        return os.fspath(self.filename)
+
+
+@dataclass
+class ReturnedFile:
+    """An answer that is a file: its bytes, its path, or an open binary file.
+
+    `content_type` is told to the client; `filename` is the name offered for saving it.
+    """
+
+    content: Union[bytes, str, "os.PathLike[str]", BinaryIO]
+    content_type: str = "application/octet-stream"
+    filename: Optional[str] = None
+
+
+class InvalidData(Exception):
+    """Raised by a plugin in train(), before its first step, when the data cannot be used.
+
+    Ends the run with reason `invalid_data`. `file` and `line` (from 1) say where the fault is.
+    """
+
+    def __init__(self, message: str, file: Any = None, line: Optional[int] = None) -> None:
+        where = "" if file is None else "{}{}: ".format(file, "" if line is None else ":%d" % line)
+        super().__init__(where + message)
+        self.file = None if file is None else str(file)
+        self.line = line

@@ -1,0 +1,97 @@
+"""What the front knows of a model: plain data, sent by its worker, whatever contract its plugin follows.
+
+Standard library only, Python 3.8 syntax (also read by a model's own interpreter).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Mapping, Optional
+
+KINDS = (
+    "string", "integer", "number", "boolean", "datetime", "date", "time", "duration", "uuid", "url",
+    "email", "ip", "list", "dict", "object", "tensor", "file", "any",
+)  # fmt: skip
+"""Neutral kinds of a field. `object` has `fields`, `list` and `dict` have `items` (of their values)."""
+
+PLACES = ("any", "query", "form", "json", "headers", "files")
+"""Where a value is looked for; `any` is query, form and JSON, in that order."""
+
+
+@dataclass
+class FieldDescription:
+    """One argument of a model, or one value in its answer.
+
+    `default` is the JSON form of the default, present only if `has_default`; `shape` (of a tensor)
+    has -1 for a free axis; `dtype` is a numpy name; bounds are inclusive unless the `exclusive_*`
+    flag says otherwise; lengths count characters or items.
+    """
+
+    name: str
+    kind: str = "any"
+    place: str = "any"
+    required: bool = False
+    nullable: bool = False
+    has_default: bool = False
+    default: Any = None
+    description: str = ""
+    secret: bool = False
+    choices: Optional[List[Any]] = None
+    minimum: Optional[float] = None
+    maximum: Optional[float] = None
+    exclusive_minimum: bool = False
+    exclusive_maximum: bool = False
+    min_length: Optional[int] = None
+    max_length: Optional[int] = None
+    pattern: Optional[str] = None
+    format: Optional[str] = None
+    unit: Optional[str] = None
+    shape: Optional[List[int]] = None
+    dtype: Optional[str] = None
+    items: Optional["FieldDescription"] = None
+    fields: Optional[List["FieldDescription"]] = None
+    example: Any = None
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "FieldDescription":
+        values = dict(data)
+        if values.get("items") is not None:
+            values["items"] = cls.from_data(values["items"])
+        if values.get("fields") is not None:
+            values["fields"] = [cls.from_data(item) for item in values["fields"]]
+        return cls(**values)
+
+
+@dataclass
+class ModelDescription:
+    """One model as its worker describes it.
+
+    `metadata` is what the plugin says of itself (JSON). A list of arguments is None where the
+    plugin lacks the function (then the route answers 501). `predict_response` is None without a
+    response schema. `capabilities` are words from: `predict`, `predict_batch`, `train`,
+    `weights_optional`, `torch` (the plugin imported torch).
+    """
+
+    name: str
+    contract: str = "native"
+    metadata: Dict[str, Any] = field(default_factory=dict)
+    predict_arguments: Optional[List[FieldDescription]] = None
+    train_arguments: Optional[List[FieldDescription]] = None
+    predict_response: Optional[List[FieldDescription]] = None
+    train_response: Optional[List[FieldDescription]] = None
+    content_types: List[str] = field(default_factory=lambda: ["application/json"])
+    capabilities: List[str] = field(default_factory=list)
+    distribution: Optional[str] = None
+    distribution_version: Optional[str] = None
+
+    def to_data(self) -> Dict[str, Any]:
+        """Plain JSON values; `from_data` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "ModelDescription":
+        values = dict(data)
+        for key in ("predict_arguments", "train_arguments", "predict_response", "train_response"):
+            if values.get(key) is not None:
+                values[key] = [FieldDescription.from_data(item) for item in values[key]]
+        return cls(**values)

@@ -1,0 +1,60 @@
+"""A request for a model as plain data: read by the front, validated in the model's worker.
+
+The front reads transport only (query, form, multipart, body bytes) and never looks inside; the
+worker applies the plugin's own schema. Standard library only, Python 3.8 syntax.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+
+@dataclass
+class FilePart:
+    """One uploaded file, already on disk in the folder of its call.
+
+    `path` is a name chosen by the server that keeps the client's suffix; `filename` is what the
+    client called it (never used as a path); `size` is in bytes; `sha256` is hex.
+    """
+
+    field: str
+    path: str
+    filename: str
+    content_type: str
+    size: int
+    sha256: str = ""
+
+
+@dataclass
+class RequestData:
+    """What came with one request.
+
+    `query` and `form` are pairs in the order sent (repeated names stay apart). `body` is the JSON
+    text as sent, empty if there was none; it travels beside this object, not in `to_data`.
+    `raw` is set when the whole body is one file (`image/png`, ...): its `field` is empty.
+    `accept` is the Accept header; `headers` has lower-case names.
+    """
+
+    query: List[Tuple[str, str]] = field(default_factory=list)
+    form: List[Tuple[str, str]] = field(default_factory=list)
+    headers: Dict[str, str] = field(default_factory=dict)
+    files: List[FilePart] = field(default_factory=list)
+    raw: Optional[FilePart] = None
+    accept: str = "*/*"
+    body: bytes = b""
+
+    def to_data(self) -> Dict[str, Any]:
+        data = asdict(self)
+        del data["body"]
+        return data
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any], body: bytes = b"") -> "RequestData":
+        values = dict(data)
+        values["query"] = [tuple(pair) for pair in values.get("query", ())]
+        values["form"] = [tuple(pair) for pair in values.get("form", ())]
+        values["files"] = [FilePart(**part) for part in values.get("files", ())]
+        if values.get("raw"):
+            values["raw"] = FilePart(**values["raw"])
+        return cls(body=body, **values)

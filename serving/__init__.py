@@ -1,0 +1,1 @@
+"""Warm predictor processes: messages, worker, pool, batches, swap."""

@@ -1,0 +1,1 @@
+"""Bytes and keys: weights versions in folders. Knows neither models nor HTTP."""

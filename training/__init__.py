@@ -1,0 +1,1 @@
+"""A run's folder, state machine and supervisor; executors; the process that runs it; metrics, TensorBoard."""
