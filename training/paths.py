@@ -1,0 +1,211 @@
+"""Every path of a run, spelled once, and the one way its JSON files are written and read.
+
+A run folder is the durable half of the seam between the server and a run's processes: whoever
+writes a file here writes it whole (temporary name, fsync, rename, fsync of the folder), so a reader
+sees the old content or the new one, never a part, and leftovers of a writer that was killed have
+names that nobody reads. Who writes which file stands beside its name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+"""Version of the run folder's files; each JSON object carries it as `format`."""
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """The folder HOME/runs/<run id> of one run."""
+
+    root: Path
+
+    @property
+    def id(self) -> str:
+        """The run's id: the folder's name."""
+        return self.root.name
+
+    # Written by the server before launch.
+    @property
+    def run(self) -> Path:
+        """What is to be trained (`messages.RunOrder`)."""
+        return self.root / "run.json"
+
+    @property
+    def body(self) -> Path:
+        """The request's JSON bytes as sent; may be missing."""
+        return self.root / "body"
+
+    @property
+    def files(self) -> Path:
+        """The uploaded files."""
+        return self.root / "files"
+
+    @property
+    def secrets(self) -> Path:
+        """Values of secret arguments, mode 0600; removed when the run ends."""
+        return self.root / "secrets.json"
+
+    @property
+    def epoch(self) -> Path:
+        """The epoch in force, a decimal number: a supervisor of any other epoch must not act."""
+        return self.root / "epoch"
+
+    @property
+    def control(self) -> Path:
+        """What the supervisor is asked to do (`messages.Control`)."""
+        return self.root / "control.json"
+
+    # Written by the supervisor.
+    @property
+    def claim(self) -> Path:
+        """Locked (flock) by the supervisor as long as it lives."""
+        return self.root / "claim"
+
+    @property
+    def supervisor(self) -> Path:
+        """The supervisor's identity (`identity.Identity`)."""
+        return self.root / "supervisor.json"
+
+    @property
+    def process(self) -> Path:
+        """The run process's identity (`identity.Identity`)."""
+        return self.root / "process.json"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Empty; its modification time is when the supervisor was last seen alive."""
+        return self.root / "heartbeat"
+
+    @property
+    def exit(self) -> Path:
+        """How the run ended (`messages.ExitRecord`); the last file that is written."""
+        return self.root / "exit.json"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.root / "supervisor.log"
+
+    # Written by the run process.
+    @property
+    def status(self) -> Path:
+        """Phase and progress (`messages.RunProgress`)."""
+        return self.root / "status.json"
+
+    @property
+    def result(self) -> Path:
+        """What train() returned, or how it failed (`messages.RunResult`)."""
+        return self.root / "result.json"
+
+    @property
+    def log(self) -> Path:
+        """stdout and stderr of the run's processes, and the lines of `run.log`."""
+        return self.root / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        """JSON lines `{"step", "time", "values"}`."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """TensorBoard event files."""
+        return self.root / "events"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def checkpoints_index(self) -> Path:
+        """Which checkpoints there are, which is `last` and which `best`."""
+        return self.checkpoints / "index.json"
+
+    def checkpoint(self, step: int) -> Path:
+        """The folder of the checkpoint of one step; it holds `weights/` and `state/`."""
+        return self.checkpoints / f"{step:010d}"
+
+    @property
+    def plugin(self) -> Path:
+        """`run.folder`: what the plugin keeps."""
+        return self.root / "plugin"
+
+    @property
+    def version(self) -> Path:
+        """The weights version that the run's finish step makes."""
+        return self.root / "version"
+
+    @property
+    def version_files(self) -> Path:
+        return self.version / "files"
+
+    @property
+    def version_manifest(self) -> Path:
+        """Written last: a version folder without it is not whole."""
+        return self.version / "manifest.json"
+
+
+def write_json(path: Path, data: Mapping[str, Any], mode: int = 0o644) -> None:
+    """Replaces `path` with `data`, durably: on disk whole when this returns, or unchanged.
+
+    Raises OSError (disk full, no folder) and ValueError/TypeError if `data` is no JSON; then `path`
+    is as it was.
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    write_bytes(path, text.encode(), mode)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Replaces `path` with `content`, durably, as `write_json` does."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in `path`, or None if there is no such file.
+
+    Raises ValueError if it holds something else than a JSON object: files here are renamed into
+    place whole, so that is damage and no half-written state.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError(f"{path} does not hold a JSON object")
+    return data
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable (renames and new files survive a power cut)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def tree_files(folder: Path) -> Iterator[Path]:
+    """All regular files under `folder`, sorted by their path; symbolic links are left out."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path
