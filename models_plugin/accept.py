@@ -1,0 +1,61 @@
+"""Content negotiation by the Accept header (RFC 9110, section 12.5.1). Python 3.8 syntax."""
+
+from __future__ import annotations
+
+from typing import List, Optional, Sequence, Tuple
+
+
+def choose(accept: str, offered: Sequence[str]) -> Optional[str]:
+    """The offered content type that the header likes best, or None.
+
+    Among equals the first offered wins. An offered range (`image/*`) matches any type in it, and
+    then the concrete type of the header is the answer.
+    """
+    best: Optional[str] = None
+    best_weight = 0.0
+    ranges = _ranges(accept)
+    for content_type in offered:
+        weight, chosen = _weight_of(content_type.lower(), ranges)
+        if weight > best_weight:
+            best, best_weight = chosen or content_type, weight
+    return best
+
+
+def _ranges(accept: str) -> List[Tuple[str, float]]:
+    ranges = []
+    for part in (accept or "*/*").split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        weight = 1.0
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip().lower() == "q":
+                try:
+                    weight = min(1.0, max(0.0, float(value)))
+                except ValueError:
+                    weight = 0.0
+        if name:
+            ranges.append((name.lower(), weight))
+    return ranges or [("*/*", 1.0)]
+
+
+def _weight_of(
+    content_type: str, ranges: Sequence[Tuple[str, float]]
+) -> Tuple[float, Optional[str]]:
+    """Weight by the most specific range that matches, and the concrete type if ours is a range."""
+    best = (-1, 0.0, None)  # type: Tuple[int, float, Optional[str]]
+    main = content_type.split("/")[0]
+    for name, weight in ranges:
+        concrete = None
+        if name == content_type:
+            rank = 2
+        elif content_type.endswith("/*") and name.startswith(main + "/"):
+            rank, concrete = 2, name
+        elif name == main + "/*":
+            rank = 1
+        elif name == "*/*":
+            rank = 0
+        else:
+            continue
+        if rank > best[0]:
+            best = (rank, weight, concrete)
+    return best[1], best[2]

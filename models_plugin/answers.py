@@ -1,0 +1,169 @@
+"""Encodes what a plugin returns: valid JSON from numpy, dates and NaN; bytes and files as they are.
+
+Runs in the worker (and the run process), so that the front passes bytes through. numpy and orjson
+are used where they are; neither is needed. Python 3.8 syntax.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import enum
+import json
+import math
+import os
+import shutil
+import uuid
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from ..errors import PluginFailed
+from .plugin import Answer
+from .values import ReturnedFile
+
+try:
+    import orjson
+except ImportError:  # a model's own interpreter may lack it; the standard library does it too
+    orjson = None  # type: ignore[assignment]
+
+JSON = "application/json"
+STREAMED_FROM = 1 << 20
+"""Bytes from which an answer goes through a file of the call's folder, not through the socket."""
+
+
+def json_bytes(value: Any) -> bytes:
+    """Valid JSON in UTF-8: numpy values become numbers and lists, dates ISO 8601, NaN null.
+
+    Raises PluginFailed, naming the type, for what has no JSON form.
+    """
+    try:
+        if orjson is None:
+            return json.dumps(_plain(value), allow_nan=False).encode()
+        options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+        return orjson.dumps(value, default=_jsonable, option=options)
+    except (TypeError, ValueError, RecursionError) as error:
+        if orjson is not None and not isinstance(error, RecursionError):
+            # orjson refuses some things that have a JSON form, 65-bit integers and lone
+            # surrogates among them: the slower encoder decides.
+            try:
+                return json.dumps(_plain(value), allow_nan=False).encode()
+            except (TypeError, ValueError, RecursionError) as second:
+                error = second
+        cause = error.__cause__ or error
+        raise PluginFailed(
+            "The model returned something that has no JSON form: {}".format(cause),
+            original_type=type(error).__name__,
+        ) from error
+
+
+def json_value(value: Any) -> Any:
+    """The same as plain Python values: what reading `json_bytes` gives."""
+    return json.loads(json_bytes(value))
+
+
+def json_answer(value: Any, folder: Path) -> Answer:
+    """A JSON answer; a large one goes through a file in `folder`."""
+    body = json_bytes(value)
+    if len(body) < STREAMED_FROM:
+        return Answer(JSON, body)
+    return Answer(JSON, b"", path=_write(folder, lambda path: path.write_bytes(body)))
+
+
+def file_answer(result: Any, content_type: Optional[str], folder: Path) -> Optional[Answer]:
+    """The answer for a result that is a file (ReturnedFile, bytes, path, open file), else None.
+
+    `content_type` is what the client asked for, used where the result does not say its own. A
+    path's content is copied: the front streams from the call's folder and from nowhere else.
+    """
+    filename = None
+    if isinstance(result, ReturnedFile) or (
+        hasattr(result, "content_type") and hasattr(result, "content")
+    ):
+        content_type, filename = result.content_type, result.filename
+        result = result.content
+        if isinstance(result, str):
+            result = Path(result)
+    kind = content_type if content_type and content_type != JSON else "application/octet-stream"
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        data = bytes(result)
+        if len(data) < STREAMED_FROM:
+            return Answer(kind, data, filename=filename)
+        return Answer(kind, path=_write(folder, lambda p: p.write_bytes(data)), filename=filename)
+    if isinstance(result, os.PathLike):
+        source = Path(result)
+        if not source.is_file():
+            raise PluginFailed("The model returned a path that is no file: {}".format(source.name))
+        path = _write(folder, lambda p: shutil.copyfile(source, p))
+        return Answer(kind, path=path, filename=filename or source.name)
+    if hasattr(result, "read"):
+        return Answer(kind, path=_write(folder, lambda p: _copy(result, p)), filename=filename)
+    return None
+
+
+def _write(folder: Path, write: Callable[[Path], Any]) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "answer-{}".format(uuid.uuid4().hex)
+    write(path)
+    return str(path)
+
+
+def _copy(source: Any, path: Path) -> None:
+    try:
+        if hasattr(source, "seekable") and source.seekable():
+            source.seek(0)  # DEEPaaS modules hand over buffers at their end
+        with path.open("wb") as target:
+            while True:
+                piece = source.read(1 << 20)
+                if not piece:
+                    break
+                target.write(piece.encode() if isinstance(piece, str) else piece)
+    finally:
+        source.close()
+
+
+def _jsonable(value: Any) -> Any:
+    """A JSON form one level down of what the JSON encoder does not know by itself."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(value, key=repr)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return base64.b64encode(bytes(value)).decode()
+    if isinstance(value, decimal.Decimal):
+        return float(value)
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, (os.PathLike, uuid.UUID, complex)):
+        return str(value)
+    if isinstance(value, BaseException):
+        return "{}: {}".format(type(value).__name__, value)
+    detached = getattr(value, "detach", None)
+    if callable(detached):  # a torch tensor, on any device
+        return detached().cpu().tolist()
+    for method in ("tolist", "to_dict", "_asdict"):  # numpy, pandas, named tuples
+        if callable(getattr(value, method, None)):
+            return getattr(value, method)()
+    if hasattr(value, "__iter__"):
+        return list(value)
+    raise TypeError("a value of type {}".format(type(value).__name__))
+
+
+def _plain(value: Any) -> Any:
+    """Plain values with NaN and infinities as None, for the standard encoder."""
+    if value is None or isinstance(value, (bool, int)) and not isinstance(value, enum.Enum):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
+        return [_plain(item) for item in value]
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    return _plain(_jsonable(value))

@@ -1,0 +1,335 @@
+"""From a request's plain parts to validated arguments, by the plugin's own marshmallow schema.
+
+Runs in the worker and in the run process. Places are looked in as DEEPaaS clients expect: query
+over form over JSON, repeated names make lists; a field's `location` narrows it to one place.
+Python 3.8 syntax, marshmallow 3 or 4.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import marshmallow
+
+from ..errors import InvalidArguments, InvalidRequest, NotAcceptable, UnsupportedMediaType
+from ..schemas.description import FieldDescription
+from ..schemas.transport import FilePart, RequestData
+from .accept import choose
+from .answers import json_value
+from .values import UploadedFile
+
+try:
+    import orjson
+except ImportError:
+    orjson = None  # type: ignore[assignment]
+
+_STRUCTURED = ("list", "dict", "object", "tensor")
+_TEXT = ("string", "any", "url", "email")
+_ITEMS_SHOWN = 1000
+"""Numbers of a tensor up to which a record shows them; a larger one shows its shape and dtype."""
+
+
+@dataclass
+class _Slot:
+    """Where one field's value may come from."""
+
+    key: str
+    place: str
+    kind: str
+    nullable: bool
+    item_kind: Optional[str]
+
+    def looks_in(self, place: str) -> bool:
+        return self.place == place or (self.place == "any" and place != "headers")
+
+    @property
+    def is_file(self) -> bool:
+        return self.kind == "file" or self.item_kind == "file"
+
+
+class Arguments:
+    """One schema's way from requests to keyword arguments.
+
+    `strict` refuses names that the schema does not know, with the nearest one that it does.
+    """
+
+    def __init__(
+        self,
+        schema: marshmallow.Schema,
+        fields: Sequence[FieldDescription],
+        strict: bool = True,
+    ) -> None:
+        self._schema = schema
+        self._strict = strict
+        self._slots = {
+            field.name: _Slot(
+                field.name,
+                field.place,
+                field.kind,
+                field.nullable,
+                field.items.kind if field.kind == "list" and field.items else None,
+            )
+            for field in fields
+        }
+        self._accepts = next((field for field in fields if field.name == "accept"), None)
+        self._secret = {field.name for field in fields if field.secret}
+        self._described = {field.name: field for field in fields}
+
+    def load(
+        self, request: RequestData, pinned: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """The validated arguments. Raises InvalidArguments and InvalidRequest's family."""
+        given = self._collect(request)
+        self._negotiate(given, request.accept)
+        for key, value in (pinned or {}).items():
+            if key not in given and self._made_by_a_function(key):
+                given[key] = value
+        try:
+            loaded = self._schema.load(given, unknown=marshmallow.EXCLUDE)
+        except marshmallow.ValidationError as error:
+            raise InvalidArguments(error.normalized_messages()) from error
+        return dict(loaded)
+
+    def secrets(self, arguments: Mapping[str, Any]) -> List[str]:
+        """Names (as the client spells them) of the secret fields that have a value."""
+        return [
+            key
+            for key, field in self._fields().items()
+            if key in self._secret and arguments.get(field.attribute or field.name) is not None
+        ]
+
+    def record(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+        """JSON values without secrets, uploaded files by the names that the client gave them."""
+        record = {}
+        for key, field in self._fields().items():
+            name = field.attribute or field.name
+            if key in self._secret or name not in arguments:
+                continue
+            record[key] = self._shown(field, name, arguments, self._described.get(key))
+        return record
+
+    # -- collecting ---------------------------------------------------------------------------
+
+    def _collect(self, request: RequestData) -> Dict[str, Any]:
+        given: Dict[str, Any] = {}
+        unknown: Dict[str, Any] = {}
+        document = _read_json(request)
+        self._take(document, "json", given, unknown, lambda slot, value: value)
+        self._take(_grouped(request.form), "form", given, unknown, self._from_form)
+        self._take(_grouped(request.query), "query", given, unknown, self._from_text)
+        self._take_files(request, given, unknown)
+        for slot in self._slots.values():
+            if slot.place == "headers" and slot.key.lower() in request.headers:
+                given[slot.key] = request.headers[slot.key.lower()]
+        if unknown and self._strict:
+            raise InvalidArguments(unknown)
+        return given
+
+    def _take(
+        self,
+        values: Mapping[str, Any],
+        place: str,
+        given: Dict[str, Any],
+        unknown: Dict[str, Any],
+        convert: Any,
+    ) -> None:
+        for key, value in values.items():
+            slot = self._slots.get(key)
+            if slot is None:
+                unknown[key] = [self._no_such(key)]
+            elif slot.looks_in(place) or (slot.is_file and place != "query"):
+                converted = convert(slot, value)
+                if converted is not _ABSENT:
+                    given[key] = converted
+            elif self._strict:
+                unknown[key] = ["Send it in the {}, not in the {}.".format(slot.place, place)]
+
+    def _take_files(
+        self, request: RequestData, given: Dict[str, Any], unknown: Dict[str, Any]
+    ) -> None:
+        parts: Dict[str, List[FilePart]] = {}
+        for part in request.files:
+            parts.setdefault(part.field, []).append(part)
+        if request.raw is not None:
+            parts.setdefault(self._only_file(request.raw.content_type), []).append(request.raw)
+        for key, files in parts.items():
+            slot = self._slots.get(key)
+            if slot is None:
+                unknown[key] = [self._no_such(key)]
+                continue
+            uploaded = [_uploaded(key, part) for part in files]
+            if slot.kind == "list":
+                given[key] = uploaded
+            elif len(uploaded) > 1:
+                raise InvalidArguments({key: ["Send one file, not {}.".format(len(uploaded))]})
+            else:
+                given[key] = uploaded[0]
+
+    def _only_file(self, content_type: str) -> str:
+        """The field that a raw body is meant for."""
+        names = [slot.key for slot in self._slots.values() if slot.is_file]
+        required = [name for name in names if self._described[name].required]
+        if len(required) == 1 or len(names) == 1:
+            return (required if len(required) == 1 else names)[0]
+        raise UnsupportedMediaType(
+            "This model does not take a body of the content type {!r}: send {}.".format(
+                content_type,
+                "multipart/form-data" if names else "application/json or a form",
+            )
+        )
+
+    # -- values -------------------------------------------------------------------------------
+
+    def _from_form(self, slot: _Slot, values: List[str]) -> Any:
+        # A browser's form sends '' for what was left empty; only a text can really be ''.
+        if values == [""] and slot.kind not in _TEXT:
+            return _ABSENT
+        return self._from_text(slot, values)
+
+    def _from_text(self, slot: _Slot, values: List[str]) -> Any:
+        if slot.kind == "list":
+            return _list_from_text(slot, values)
+        if len(values) > 1:
+            raise InvalidArguments({slot.key: ["Given {} times: give it once.".format(len(values))]})
+        text = values[0]
+        if slot.kind in _STRUCTURED:
+            return _json_or_text(text)
+        if text == "null" and slot.nullable and slot.kind not in _TEXT:
+            return None
+        return text
+
+    def _negotiate(self, given: Dict[str, Any], accept: str) -> None:
+        """Fills the plugin's `accept` argument from the Accept header; the argument itself wins."""
+        if self._accepts is None or "accept" in given or not self._accepts.choices:
+            return
+        choices = [str(choice) for choice in self._accepts.choices]
+        if self._accepts.has_default and self._accepts.default in choices:
+            choices.sort(key=lambda choice: choice != self._accepts.default)  # type: ignore[union-attr]
+        chosen = choose(accept, choices)
+        if chosen is None:
+            raise NotAcceptable(
+                "This model answers with {}; the Accept header asks for {}.".format(
+                    ", ".join(choices), accept
+                )
+            )
+        if accept.strip() not in ("", "*/*"):
+            given["accept"] = chosen
+
+    def _made_by_a_function(self, key: str) -> bool:
+        field = self._fields().get(key)
+        return field is not None and callable(getattr(field, "load_default", None))
+
+    def _fields(self) -> Dict[str, Any]:
+        """The schema's fields by the name that a client uses."""
+        return {
+            field.data_key if field.data_key is not None else name: field
+            for name, field in self._schema.load_fields.items()
+        }
+
+    def _shown(
+        self,
+        field: Any,
+        name: str,
+        arguments: Mapping[str, Any],
+        described: Optional[FieldDescription],
+    ) -> Any:
+        value = arguments[name]
+        if _is_files(value):
+            return [_name_of(item) for item in value] if isinstance(value, list) else _name_of(value)
+        if hasattr(value, "dtype") and getattr(value, "size", 0) > _ITEMS_SHOWN:
+            return "{} array of shape {}".format(value.dtype, tuple(value.shape))
+        try:
+            shown = json_value(field.serialize(name, arguments))
+        except Exception:
+            # A field of the author's own may only know how to read: show the value itself.
+            shown = json_value(value)
+        return _without_secrets(shown, described)
+
+    def _no_such(self, key: str) -> str:
+        near = difflib.get_close_matches(key, self._slots, n=1)
+        if near:
+            return "Unknown argument. Did you mean {!r}?".format(near[0])
+        takes = ", ".join(sorted(self._slots)[:40]) or "no arguments"
+        return "Unknown argument. This model takes: {}.".format(takes)
+
+
+_ABSENT = object()
+
+
+def _read_json(request: RequestData) -> Mapping[str, Any]:
+    if not request.body.strip():
+        return {}
+    try:
+        document = orjson.loads(request.body) if orjson else json.loads(request.body)
+    except ValueError as error:
+        raise InvalidRequest("The body is not valid JSON: {}".format(error)) from error
+    except RecursionError as error:
+        raise InvalidRequest("The JSON body is nested too deeply.") from error
+    if not isinstance(document, dict):
+        raise InvalidRequest(
+            "The JSON body must be an object with the arguments as its members, not {}.".format(
+                "an array" if isinstance(document, list) else type(document).__name__
+            )
+        )
+    return document
+
+
+def _grouped(pairs: Sequence[Any]) -> Dict[str, List[str]]:
+    grouped: Dict[str, List[str]] = {}
+    for key, value in pairs:
+        grouped.setdefault(key, []).append(value)
+    return grouped
+
+
+def _json_or_text(text: str) -> Any:
+    """The value of a JSON text; any other text as it is, for the field to refuse in its words."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _list_from_text(slot: _Slot, values: List[str]) -> Any:
+    if len(values) == 1 and values[0].lstrip().startswith("["):
+        whole = _json_or_text(values[0])
+        if isinstance(whole, list) and slot.item_kind != "list":
+            return whole
+        if isinstance(whole, list):
+            return whole if all(isinstance(item, list) for item in whole) else [whole]
+    if len(values) == 1 and values[0] == "null" and slot.nullable:
+        return None
+    if slot.item_kind in _STRUCTURED:
+        return [_json_or_text(value) for value in values]
+    return values
+
+
+def _uploaded(name: str, part: FilePart) -> UploadedFile:
+    return UploadedFile(name, part.path, part.content_type, part.filename, part.size)
+
+
+def _is_files(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(_is_files(item) for item in value)
+    return hasattr(value, "original_filename") and hasattr(value, "filename")
+
+
+def _name_of(value: Any) -> str:
+    return str(value.original_filename)
+
+
+def _without_secrets(value: Any, described: Optional[FieldDescription]) -> Any:
+    if described is None:
+        return value
+    if isinstance(value, list) and described.items is not None:
+        return [_without_secrets(item, described.items) for item in value]
+    if isinstance(value, dict) and described.fields:
+        inner = {field.name: field for field in described.fields}
+        return {
+            key: _without_secrets(item, inner.get(key))
+            for key, item in value.items()
+            if not (key in inner and inner[key].secret)
+        }
+    return value

@@ -1,0 +1,276 @@
+"""Puts the plugin's face before an object of the native contract, after checking it.
+
+Runs in workers and run processes. Each mistake is told with the plugin, the field and the remedy.
+Python 3.8 syntax.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+import marshmallow
+
+from ..errors import NotSupported, PluginFailed
+from ..schemas.description import FieldDescription, ModelDescription
+from ..schemas.introspect import ContractFault, check_schema, describe_schema
+from ..schemas.transport import RequestData
+from .answers import JSON, file_answer, json_answer, json_value
+from .arguments import Arguments
+from .contract import Run
+from .plugin import Answer, PluginSource
+from .refusals import plugin_code
+
+
+class NativePlugin:
+    """See `plugin.Plugin`. Raises PluginFailed if the object does not keep the contract."""
+
+    def __init__(self, source: PluginSource, target: Any) -> None:
+        self._source = source
+        self._target = target
+        self._can_predict = self._method("predict") or self._method("predict_batch")
+        self._can_train = self._method("train")
+        if not (self._can_predict or self._can_train):
+            raise self._fault(
+                "it has neither a predict() nor a train() method",
+                "Write predict(self, **arguments), train(self, run, **arguments), or both.",
+            )
+        self.max_batch = self._checked_max_batch()
+        self._schemas: Dict[str, Optional[marshmallow.Schema]] = {}
+        self._fields: Dict[str, Optional[List[FieldDescription]]] = {}
+        self._arguments: Dict[str, Arguments] = {}
+        self._read_schemas()
+        for method, which, first in (
+            ("predict", "predict", 0),
+            ("train", "train", 1),
+        ):
+            if self._method(method):
+                self._check_signature(method, which, first)
+        for name, count in (("load", 2), ("warm", 0)):
+            self._check_positions(name, count)
+
+    # -- describing ---------------------------------------------------------------------------
+
+    def describe(self) -> ModelDescription:
+        self._read_schemas()
+        accept = next(
+            (f for f in self._fields["predict_arguments"] or () if f.name == "accept"), None
+        )
+        return ModelDescription(
+            name=self._source.name,
+            contract="native",
+            metadata=self._metadata(),
+            predict_arguments=self._fields["predict_arguments"] if self._can_predict else None,
+            train_arguments=self._fields["train_arguments"] if self._can_train else None,
+            predict_response=self._fields["predict_response"],
+            train_response=self._fields["train_response"],
+            content_types=[str(c) for c in accept.choices] if accept and accept.choices else [JSON],
+            capabilities=self._capabilities(),
+            distribution=self._source.distribution,
+            distribution_version=self._source.distribution_version,
+        )
+
+    def _capabilities(self) -> List[str]:
+        words = [
+            ("predict", self._can_predict),
+            ("predict_batch", self._method("predict_batch")),
+            ("train", self._can_train),
+            ("weights_optional", bool(getattr(self._target, "weights_optional", False))),
+            ("torch", "torch" in sys.modules),
+        ]
+        if not self._method("load"):
+            words[3] = ("weights_optional", True)
+        return [word for word, true in words if true]
+
+    def _metadata(self) -> Dict[str, Any]:
+        value = getattr(self._target, "metadata", {})
+        if callable(value):
+            with plugin_code("describing itself (metadata)"):
+                value = value()
+        if not isinstance(value, Mapping):
+            raise self._fault(
+                "its metadata is {}, not a dict".format(type(value).__name__),
+                "Make metadata a dict of JSON values, or a method that returns one.",
+            )
+        return dict(json_value(dict(value)))
+
+    def _read_schemas(self) -> None:
+        for part in ("predict_arguments", "predict_response", "train_arguments", "train_response"):
+            value = getattr(self._target, part, {} if part.endswith("arguments") else None)
+            if callable(value) and not isinstance(value, type):
+                with plugin_code("making its {}".format(part)):
+                    value = value()
+            if value is None:
+                self._schemas[part] = self._fields[part] = None
+                continue
+            try:
+                schema = check_schema(value, part)
+                self._schemas[part], self._fields[part] = schema, describe_schema(schema)
+            except ContractFault as fault:
+                raise self._fault(
+                    "{}: {}".format(
+                        ".".join(filter(None, [fault.where, fault.field])), fault.problem
+                    ),
+                    fault.remedy,
+                ) from fault
+        for which in ("predict", "train"):
+            schema = self._schemas[which + "_arguments"] or check_schema({}, which + "_arguments")
+            fields = self._fields[which + "_arguments"] or []
+            self._arguments[which] = Arguments(schema, fields)
+
+    # -- calls --------------------------------------------------------------------------------
+
+    def load(self, weights: Optional[Path], device: str) -> None:
+        with plugin_code("loading its weights"):
+            if self._method("load"):
+                self._target.load(weights, device)
+        with plugin_code("warming up"):
+            if self._method("warm"):
+                self._target.warm()
+
+    def arguments(
+        self, which: str, request: RequestData, pinned: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        if not (self._can_predict if which == "predict" else self._can_train):
+            raise NotSupported("The model {!r} cannot {}.".format(self._source.name, which))
+        with plugin_code("checking its arguments"):
+            return self._arguments[which].load(request, pinned)
+
+    def record_of(self, which: str, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+        return self._arguments[which].record(arguments)
+
+    def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> List[str]:
+        return self._arguments[which].secrets(arguments)
+
+    def predict(self, arguments: Mapping[str, Any]) -> Any:
+        if not self._method("predict"):
+            return self.predict_batch([arguments])[0]
+        with plugin_code("predicting"):
+            return self._target.predict(**arguments)
+
+    def predict_batch(self, calls: Sequence[Mapping[str, Any]]) -> List[Any]:
+        with plugin_code("predicting a batch"):
+            answers = list(self._target.predict_batch([dict(call) for call in calls]))
+        if len(answers) != len(calls):
+            raise PluginFailed(
+                "predict_batch() of the model {!r} got {} calls and returned {} answers.".format(
+                    self._source.name, len(calls), len(answers)
+                )
+            )
+        return answers
+
+    def train(self, run: Run, arguments: Mapping[str, Any]) -> Any:
+        with plugin_code("training"):
+            return self._target.train(run, **arguments)
+
+    def answer(
+        self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path
+    ) -> Answer:
+        file = file_answer(result, arguments.get("accept"), folder)
+        if file is not None:
+            return file
+        schema = self._schemas[which + "_response"]
+        if schema is not None:
+            return json_answer(self._checked(schema, result, which), folder)
+        if which == "predict":
+            result = {"status": "OK", "predictions": result}
+        return json_answer(result, folder)
+
+    def _checked(self, schema: marshmallow.Schema, result: Any, which: str) -> Any:
+        with plugin_code("encoding its answer"):
+            dumped = schema.dump(result)
+            # `partial=False` finds required members that the result lacks, which dump() skips.
+            faults = schema.validate(json_value(dumped), partial=False)
+        if faults:
+            raise PluginFailed(
+                "The model's answer does not fit its own {}_response schema: {}".format(
+                    which, "; ".join("{}: {}".format(key, faults[key]) for key in faults)
+                )
+            )
+        return dumped
+
+    # -- the contract -------------------------------------------------------------------------
+
+    def _method(self, name: str) -> Optional[Callable[..., Any]]:
+        value = getattr(self._target, name, None)
+        if value is not None and not callable(value):
+            raise self._fault(
+                "{} is {}, not a method".format(name, type(value).__name__),
+                "Make {} a method, or rename it.".format(name),
+            )
+        return value
+
+    def _checked_max_batch(self) -> int:
+        value = getattr(self._target, "max_batch", 32)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self._fault(
+                "max_batch is {!r}".format(value), "Make max_batch a whole number from 1."
+            )
+        return value
+
+    def _check_signature(self, method: str, which: str, leading: int) -> None:
+        """Compares a method's parameters with the fields of its schema."""
+        schema = self._schemas[which + "_arguments"]
+        declared = (
+            {field.attribute or name for name, field in schema.load_fields.items()}
+            if schema
+            else set()
+        )
+        parameters = list(_parameters(getattr(self._target, method)))
+        if leading and not parameters:
+            raise self._fault(
+                "{}() takes no run".format(method), "Write {}(self, run, ...).".format(method)
+            )
+        parameters = parameters[leading:]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        named = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        for name in sorted(declared - set(named)):
+            if not takes_any:
+                raise self._fault(
+                    "{}_arguments.{}: {}() does not take this argument".format(which, name, method),
+                    "Add the parameter {!r} to {}(), or take **arguments.".format(name, method),
+                )
+        for name, parameter in named.items():
+            if parameter.default is parameter.empty and name not in declared:
+                raise self._fault(
+                    "{}() needs {!r}, which {}_arguments does not declare".format(
+                        method, name, which
+                    ),
+                    "Add a field {!r} to {}_arguments, or give the parameter a default.".format(
+                        name, which
+                    ),
+                )
+
+    def _check_positions(self, name: str, count: int) -> None:
+        method = self._method(name)
+        if method is None:
+            return
+        try:
+            inspect.signature(method).bind(*[None] * count)
+        except TypeError as error:
+            raise self._fault(
+                "{}() cannot be called with {} arguments ({})".format(name, count, error),
+                "Write {}.".format("load(self, weights, device)" if count else "warm(self)"),
+            ) from error
+        except ValueError:  # a built-in without a signature: believed
+            return
+
+    def _fault(self, problem: str, remedy: str) -> PluginFailed:
+        return PluginFailed(
+            "Model {!r} ({}): {}. {}".format(
+                self._source.name, self._source.value, problem.rstrip("."), remedy
+            ),
+            original_type="ContractFault",
+        )
+
+
+def _parameters(method: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    try:
+        return list(inspect.signature(method).parameters.values())
+    except (TypeError, ValueError):
+        return []
+
+
+

@@ -1,0 +1,99 @@
+"""One face for every contract: what the worker and the run process know of a plugin.
+
+`native.py` puts it before plugins of the native contract; another contract gets another adapter
+with the same face, and nothing above this room notices. Python 3.8 syntax.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence
+
+from ..schemas.description import ModelDescription
+from ..schemas.transport import RequestData
+from .contract import Run
+
+NATIVE_GROUP = "modelyard.models"
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+
+@dataclass(frozen=True)
+class PluginSource:
+    """Where a plugin is found: an entry point, as plain data that crosses processes.
+
+    `name` is the model's name in URLs; `value` is `package.module:attribute`; `problem` is set
+    when discovery already knows that it cannot be served (two plugins of one name, say).
+    """
+
+    name: str
+    value: str
+    group: str = NATIVE_GROUP
+    distribution: Optional[str] = None
+    distribution_version: Optional[str] = None
+    problem: Optional[str] = None
+
+    def to_data(self) -> Dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> "PluginSource":
+        return cls(**data)
+
+
+@dataclass
+class Answer:
+    """An encoded answer: `body`, or a file at `path` inside the folder of the call."""
+
+    content_type: str = "application/json"
+    body: bytes = b""
+    path: Optional[str] = None
+    filename: Optional[str] = None
+
+
+class Plugin(Protocol):
+    """A loaded plugin. Made in a worker or a run process, never in the front.
+
+    `which` is `"predict"` or `"train"`. Every method raises `PluginFailed` (with the original
+    type's name and traceback) for what the plugin's own code raises, `PluginRefused` where that
+    was an HTTP exception, and `NotSupported` for a missing function or `NotImplementedError`.
+    """
+
+    max_batch: int
+
+    def describe(self) -> ModelDescription:
+        """Describes it as it is now: choices may have changed since the last call."""
+
+    def load(self, weights: Optional[Path], device: str) -> None:
+        """Loads the weights in this folder and warms up."""
+
+    def arguments(
+        self, which: str, request: RequestData, pinned: Optional[Mapping[str, Any]] = None
+    ) -> Dict[str, Any]:
+        """The validated arguments of a request.
+
+        `pinned` holds recorded JSON values; they stand in for fields that the request lacks, so
+        that a default made by a function is the same in the run process as in the record.
+        Raises InvalidArguments, InvalidRequest and its children, NotSupported.
+        """
+
+    def record_of(self, which: str, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+        """The arguments as JSON values for a record: without secrets, files by the client's name."""
+
+    def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> List[str]:
+        """Names of the arguments that must not be stored or shown."""
+
+    def predict(self, arguments: Mapping[str, Any]) -> Any:
+        """One call's result."""
+
+    def predict_batch(self, calls: Sequence[Mapping[str, Any]]) -> List[Any]:
+        """Many calls' results, in order. Only with the capability `predict_batch`."""
+
+    def train(self, run: Run, arguments: Mapping[str, Any]) -> Any:
+        """Trains; what it returns is the output in the record."""
+
+    def answer(
+        self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path
+    ) -> Answer:
+        """Applies the response schema and encodes; large or file results go to `folder`."""

@@ -1,0 +1,101 @@
+"""Maps what plugin code raises onto the error family, in one place.
+
+HTTP exceptions are known by the name of their class: a worker imports no web framework, and a
+plugin may bring any. Python 3.8 syntax.
+"""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import contextmanager
+from typing import Iterator, Optional, Tuple
+
+from ..errors import (
+    InvalidArguments,
+    ModelyardError,
+    NotSupported,
+    PluginFailed,
+    PluginRefused,
+)
+
+_MESSAGE_LIMIT = 2_000  # characters of one exception's text
+_TRACEBACK_LIMIT = 20_000  # characters: a recursion error's text would be megabytes
+
+
+@contextmanager
+def plugin_code(doing: str) -> Iterator[None]:
+    """Runs plugin code: everything it raises leaves as one of our errors.
+
+    `doing` says what was being done ("predicting with the model 'x'"). SystemExit and
+    KeyboardInterrupt raised by the plugin are its failures too, and no way out of our process.
+    """
+    try:
+        yield
+    except ModelyardError:
+        raise
+    except NotImplementedError as error:
+        raise NotSupported(str(error) or "This model does not implement that.") from error
+    except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise told(error, doing) from error
+
+
+def told(error: BaseException, doing: str) -> ModelyardError:
+    """The error of our family that tells a plugin's exception."""
+    if is_validation_error(error):
+        messages = getattr(error, "messages", None)
+        if isinstance(messages, dict):
+            return InvalidArguments({str(key): value for key, value in messages.items()})
+        return InvalidArguments({"_schema": [str(item) for item in messages or [error]]})
+    refused = _http_status(error)
+    if refused is not None:
+        return PluginRefused(refused[0], refused[1])
+    inner = _innermost(error)
+    text = _in_words(error)
+    if inner is not error:
+        text = "{} (caused by {})".format(text, _in_words(inner))
+    return PluginFailed(
+        "The model failed while {}: {}".format(doing, text),
+        original_type=type(error).__name__,
+        traceback=_text(error),
+    )
+
+
+def _in_words(error: BaseException) -> str:
+    name, text = type(error).__name__, str(error).strip()
+    return "{}: {}".format(name, text[:_MESSAGE_LIMIT]) if text else name
+
+
+def is_validation_error(error: BaseException) -> bool:
+    """True for marshmallow's and webargs' ValidationError, whichever release raised it."""
+    return any(cls.__name__ == "ValidationError" for cls in type(error).__mro__) and hasattr(
+        error, "messages"
+    )
+
+
+def _http_status(error: BaseException) -> Optional[Tuple[int, str]]:
+    """Status and reason of an HTTP exception (aiohttp, werkzeug, starlette), found by name."""
+    if not any(cls.__name__ == "HTTPException" for cls in type(error).__mro__):
+        return None
+    for attribute in ("status", "status_code", "code"):
+        status = getattr(error, attribute, None)
+        if isinstance(status, int) and 400 <= status <= 599:
+            reason = getattr(error, "reason", None) or getattr(error, "detail", None)
+            reason = reason or getattr(error, "description", None) or str(error)
+            return status, str(reason)
+    return None
+
+
+def _innermost(error: BaseException) -> BaseException:
+    seen = {id(error)}
+    while True:
+        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if cause is None or id(cause) in seen:
+            return error
+        seen.add(id(cause))
+        error = cause
+
+
+def _text(error: BaseException) -> str:
+    lines = traceback.format_exception(type(error), error, error.__traceback__, limit=40)
+    text = "".join(lines)
+    return text if len(text) <= _TRACEBACK_LIMIT else "..." + text[-_TRACEBACK_LIMIT:]
