@@ -36,15 +36,16 @@ the interpreter of a model that has an environment of its own.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 
 class ModelyardError(Exception):
     """Something went wrong in the server."""
 
-    def __init__(self, message: Optional[str] = None, **details: Any) -> None:
+    def __init__(self, message: str | None = None, **details: Any) -> None:
         self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.details: Dict[str, Any] = details
+        self.details: dict[str, Any] = details
         super().__init__(self.message)
 
 
@@ -70,9 +71,9 @@ class InvalidArguments(ModelyardError):
     `errors` is what the client gets as the whole body: `{field: [messages]}` (nested fields nest).
     """
 
-    def __init__(self, errors: Mapping[str, Any], message: Optional[str] = None) -> None:
+    def __init__(self, errors: Mapping[str, Any], message: str | None = None) -> None:
         super().__init__(message)
-        self.errors: Dict[str, Any] = dict(errors)
+        self.errors: dict[str, Any] = dict(errors)
 
     def __reduce__(self) -> Any:
         return (type(self), (self.errors, self.message))
@@ -127,7 +128,7 @@ class PluginFailed(ModelyardError):
 
     def __init__(
         self,
-        message: Optional[str] = None,
+        message: str | None = None,
         original_type: str = "",
         traceback: str = "",
         **details: Any,
@@ -138,9 +139,9 @@ class PluginFailed(ModelyardError):
 
 
 class PluginRefused(PluginFailed):
-    """The model refused the call with a status of its own (an HTTP exception raised in the plugin)."""
+    """The model refused the call with a status of its own."""
 
-    def __init__(self, status: int, message: Optional[str] = None, **details: Any) -> None:
+    def __init__(self, status: int, message: str | None = None, **details: Any) -> None:
         super().__init__(message, **details)
         self.status = status
 
@@ -157,7 +158,7 @@ class Busy(ModelyardError):
     """The server has too much to do: try again later."""
 
     def __init__(
-        self, message: Optional[str] = None, retry_after_s: float = 1.0, **details: Any
+        self, message: str | None = None, retry_after_s: float = 1.0, **details: Any
     ) -> None:
         super().__init__(message, **details)
         self.retry_after_s = retry_after_s
@@ -189,7 +190,7 @@ class InvalidSettings(CannotStart):
 
     exit_code = 2
 
-    def __init__(self, message: Optional[str] = None, errors: Optional[Mapping[str, List[str]]] = None):
+    def __init__(self, message: str | None = None, errors: Mapping[str, list[str]] | None = None):
         super().__init__(message)
         self.errors = dict(errors or {})
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import List, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 
-def choose(accept: str, offered: Sequence[str]) -> Optional[str]:
+def choose(accept: str, offered: Sequence[str]) -> str | None:
     """The offered content type that the header likes best, or None.
 
     Among equals the first offered wins. An offered range (`image/*`) matches any type in it, and
     then the concrete type of the header is the answer.
     """
-    best: Optional[str] = None
+    best: str | None = None
     best_weight = 0.0
     ranges = _ranges(accept)
     for content_type in offered:
@@ -21,7 +21,7 @@ def choose(accept: str, offered: Sequence[str]) -> Optional[str]:
     return best
 
 
-def _ranges(accept: str) -> List[Tuple[str, float]]:
+def _ranges(accept: str) -> list[tuple[str, float]]:
     ranges = []
     for part in (accept or "*/*").split(","):
         name, *parameters = (piece.strip() for piece in part.split(";"))
@@ -38,9 +38,7 @@ def _ranges(accept: str) -> List[Tuple[str, float]]:
     return ranges or [("*/*", 1.0)]
 
 
-def _weight_of(
-    content_type: str, ranges: Sequence[Tuple[str, float]]
-) -> Tuple[float, Optional[str]]:
+def _weight_of(content_type: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, str | None]:
     """Weight by the most specific range that matches, and the concrete type if ours is a range."""
     best = (-1, 0.0, None)  # type: Tuple[int, float, Optional[str]]
     main = content_type.split("/")[0]

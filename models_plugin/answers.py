@@ -15,9 +15,10 @@ import math
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any
 
 from ..errors import PluginFailed
 from .plugin import Answer
@@ -53,7 +54,7 @@ def json_bytes(value: Any) -> bytes:
                 error = second
         cause = error.__cause__ or error
         raise PluginFailed(
-            "The model returned something that has no JSON form: {}".format(cause),
+            f"The model returned something that has no JSON form: {cause}",
             original_type=type(error).__name__,
         ) from error
 
@@ -71,7 +72,7 @@ def json_answer(value: Any, folder: Path) -> Answer:
     return Answer(JSON, b"", path=_write(folder, lambda path: path.write_bytes(body)))
 
 
-def file_answer(result: Any, content_type: Optional[str], folder: Path) -> Optional[Answer]:
+def file_answer(result: Any, content_type: str | None, folder: Path) -> Answer | None:
     """The answer for a result that is a file (ReturnedFile, bytes, path, open file), else None.
 
     `content_type` is what the client asked for, used where the result does not say its own. A
@@ -94,7 +95,7 @@ def file_answer(result: Any, content_type: Optional[str], folder: Path) -> Optio
     if isinstance(result, os.PathLike):
         source = Path(result)
         if not source.is_file():
-            raise PluginFailed("The model returned a path that is no file: {}".format(source.name))
+            raise PluginFailed(f"The model returned a path that is no file: {source.name}")
         path = _write(folder, lambda p: shutil.copyfile(source, p))
         return Answer(kind, path=path, filename=filename or source.name)
     if hasattr(result, "read"):
@@ -104,7 +105,7 @@ def file_answer(result: Any, content_type: Optional[str], folder: Path) -> Optio
 
 def _write(folder: Path, write: Callable[[Path], Any]) -> str:
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "answer-{}".format(uuid.uuid4().hex)
+    path = folder / f"answer-{uuid.uuid4().hex}"
     write(path)
     return str(path)
 
@@ -136,7 +137,7 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (os.PathLike, uuid.UUID, complex)):
         return str(value)
     if isinstance(value, BaseException):
-        return "{}: {}".format(type(value).__name__, value)
+        return f"{type(value).__name__}: {value}"
     detached = getattr(value, "detach", None)
     if callable(detached):  # a torch tensor, on any device
         return detached().cpu().tolist()
@@ -145,12 +146,12 @@ def _jsonable(value: Any) -> Any:
             return getattr(value, method)()
     if hasattr(value, "__iter__"):
         return list(value)
-    raise TypeError("a value of type {}".format(type(value).__name__))
+    raise TypeError(f"a value of type {type(value).__name__}")
 
 
 def _plain(value: Any) -> Any:
     """Plain values with NaN and infinities as None, for the standard encoder."""
-    if value is None or isinstance(value, (bool, int)) and not isinstance(value, enum.Enum):
+    if value is None or (isinstance(value, (bool, int)) and not isinstance(value, enum.Enum)):
         return value
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any
 
 import marshmallow
 
@@ -40,7 +41,7 @@ class _Slot:
     place: str
     kind: str
     nullable: bool
-    item_kind: Optional[str]
+    item_kind: str | None
 
     def looks_in(self, place: str) -> bool:
         return self.place == place or (self.place == "any" and place != "headers")
@@ -78,9 +79,7 @@ class Arguments:
         self._secret = {field.name for field in fields if field.secret}
         self._described = {field.name: field for field in fields}
 
-    def load(
-        self, request: RequestData, pinned: Optional[Mapping[str, Any]] = None
-    ) -> Dict[str, Any]:
+    def load(self, request: RequestData, pinned: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The validated arguments. Raises InvalidArguments and InvalidRequest's family."""
         given = self._collect(request)
         self._negotiate(given, request.accept)
@@ -93,7 +92,7 @@ class Arguments:
             raise InvalidArguments(error.normalized_messages()) from error
         return dict(loaded)
 
-    def secrets(self, arguments: Mapping[str, Any]) -> List[str]:
+    def secrets(self, arguments: Mapping[str, Any]) -> list[str]:
         """Names (as the client spells them) of the secret fields that have a value."""
         return [
             key
@@ -101,7 +100,7 @@ class Arguments:
             if key in self._secret and arguments.get(field.attribute or field.name) is not None
         ]
 
-    def record(self, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+    def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """JSON values without secrets, uploaded files by the names that the client gave them."""
         record = {}
         for key, field in self._fields().items():
@@ -113,9 +112,9 @@ class Arguments:
 
     # -- collecting ---------------------------------------------------------------------------
 
-    def _collect(self, request: RequestData) -> Dict[str, Any]:
-        given: Dict[str, Any] = {}
-        unknown: Dict[str, Any] = {}
+    def _collect(self, request: RequestData) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        unknown: dict[str, Any] = {}
         document = _read_json(request)
         self._take(document, "json", given, unknown, lambda slot, value: value)
         self._take(_grouped(request.form), "form", given, unknown, self._from_form)
@@ -132,8 +131,8 @@ class Arguments:
         self,
         values: Mapping[str, Any],
         place: str,
-        given: Dict[str, Any],
-        unknown: Dict[str, Any],
+        given: dict[str, Any],
+        unknown: dict[str, Any],
         convert: Any,
     ) -> None:
         for key, value in values.items():
@@ -145,12 +144,12 @@ class Arguments:
                 if converted is not _ABSENT:
                     given[key] = converted
             elif self._strict:
-                unknown[key] = ["Send it in the {}, not in the {}.".format(slot.place, place)]
+                unknown[key] = [f"Send it in the {slot.place}, not in the {place}."]
 
     def _take_files(
-        self, request: RequestData, given: Dict[str, Any], unknown: Dict[str, Any]
+        self, request: RequestData, given: dict[str, Any], unknown: dict[str, Any]
     ) -> None:
-        parts: Dict[str, List[FilePart]] = {}
+        parts: dict[str, list[FilePart]] = {}
         for part in request.files:
             parts.setdefault(part.field, []).append(part)
         if request.raw is not None:
@@ -164,7 +163,7 @@ class Arguments:
             if slot.kind == "list":
                 given[key] = uploaded
             elif len(uploaded) > 1:
-                raise InvalidArguments({key: ["Send one file, not {}.".format(len(uploaded))]})
+                raise InvalidArguments({key: [f"Send one file, not {len(uploaded)}."]})
             else:
                 given[key] = uploaded[0]
 
@@ -183,17 +182,17 @@ class Arguments:
 
     # -- values -------------------------------------------------------------------------------
 
-    def _from_form(self, slot: _Slot, values: List[str]) -> Any:
+    def _from_form(self, slot: _Slot, values: list[str]) -> Any:
         # A browser's form sends '' for what was left empty; only a text can really be ''.
         if values == [""] and slot.kind not in _TEXT:
             return _ABSENT
         return self._from_text(slot, values)
 
-    def _from_text(self, slot: _Slot, values: List[str]) -> Any:
+    def _from_text(self, slot: _Slot, values: list[str]) -> Any:
         if slot.kind == "list":
             return _list_from_text(slot, values)
         if len(values) > 1:
-            raise InvalidArguments({slot.key: ["Given {} times: give it once.".format(len(values))]})
+            raise InvalidArguments({slot.key: [f"Given {len(values)} times: give it once."]})
         text = values[0]
         if slot.kind in _STRUCTURED:
             return _json_or_text(text)
@@ -201,7 +200,7 @@ class Arguments:
             return None
         return text
 
-    def _negotiate(self, given: Dict[str, Any], accept: str) -> None:
+    def _negotiate(self, given: dict[str, Any], accept: str) -> None:
         """Fills the plugin's `accept` argument from the Accept header; the argument itself wins."""
         if self._accepts is None or "accept" in given or not self._accepts.choices:
             return
@@ -222,7 +221,7 @@ class Arguments:
         field = self._fields().get(key)
         return field is not None and callable(getattr(field, "load_default", None))
 
-    def _fields(self) -> Dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         """The schema's fields by the name that a client uses."""
         return {
             field.data_key if field.data_key is not None else name: field
@@ -234,13 +233,15 @@ class Arguments:
         field: Any,
         name: str,
         arguments: Mapping[str, Any],
-        described: Optional[FieldDescription],
+        described: FieldDescription | None,
     ) -> Any:
         value = arguments[name]
         if _is_files(value):
-            return [_name_of(item) for item in value] if isinstance(value, list) else _name_of(value)
+            return (
+                [_name_of(item) for item in value] if isinstance(value, list) else _name_of(value)
+            )
         if hasattr(value, "dtype") and getattr(value, "size", 0) > _ITEMS_SHOWN:
-            return "{} array of shape {}".format(value.dtype, tuple(value.shape))
+            return f"{value.dtype} array of shape {tuple(value.shape)}"
         try:
             shown = json_value(field.serialize(name, arguments))
         except Exception:
@@ -251,9 +252,9 @@ class Arguments:
     def _no_such(self, key: str) -> str:
         near = difflib.get_close_matches(key, self._slots, n=1)
         if near:
-            return "Unknown argument. Did you mean {!r}?".format(near[0])
+            return f"Unknown argument. Did you mean {near[0]!r}?"
         takes = ", ".join(sorted(self._slots)[:40]) or "no arguments"
-        return "Unknown argument. This model takes: {}.".format(takes)
+        return f"Unknown argument. This model takes: {takes}."
 
 
 _ABSENT = object()
@@ -265,7 +266,7 @@ def _read_json(request: RequestData) -> Mapping[str, Any]:
     try:
         document = orjson.loads(request.body) if orjson else json.loads(request.body)
     except ValueError as error:
-        raise InvalidRequest("The body is not valid JSON: {}".format(error)) from error
+        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise InvalidRequest("The JSON body is nested too deeply.") from error
     if not isinstance(document, dict):
@@ -277,8 +278,8 @@ def _read_json(request: RequestData) -> Mapping[str, Any]:
     return document
 
 
-def _grouped(pairs: Sequence[Any]) -> Dict[str, List[str]]:
-    grouped: Dict[str, List[str]] = {}
+def _grouped(pairs: Sequence[Any]) -> dict[str, list[str]]:
+    grouped: dict[str, list[str]] = {}
     for key, value in pairs:
         grouped.setdefault(key, []).append(value)
     return grouped
@@ -292,7 +293,7 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _list_from_text(slot: _Slot, values: List[str]) -> Any:
+def _list_from_text(slot: _Slot, values: list[str]) -> Any:
     if len(values) == 1 and values[0].lstrip().startswith("["):
         whole = _json_or_text(values[0])
         if isinstance(whole, list) and slot.item_kind != "list":
@@ -320,7 +321,7 @@ def _name_of(value: Any) -> str:
     return str(value.original_filename)
 
 
-def _without_secrets(value: Any, described: Optional[FieldDescription]) -> Any:
+def _without_secrets(value: Any, described: FieldDescription | None) -> Any:
     if described is None:
         return value
     if isinstance(value, list) and described.items is not None:

@@ -16,9 +16,10 @@ Every method runs in the model's worker process, except `train`, which runs in a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Dict, List, Mapping, Optional, Sequence
+from typing import Any, ClassVar
 
 
 class Checkpoint:
@@ -51,11 +52,11 @@ class Run:
     seed: int
     device: str
     threads: int
-    data_root: Optional[Path]
+    data_root: Path | None
 
     @property
     def should_stop(self) -> bool:
-        """True once the run is to end: save what is needed and return. Costs under a microsecond."""
+        """True once the run is to end: save what is needed and return. Costs about 1 µs."""
         raise NotImplementedError
 
     def report(self, step: int, **scalars: float) -> None:
@@ -85,10 +86,10 @@ class Run:
     def checkpoint(
         self,
         step: int,
-        metric: Optional[float] = None,
+        metric: float | None = None,
         higher_is_better: bool = True,
-        metrics: Optional[Mapping[str, float]] = None,
-    ) -> "AbstractContextManager[Checkpoint]":
+        metrics: Mapping[str, float] | None = None,
+    ) -> AbstractContextManager[Checkpoint]:
         """A checkpoint, whole on disk when the `with` block ends, or not there at all.
 
         It becomes `last`, and `best` too if `metric` is the best so far. Older ones that are
@@ -100,7 +101,7 @@ class Run:
     def weights(self, version: str) -> Path:
         """The folder of a weights version of this model, to fine-tune from.
 
-        Raises `InvalidData` if there is no such version. `"latest"` and `"production"` are names too.
+        Raises `InvalidData` if there is no such version; `"latest"` is a name too.
         """
         raise NotImplementedError
 
@@ -109,7 +110,7 @@ class Model:
     """A model to serve. Every name is optional; what is missing is answered with 501."""
 
     metadata: ClassVar[Any] = {}
-    """A dict of JSON values, or a method that returns one: `summary`, `description`, `author`, ..."""
+    """A dict of JSON values, or a method that returns one: `summary`, `author`, `license`, ..."""
 
     predict_arguments: ClassVar[Any] = {}
     predict_response: ClassVar[Any] = None
@@ -121,7 +122,7 @@ class Model:
     max_batch: ClassVar[int] = 32
     """The most calls handed to `predict_batch` at once."""
 
-    def load(self, weights: Optional[Path], device: str) -> None:
+    def load(self, weights: Path | None, device: str) -> None:
         """Makes ready to predict with the files in `weights` (None: without trained weights)."""
 
     def warm(self) -> None:
@@ -129,12 +130,5 @@ class Model:
 
     # Optional, and so not defined here:
     #   def predict(self, **arguments) -> Any: one call's answer; JSON values, numpy, ReturnedFile.
-    #   def predict_batch(self, calls: Sequence[dict]) -> Sequence[Any]: many calls' answers, in order.
-    #   def train(self, run: Run, **arguments) -> Any: trains; JSON values returned stand in the record.
-
-
-PredictBatch = Sequence[Dict[str, Any]]
-"""What `predict_batch` gets: the validated arguments of each call."""
-
-Answers = List[Any]
-"""What `predict_batch` returns: one answer for each call, in the same order."""
+    #   def predict_batch(self, calls: list[dict]) -> list: many calls' answers, in order.
+    #   def train(self, run: Run, **arguments) -> Any: trains; what it returns is in the record.

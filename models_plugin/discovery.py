@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
 from importlib.metadata import distributions as installed
-from typing import Dict, List, Optional, Sequence
 
 from ..errors import ModelFailedToLoad
 from .plugin import MODEL_NAME, NATIVE_GROUP, PluginSource
@@ -18,7 +18,7 @@ OWN_DISTRIBUTION = "modelyard"
 GROUPS = (NATIVE_GROUP,)
 
 
-def list_sources(names: Optional[Sequence[str]] = None) -> List[PluginSource]:
+def list_sources(names: Sequence[str] | None = None) -> list[PluginSource]:
     """The plugins to serve, by name: those named, or all installed ones.
 
     Models that come with this distribution are served when named, or when nothing else is
@@ -31,15 +31,17 @@ def list_sources(names: Optional[Sequence[str]] = None) -> List[PluginSource]:
         if missing:
             raise ModelFailedToLoad(
                 "No installed package offers the model {!r} (entry point group {!r}). "
-                "Installed: {}.".format(missing[0], NATIVE_GROUP, ", ".join(sorted(found)) or "none")
+                "Installed: {}.".format(
+                    missing[0], NATIVE_GROUP, ", ".join(sorted(found)) or "none"
+                )
             )
         return [found[name] for name in dict.fromkeys(names)]
     others = [source for source in found.values() if source.distribution != OWN_DISTRIBUTION]
     return sorted(others or found.values(), key=lambda source: source.name)
 
 
-def _by_name() -> Dict[str, PluginSource]:
-    claims: Dict[str, List[PluginSource]] = defaultdict(list)
+def _by_name() -> dict[str, PluginSource]:
+    claims: dict[str, list[PluginSource]] = defaultdict(list)
     seen = set()
     for dist in installed():
         name = dist.metadata["Name"]
@@ -58,10 +60,10 @@ def _source(point: EntryPoint, dist: Distribution) -> PluginSource:
     problem = None
     if not MODEL_NAME.match(point.name):
         problem = (
-            "The entry point's name {!r} cannot stand in a URL. Rename it: letters, digits, dots, "
-            "dashes and underscores, at most 100, beginning with a letter or digit.".format(point.name)
+            f"The entry point's name {point.name!r} cannot stand in a URL. Rename it: letters, "
+            "digits, dots, dashes and underscores, at most 100, beginning with a letter or digit."
         )
-    value = "{}:{}".format(point.module, point.attr) if point.attr else point.module
+    value = f"{point.module}:{point.attr}" if point.attr else point.module
     return PluginSource(
         name=point.name,
         value=value,
@@ -72,17 +74,17 @@ def _source(point: EntryPoint, dist: Distribution) -> PluginSource:
     )
 
 
-def _only(name: str, sources: List[PluginSource]) -> PluginSource:
+def _only(name: str, sources: list[PluginSource]) -> PluginSource:
     if len(sources) == 1:
         return sources[0]
-    claimants = " and ".join("{} ({})".format(s.distribution, s.value) for s in sources)
+    claimants = " and ".join(f"{s.distribution} ({s.value})" for s in sources)
     first = sources[0]
     return PluginSource(
         name=name,
         value=first.value,
         group=first.group,
-        problem="Two plugins have the name {!r}: {}. Uninstall one, or rename its entry "
-        "point.".format(name, claimants),
+        problem=f"Two plugins have the name {name!r}: {claimants}. Uninstall one, or rename its "
+        "entry point.",
     )
 
 
@@ -91,7 +93,7 @@ def _extras_installed(point: EntryPoint, dist: Distribution) -> bool:
     for extra in point.extras:
         for requirement in dist.requires or ():
             needed, _, marker = requirement.partition(";")
-            if re.search(r"extra\s*==\s*['\"]{}['\"]".format(re.escape(extra)), marker):
+            if re.search(rf"extra\s*==\s*['\"]{re.escape(extra)}['\"]", marker):
                 try:
                     distribution(re.split(r"[\s<>=!~\[(]", needed.strip(), maxsplit=1)[0])
                 except PackageNotFoundError:

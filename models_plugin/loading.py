@@ -20,16 +20,14 @@ def open_plugin(source: PluginSource) -> Plugin:
         raise PluginFailed(source.problem)
     if source.group != NATIVE_GROUP:
         raise PluginFailed(
-            "Model {!r}: no adapter for entry points of the group {!r}.".format(
-                source.name, source.group
-            )
+            f"Model {source.name!r}: no adapter for entry points of the group {source.group!r}."
         )
     return NativePlugin(source, _import(source))
 
 
 def _import(source: PluginSource) -> Any:
     module_name, _, attribute = source.value.partition(":")
-    with plugin_code("importing the model {!r} ({})".format(source.name, source.value)):
+    with plugin_code(f"importing the model {source.name!r} ({source.value})"):
         target: Any = importlib.import_module(module_name)
         for part in filter(None, attribute.split(".")):
             target = getattr(target, part)

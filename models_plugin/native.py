@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any
 
 import marshmallow
 
@@ -38,9 +39,9 @@ class NativePlugin:
                 "Write predict(self, **arguments), train(self, run, **arguments), or both.",
             )
         self.max_batch = self._checked_max_batch()
-        self._schemas: Dict[str, Optional[marshmallow.Schema]] = {}
-        self._fields: Dict[str, Optional[List[FieldDescription]]] = {}
-        self._arguments: Dict[str, Arguments] = {}
+        self._schemas: dict[str, marshmallow.Schema | None] = {}
+        self._fields: dict[str, list[FieldDescription] | None] = {}
+        self._arguments: dict[str, Arguments] = {}
         self._read_schemas()
         for method, which, first in (
             ("predict", "predict", 0),
@@ -72,7 +73,7 @@ class NativePlugin:
             distribution_version=self._source.distribution_version,
         )
 
-    def _capabilities(self) -> List[str]:
+    def _capabilities(self) -> list[str]:
         words = [
             ("predict", self._can_predict),
             ("predict_batch", self._method("predict_batch")),
@@ -84,14 +85,14 @@ class NativePlugin:
             words[3] = ("weights_optional", True)
         return [word for word, true in words if true]
 
-    def _metadata(self) -> Dict[str, Any]:
+    def _metadata(self) -> dict[str, Any]:
         value = getattr(self._target, "metadata", {})
         if callable(value):
             with plugin_code("describing itself (metadata)"):
                 value = value()
         if not isinstance(value, Mapping):
             raise self._fault(
-                "its metadata is {}, not a dict".format(type(value).__name__),
+                f"its metadata is {type(value).__name__}, not a dict",
                 "Make metadata a dict of JSON values, or a method that returns one.",
             )
         return dict(json_value(dict(value)))
@@ -100,7 +101,7 @@ class NativePlugin:
         for part in ("predict_arguments", "predict_response", "train_arguments", "train_response"):
             value = getattr(self._target, part, {} if part.endswith("arguments") else None)
             if callable(value) and not isinstance(value, type):
-                with plugin_code("making its {}".format(part)):
+                with plugin_code(f"making its {part}"):
                     value = value()
             if value is None:
                 self._schemas[part] = self._fields[part] = None
@@ -122,7 +123,7 @@ class NativePlugin:
 
     # -- calls --------------------------------------------------------------------------------
 
-    def load(self, weights: Optional[Path], device: str) -> None:
+    def load(self, weights: Path | None, device: str) -> None:
         with plugin_code("loading its weights"):
             if self._method("load"):
                 self._target.load(weights, device)
@@ -131,17 +132,17 @@ class NativePlugin:
                 self._target.warm()
 
     def arguments(
-        self, which: str, request: RequestData, pinned: Optional[Mapping[str, Any]] = None
-    ) -> Dict[str, Any]:
+        self, which: str, request: RequestData, pinned: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         if not (self._can_predict if which == "predict" else self._can_train):
-            raise NotSupported("The model {!r} cannot {}.".format(self._source.name, which))
+            raise NotSupported(f"The model {self._source.name!r} cannot {which}.")
         with plugin_code("checking its arguments"):
             return self._arguments[which].load(request, pinned)
 
-    def record_of(self, which: str, arguments: Mapping[str, Any]) -> Dict[str, Any]:
+    def record_of(self, which: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._arguments[which].record(arguments)
 
-    def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> List[str]:
+    def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> list[str]:
         return self._arguments[which].secrets(arguments)
 
     def predict(self, arguments: Mapping[str, Any]) -> Any:
@@ -150,14 +151,13 @@ class NativePlugin:
         with plugin_code("predicting"):
             return self._target.predict(**arguments)
 
-    def predict_batch(self, calls: Sequence[Mapping[str, Any]]) -> List[Any]:
+    def predict_batch(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         with plugin_code("predicting a batch"):
             answers = list(self._target.predict_batch([dict(call) for call in calls]))
         if len(answers) != len(calls):
             raise PluginFailed(
-                "predict_batch() of the model {!r} got {} calls and returned {} answers.".format(
-                    self._source.name, len(calls), len(answers)
-                )
+                f"predict_batch() of the model {self._source.name!r} got {len(calls)} calls "
+                f"and returned {len(answers)} answers."
             )
         return answers
 
@@ -165,9 +165,7 @@ class NativePlugin:
         with plugin_code("training"):
             return self._target.train(run, **arguments)
 
-    def answer(
-        self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path
-    ) -> Answer:
+    def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
         file = file_answer(result, arguments.get("accept"), folder)
         if file is not None:
             return file
@@ -186,28 +184,26 @@ class NativePlugin:
         if faults:
             raise PluginFailed(
                 "The model's answer does not fit its own {}_response schema: {}".format(
-                    which, "; ".join("{}: {}".format(key, faults[key]) for key in faults)
+                    which, "; ".join(f"{key}: {faults[key]}" for key in faults)
                 )
             )
         return dumped
 
     # -- the contract -------------------------------------------------------------------------
 
-    def _method(self, name: str) -> Optional[Callable[..., Any]]:
+    def _method(self, name: str) -> Callable[..., Any] | None:
         value = getattr(self._target, name, None)
         if value is not None and not callable(value):
             raise self._fault(
-                "{} is {}, not a method".format(name, type(value).__name__),
-                "Make {} a method, or rename it.".format(name),
+                f"{name} is {type(value).__name__}, not a method",
+                f"Make {name} a method, or rename it.",
             )
         return value
 
     def _checked_max_batch(self) -> int:
         value = getattr(self._target, "max_batch", 32)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise self._fault(
-                "max_batch is {!r}".format(value), "Make max_batch a whole number from 1."
-            )
+            raise self._fault(f"max_batch is {value!r}", "Make max_batch a whole number from 1.")
         return value
 
     def _check_signature(self, method: str, which: str, leading: int) -> None:
@@ -220,27 +216,21 @@ class NativePlugin:
         )
         parameters = list(_parameters(getattr(self._target, method)))
         if leading and not parameters:
-            raise self._fault(
-                "{}() takes no run".format(method), "Write {}(self, run, ...).".format(method)
-            )
+            raise self._fault(f"{method}() takes no run", f"Write {method}(self, run, ...).")
         parameters = parameters[leading:]
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
         named = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
         for name in sorted(declared - set(named)):
             if not takes_any:
                 raise self._fault(
-                    "{}_arguments.{}: {}() does not take this argument".format(which, name, method),
-                    "Add the parameter {!r} to {}(), or take **arguments.".format(name, method),
+                    f"{which}_arguments.{name}: {method}() does not take this argument",
+                    f"Add the parameter {name!r} to {method}(), or take **arguments.",
                 )
         for name, parameter in named.items():
             if parameter.default is parameter.empty and name not in declared:
                 raise self._fault(
-                    "{}() needs {!r}, which {}_arguments does not declare".format(
-                        method, name, which
-                    ),
-                    "Add a field {!r} to {}_arguments, or give the parameter a default.".format(
-                        name, which
-                    ),
+                    f"{method}() needs {name!r}, which {which}_arguments does not declare",
+                    f"Add a field {name!r} to {which}_arguments, or give the parameter a default.",
                 )
 
     def _check_positions(self, name: str, count: int) -> None:
@@ -251,7 +241,7 @@ class NativePlugin:
             inspect.signature(method).bind(*[None] * count)
         except TypeError as error:
             raise self._fault(
-                "{}() cannot be called with {} arguments ({})".format(name, count, error),
+                f"{name}() cannot be called with {count} arguments ({error})",
                 "Write {}.".format("load(self, weights, device)" if count else "warm(self)"),
             ) from error
         except ValueError:  # a built-in without a signature: believed
@@ -271,6 +261,3 @@ def _parameters(method: Callable[..., Any]) -> Sequence[inspect.Parameter]:
         return list(inspect.signature(method).parameters.values())
     except (TypeError, ValueError):
         return []
-
-
-

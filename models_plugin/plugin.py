@@ -7,9 +7,10 @@ with the same face, and nothing above this room notices. Python 3.8 syntax.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
@@ -30,15 +31,15 @@ class PluginSource:
     name: str
     value: str
     group: str = NATIVE_GROUP
-    distribution: Optional[str] = None
-    distribution_version: Optional[str] = None
-    problem: Optional[str] = None
+    distribution: str | None = None
+    distribution_version: str | None = None
+    problem: str | None = None
 
-    def to_data(self) -> Dict[str, Any]:
+    def to_data(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "PluginSource":
+    def from_data(cls, data: Mapping[str, Any]) -> PluginSource:
         return cls(**data)
 
 
@@ -48,8 +49,8 @@ class Answer:
 
     content_type: str = "application/json"
     body: bytes = b""
-    path: Optional[str] = None
-    filename: Optional[str] = None
+    path: str | None = None
+    filename: str | None = None
 
 
 class Plugin(Protocol):
@@ -65,12 +66,12 @@ class Plugin(Protocol):
     def describe(self) -> ModelDescription:
         """Describes it as it is now: choices may have changed since the last call."""
 
-    def load(self, weights: Optional[Path], device: str) -> None:
+    def load(self, weights: Path | None, device: str) -> None:
         """Loads the weights in this folder and warms up."""
 
     def arguments(
-        self, which: str, request: RequestData, pinned: Optional[Mapping[str, Any]] = None
-    ) -> Dict[str, Any]:
+        self, which: str, request: RequestData, pinned: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """The validated arguments of a request.
 
         `pinned` holds recorded JSON values; they stand in for fields that the request lacks, so
@@ -78,22 +79,20 @@ class Plugin(Protocol):
         Raises InvalidArguments, InvalidRequest and its children, NotSupported.
         """
 
-    def record_of(self, which: str, arguments: Mapping[str, Any]) -> Dict[str, Any]:
-        """The arguments as JSON values for a record: without secrets, files by the client's name."""
+    def record_of(self, which: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments as JSON values for a record: no secrets, files by the client's name."""
 
-    def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> List[str]:
+    def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> list[str]:
         """Names of the arguments that must not be stored or shown."""
 
     def predict(self, arguments: Mapping[str, Any]) -> Any:
         """One call's result."""
 
-    def predict_batch(self, calls: Sequence[Mapping[str, Any]]) -> List[Any]:
+    def predict_batch(self, calls: Sequence[Mapping[str, Any]]) -> list[Any]:
         """Many calls' results, in order. Only with the capability `predict_batch`."""
 
     def train(self, run: Run, arguments: Mapping[str, Any]) -> Any:
         """Trains; what it returns is the output in the record."""
 
-    def answer(
-        self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path
-    ) -> Answer:
+    def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
         """Applies the response schema and encodes; large or file results go to `folder`."""

@@ -7,8 +7,8 @@ plugin may bring any. Python 3.8 syntax.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator, Optional, Tuple
 
 from ..errors import (
     InvalidArguments,
@@ -52,9 +52,9 @@ def told(error: BaseException, doing: str) -> ModelyardError:
     inner = _innermost(error)
     text = _in_words(error)
     if inner is not error:
-        text = "{} (caused by {})".format(text, _in_words(inner))
+        text = f"{text} (caused by {_in_words(inner)})"
     return PluginFailed(
-        "The model failed while {}: {}".format(doing, text),
+        f"The model failed while {doing}: {text}",
         original_type=type(error).__name__,
         traceback=_text(error),
     )
@@ -62,7 +62,7 @@ def told(error: BaseException, doing: str) -> ModelyardError:
 
 def _in_words(error: BaseException) -> str:
     name, text = type(error).__name__, str(error).strip()
-    return "{}: {}".format(name, text[:_MESSAGE_LIMIT]) if text else name
+    return f"{name}: {text[:_MESSAGE_LIMIT]}" if text else name
 
 
 def is_validation_error(error: BaseException) -> bool:
@@ -72,7 +72,7 @@ def is_validation_error(error: BaseException) -> bool:
     )
 
 
-def _http_status(error: BaseException) -> Optional[Tuple[int, str]]:
+def _http_status(error: BaseException) -> tuple[int, str] | None:
     """Status and reason of an HTTP exception (aiohttp, werkzeug, starlette), found by name."""
     if not any(cls.__name__ == "HTTPException" for cls in type(error).__mro__):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Optional, Union
+from typing import Any, BinaryIO
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class UploadedFile:
 
     def open(self) -> BinaryIO:
         """Opens it for reading bytes."""
-        return open(self.filename, "rb")
+        return self.path.open("rb")
 
     def __fspath__(self) -> str:
         return os.fspath(self.filename)
@@ -41,9 +41,9 @@ class ReturnedFile:
     `content_type` is told to the client; `filename` is the name offered for saving it.
     """
 
-    content: Union[bytes, str, "os.PathLike[str]", BinaryIO]
+    content: bytes | str | os.PathLike[str] | BinaryIO
     content_type: str = "application/octet-stream"
-    filename: Optional[str] = None
+    filename: str | None = None
 
 
 class InvalidData(Exception):
@@ -52,8 +52,8 @@ class InvalidData(Exception):
     Ends the run with reason `invalid_data`. `file` and `line` (from 1) say where the fault is.
     """
 
-    def __init__(self, message: str, file: Any = None, line: Optional[int] = None) -> None:
-        where = "" if file is None else "{}{}: ".format(file, "" if line is None else ":%d" % line)
+    def __init__(self, message: str, file: Any = None, line: int | None = None) -> None:
+        where = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(where + message)
         self.file = None if file is None else str(file)
         self.line = line

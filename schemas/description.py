@@ -1,18 +1,19 @@
-"""What the front knows of a model: plain data, sent by its worker, whatever contract its plugin follows.
+"""What the front knows of a model: plain data from its worker, whatever contract it follows.
 
 Standard library only, Python 3.8 syntax (also read by a model's own interpreter).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any
 
 KINDS = (
     "string", "integer", "number", "boolean", "datetime", "date", "time", "duration", "uuid", "url",
     "email", "ip", "list", "dict", "object", "tensor", "file", "any",
 )  # fmt: skip
-"""Neutral kinds of a field. `object` has `fields`, `list` and `dict` have `items` (of their values)."""
+"""Kinds of a field. `object` has `fields`; `list` and `dict` have `items` (of their values)."""
 
 PLACES = ("any", "query", "form", "json", "headers", "files")
 """Where a value is looked for; `any` is query, form and JSON, in that order."""
@@ -36,24 +37,24 @@ class FieldDescription:
     default: Any = None
     description: str = ""
     secret: bool = False
-    choices: Optional[List[Any]] = None
-    minimum: Optional[float] = None
-    maximum: Optional[float] = None
+    choices: list[Any] | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     exclusive_minimum: bool = False
     exclusive_maximum: bool = False
-    min_length: Optional[int] = None
-    max_length: Optional[int] = None
-    pattern: Optional[str] = None
-    format: Optional[str] = None
-    unit: Optional[str] = None
-    shape: Optional[List[int]] = None
-    dtype: Optional[str] = None
-    items: Optional["FieldDescription"] = None
-    fields: Optional[List["FieldDescription"]] = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    format: str | None = None
+    unit: str | None = None
+    shape: list[int] | None = None
+    dtype: str | None = None
+    items: FieldDescription | None = None
+    fields: list[FieldDescription] | None = None
     example: Any = None
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "FieldDescription":
+    def from_data(cls, data: Mapping[str, Any]) -> FieldDescription:
         values = dict(data)
         if values.get("items") is not None:
             values["items"] = cls.from_data(values["items"])
@@ -74,22 +75,22 @@ class ModelDescription:
 
     name: str
     contract: str = "native"
-    metadata: Dict[str, Any] = field(default_factory=dict)
-    predict_arguments: Optional[List[FieldDescription]] = None
-    train_arguments: Optional[List[FieldDescription]] = None
-    predict_response: Optional[List[FieldDescription]] = None
-    train_response: Optional[List[FieldDescription]] = None
-    content_types: List[str] = field(default_factory=lambda: ["application/json"])
-    capabilities: List[str] = field(default_factory=list)
-    distribution: Optional[str] = None
-    distribution_version: Optional[str] = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    predict_arguments: list[FieldDescription] | None = None
+    train_arguments: list[FieldDescription] | None = None
+    predict_response: list[FieldDescription] | None = None
+    train_response: list[FieldDescription] | None = None
+    content_types: list[str] = field(default_factory=lambda: ["application/json"])
+    capabilities: list[str] = field(default_factory=list)
+    distribution: str | None = None
+    distribution_version: str | None = None
 
-    def to_data(self) -> Dict[str, Any]:
+    def to_data(self) -> dict[str, Any]:
         """Plain JSON values; `from_data` is its inverse."""
         return asdict(self)
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> "ModelDescription":
+    def from_data(cls, data: Mapping[str, Any]) -> ModelDescription:
         values = dict(data)
         for key in ("predict_arguments", "train_arguments", "predict_response", "train_response"):
             if values.get(key) is not None:

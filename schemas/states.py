@@ -8,7 +8,6 @@ member is its documentation in OpenAPI.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Dict, FrozenSet
 
 
 class Status(str, Enum):
@@ -50,13 +49,13 @@ class Reason(str, Enum):
     PUBLISH_FAILED = "publish_failed"  # trained, but its weights could not be published
 
 
-ACTIVE_PHASES: FrozenSet[Phase] = frozenset(
+ACTIVE_PHASES: frozenset[Phase] = frozenset(
     {Phase.STARTING, Phase.TRAINING, Phase.EVALUATING, Phase.PUBLISHING, Phase.CANCELLING}
 )
 """Phases in which a run has processes."""
 
 _ENDS = {Phase.CANCELLING, Phase.FINISHED}
-LEGAL_MOVES: Dict[Phase, FrozenSet[Phase]] = {
+LEGAL_MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.QUEUED: frozenset({Phase.STARTING, Phase.FINISHED}),
     Phase.STARTING: frozenset(
         {Phase.TRAINING, Phase.EVALUATING, Phase.PUBLISHING, Phase.QUEUED, Phase.PAUSED}

@@ -6,8 +6,9 @@ worker applies the plugin's own schema. Standard library only, Python 3.8 syntax
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any
 
 
 @dataclass
@@ -36,21 +37,21 @@ class RequestData:
     `accept` is the Accept header; `headers` has lower-case names.
     """
 
-    query: List[Tuple[str, str]] = field(default_factory=list)
-    form: List[Tuple[str, str]] = field(default_factory=list)
-    headers: Dict[str, str] = field(default_factory=dict)
-    files: List[FilePart] = field(default_factory=list)
-    raw: Optional[FilePart] = None
+    query: list[tuple[str, str]] = field(default_factory=list)
+    form: list[tuple[str, str]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    files: list[FilePart] = field(default_factory=list)
+    raw: FilePart | None = None
     accept: str = "*/*"
     body: bytes = b""
 
-    def to_data(self) -> Dict[str, Any]:
+    def to_data(self) -> dict[str, Any]:
         data = asdict(self)
         del data["body"]
         return data
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any], body: bytes = b"") -> "RequestData":
+    def from_data(cls, data: Mapping[str, Any], body: bytes = b"") -> RequestData:
         values = dict(data)
         values["query"] = [tuple(pair) for pair in values.get("query", ())]
         values["form"] = [tuple(pair) for pair in values.get("form", ())]

@@ -1,0 +1,281 @@
+"""Every setting of the server in one typed place: file, `MODELYARD_*` variables, flags; later wins.
+
+The marshmallow schema below is the only declaration: the command line makes its flags from it,
+the environment its variable names, and the documents their table. Runs in the front and the
+command line, before anything is started.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
+
+from .errors import InvalidSettings
+
+ENV_PREFIX = "MODELYARD_"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model's own settings: the table `[models.NAME]`. None means: as for all models."""
+
+    predict_timeout: float | None = None
+    workers: int | None = None
+    device: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the server runs with. Times are in seconds, sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    home: Path = Path("modelyard-home")
+    data: Path | None = None
+    model_name: tuple[str, ...] = ()
+    workers: int = 1
+    base_path: str = ""
+    access: str = "keys"
+    allowed_hosts: tuple[str, ...] = ()
+    client_max_size: int = 2 * 1024**3
+    predict_timeout: float = 60.0
+    load_timeout: float = 60.0
+    device: str = "auto"
+    threads: int | None = None
+    max_trainings: int = 1
+    training_threads: int | None = None
+    training_nice: int = 10
+    on_stop: str = "leave"
+    warm_start: bool = True
+    log_level: str = "info"
+    models: Mapping[str, ModelSettings] = field(default_factory=dict)
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class NameList(fields.List):
+    """A list that a flag or variable may give as one text, divided by commas."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        texts = [value] if isinstance(value, str) else value
+        if isinstance(texts, list | tuple):
+            texts = [part.strip() for text in texts for part in str(text).split(",")]
+            texts = [part for part in texts if part]
+        return tuple(super()._deserialize(texts, *args, **kwargs))
+
+
+class Folder(fields.String):
+    """A path as text; `~` is the user's home."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = os.fspath(value) if isinstance(value, os.PathLike) else value
+        return Path(super()._deserialize(text, *args, **kwargs)).expanduser().absolute()
+
+
+class Size(fields.Integer):
+    """A number of bytes; `512M` and `2G` are understood (powers of 1024)."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        factor = 1
+        if isinstance(value, str) and value[-1:].upper() in "KMGT" and value[:-1].strip():
+            factor = 1024 ** ("KMGT".index(value[-1].upper()) + 1)
+            value = value[:-1]
+        return super()._deserialize(value, *args, **kwargs) * factor
+
+
+_DEVICE = validate.Regexp(
+    r"(auto|cpu|cuda(:\d+)?)\Z", error="Not a device: give auto, cpu, cuda or cuda:N."
+)
+_SECONDS = validate.Range(min=0.05, max=86_400)
+_WORKERS = validate.Range(min=1, max=64)
+
+
+def _about(text: str, *aliases: str, **more: Any) -> dict[str, Any]:
+    return {"description": text, "aliases": aliases, **more}
+
+
+class ModelSettingsSchema(Schema):
+    """The table `[models.NAME]` of the settings file."""
+
+    predict_timeout = fields.Float(validate=_SECONDS)
+    workers = fields.Integer(validate=_WORKERS)
+    device = fields.String(validate=_DEVICE)
+    env = fields.Dict(keys=fields.String(), values=fields.String())
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> ModelSettings:
+        return ModelSettings(**data)
+
+
+class SettingsSchema(Schema):
+    """The settings as files, variables and flags give them."""
+
+    host = fields.String(
+        metadata=_about("address to listen on", "--listen-ip"),
+    )
+    port = fields.Integer(
+        validate=validate.Range(min=0, max=65535),
+        metadata=_about("port to listen on; 0 takes a free one", "--listen-port"),
+    )
+    home = Folder(
+        metadata=_about("folder of all state: records, runs, weights, logs"),
+    )
+    data = Folder(
+        metadata=_about("folder whose sub-folders trainings may name as their dataset"),
+    )
+    model_name = NameList(
+        fields.String(),
+        metadata=_about("model to serve; repeat it or divide by commas (default: all installed)"),
+    )
+    workers = fields.Integer(
+        validate=_WORKERS,
+        metadata=_about("worker processes of each model", "-p"),
+    )
+    base_path = fields.String(
+        validate=validate.Regexp(
+            r"(/[A-Za-z0-9._~-]+)*/?\Z", error="Not a path prefix: write it like /models/a."
+        ),
+        metadata=_about("prefix of every path, for a server behind a proxy"),
+    )
+    access = fields.String(
+        validate=validate.OneOf(["keys", "open"]),
+        metadata=_about(
+            "who may call: 'open' is everybody, and has to be said for an address that other "
+            "machines can reach"
+        ),
+    )
+    allowed_hosts = NameList(
+        fields.String(),
+        metadata=_about("names that the server may be called by, beside its own; divide by commas"),
+    )
+    client_max_size = Size(
+        validate=validate.Range(min=1024),
+        metadata=_about("largest request in bytes (512M and 2G are understood)"),
+    )
+    predict_timeout = fields.Float(
+        validate=_SECONDS,
+        metadata=_about("seconds until a prediction is given up and its worker replaced"),
+    )
+    load_timeout = fields.Float(
+        validate=_SECONDS,
+        metadata=_about("seconds that a model may take to be imported and loaded"),
+    )
+    device = fields.String(
+        validate=_DEVICE,
+        metadata=_about("device of predictions and trainings: auto, cpu, cuda or cuda:N"),
+    )
+    threads = fields.Integer(
+        validate=_WORKERS,
+        metadata=_about("CPU threads of a worker (default: the cores divided by the workers)"),
+    )
+    max_trainings = fields.Integer(
+        validate=_WORKERS,
+        metadata=_about("trainings that run at the same time; more are queued"),
+    )
+    training_threads = fields.Integer(
+        validate=_WORKERS,
+        metadata=_about("CPU threads of a training (default: the cores divided by max-trainings)"),
+    )
+    training_nice = fields.Integer(
+        validate=validate.Range(min=0, max=19),
+        metadata=_about("niceness of trainings: 0 shares the CPU evenly with predictions"),
+    )
+    on_stop = fields.String(
+        validate=validate.OneOf(["leave", "cancel"]),
+        metadata=_about("what becomes of running trainings when the server is stopped"),
+    )
+    warm_start = fields.Boolean(
+        metadata=_about("keep torch preloaded so that trainings start at once (about 200 MB)"),
+    )
+    log_level = fields.String(
+        validate=validate.OneOf(["debug", "info", "warning", "error"]),
+        metadata=_about("least severe message that is logged"),
+    )
+    models = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(ModelSettingsSchema),
+        metadata=_about("one table per model: predict_timeout, workers, device, env", flag=False),
+    )
+
+    @post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> Settings:
+        if "base_path" in data:
+            data["base_path"] = data["base_path"].rstrip("/")
+        return Settings(**data)
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config_files: Sequence[Path] = (),
+) -> Settings:
+    """The settings from files, then the environment, then flags; a later one wins.
+
+    `flags` holds only those that were given. `MODELYARD_CONFIG_FILE` names a file too. Raises
+    InvalidSettings, which names each wrong setting, where it stands, and what would be right.
+    """
+    environ = os.environ if environ is None else environ
+    schema = SettingsSchema()
+    paths = [Path(environ["MODELYARD_CONFIG_FILE"])] if environ.get("MODELYARD_CONFIG_FILE") else []
+    sources: list[tuple[str, Mapping[str, Any]]] = [
+        (f"in {path}", _read_toml(path)) for path in [*paths, *config_files]
+    ]
+    sources.append(("in the environment", _from_environ(environ, schema)))
+    sources.append(("on the command line", dict(flags or {})))
+    merged: dict[str, Any] = {}
+    errors: dict[str, list[str]] = {}
+    for where, values in sources:
+        for name, messages in schema.validate(dict(values)).items():
+            errors.setdefault(str(name), []).extend(f"{text} ({where})" for text in _flat(messages))
+        merged.update(values)
+    if errors:
+        lines = "\n".join(f"  {name}: {' '.join(texts)}" for name, texts in errors.items())
+        raise InvalidSettings(f"Some settings are not valid:\n{lines}", errors)
+    try:
+        settings: Settings = schema.load(merged, unknown=EXCLUDE)
+    except ValidationError as error:  # every source was valid by itself, so this is one of them
+        raise InvalidSettings(str(error), {"settings": [str(error)]}) from error
+    return settings
+
+
+def _read_toml(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise InvalidSettings(
+            f"The settings file {path} cannot be read: {error.strerror}."
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSettings(f"The settings file {path} is not valid TOML: {error}.") from error
+
+
+def _from_environ(environ: Mapping[str, str], schema: Schema) -> dict[str, str]:
+    values = {}
+    for name, declared in schema.fields.items():
+        text = environ.get(ENV_PREFIX + name.upper())
+        if text is not None and declared.metadata.get("flag", True):
+            values[name] = text
+    return values
+
+
+def _flat(messages: Any) -> list[str]:
+    if isinstance(messages, Mapping):
+        return [f"{key}: {text}" for key, value in messages.items() for text in _flat(value)]
+    return [str(text) for text in messages] if isinstance(messages, list) else [str(messages)]
