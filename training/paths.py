@@ -90,6 +90,11 @@ class RunPaths:
         return self.root / "exit.json"
 
     @property
+    def stop(self) -> Path:
+        """One byte, mapped by the run process: not zero when it is to stop."""
+        return self.root / "stop"
+
+    @property
     def supervisor_log(self) -> Path:
         return self.root / "supervisor.log"
 
@@ -98,6 +103,11 @@ class RunPaths:
     def status(self) -> Path:
         """Phase and progress (`messages.RunProgress`)."""
         return self.root / "status.json"
+
+    @property
+    def trained(self) -> Path:
+        """Written when train() has returned (`messages.Trained`): from here only finishing is left."""
+        return self.root / "trained.json"
 
     @property
     def result(self) -> Path:
@@ -152,31 +162,37 @@ class RunPaths:
         return self.version / "manifest.json"
 
 
-def write_json(path: Path, data: Mapping[str, Any], mode: int = 0o644) -> None:
-    """Replaces `path` with `data`, durably: on disk whole when this returns, or unchanged.
+def write_json(
+    path: Path, data: Mapping[str, Any], mode: int = 0o644, durable: bool = True
+) -> None:
+    """Replaces `path` with `data`, whole: a reader sees the old or the new one.
 
+    Durable: it is on disk when this returns. `durable=False` leaves out the fsyncs (some
+    milliseconds), for what means nothing after the machine has stopped: identities, progress.
     Raises OSError (disk full, no folder) and ValueError/TypeError if `data` is no JSON; then `path`
     is as it was.
     """
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    write_bytes(path, text.encode(), mode)
+    write_bytes(path, text.encode(), mode, durable)
 
 
-def write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Replaces `path` with `content`, durably, as `write_json` does."""
+def write_bytes(path: Path, content: bytes, mode: int = 0o644, durable: bool = True) -> None:
+    """Replaces `path` with `content` as `write_json` does."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.rename(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

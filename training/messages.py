@@ -1,0 +1,145 @@
+"""What the server, a run's supervisor and its run process tell each other, as files of the run folder.
+
+Each class is one JSON file (see `paths.RunPaths` for who writes which). Readers ignore members that
+they do not know, so that a newer release may add some and still adopt an older one's runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from .paths import FORMAT
+
+
+@dataclass
+class _Message:
+    def to_data(self) -> dict[str, Any]:
+        """Plain JSON values with the format's version; `from_data` is the inverse."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+@dataclass
+class RunOrder(_Message):
+    """run.json: what is to be trained.
+
+    `source` is a PluginSource's data, `request` a RequestData's without its body, `pinned` the
+    recorded JSON arguments; `weights` maps names ("latest") to version ids, `weights_root` is the
+    folder of all versions; `nice` is added to the run's niceness.
+    """
+
+    id: str
+    model: str
+    source: dict[str, Any]
+    request: dict[str, Any] = field(default_factory=dict)
+    pinned: dict[str, Any] | None = None
+    seed: int = 0
+    device: str = "cpu"
+    threads: int = 1
+    nice: int = 10
+    data_root: str | None = None
+    weights_root: str | None = None
+    weights: dict[str, str] = field(default_factory=dict)
+    created_at: str = ""
+
+
+@dataclass
+class Control(_Message):
+    """control.json: what the server asks of the supervisor of `epoch`.
+
+    `action`: `cancel` ends the run as cancelled; `stop` and `pause` end it as an error with
+    `reason`, its last checkpoint kept. `grace_s` is how long train() may take to notice
+    `should_stop`; None is 1.5 s for cancel, 30 s otherwise.
+    """
+
+    epoch: int
+    action: str
+    grace_s: float | None = None
+    reason: str | None = None
+
+
+@dataclass
+class RunProgress(_Message):
+    """status.json: how far the run process is. `best` is `{"step", "metric", "metrics"}`."""
+
+    phase: str = "starting"
+    done: float = 0.0
+    total: float = 0.0
+    text: str = ""
+    step: int | None = None
+    updated_at: str = ""
+    best: dict[str, Any] | None = None
+
+
+@dataclass
+class Trained(_Message):
+    """trained.json: train() has returned; all that is left is the finish step.
+
+    `output` is what it returned, as JSON; `note` says what was wrong with that, if anything.
+    """
+
+    output: Any = None
+    duration_s: float = 0.0
+    note: str | None = None
+
+
+@dataclass
+class Failure:
+    """Why a run ended badly. `reason` is a value of `schemas.states.Reason`."""
+
+    reason: str
+    message: str
+    original_type: str = ""
+    traceback: str = ""
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class RunResult(_Message):
+    """result.json: the run process is done; `error` is a Failure's data, None if all went well.
+
+    `version` is the id in version/manifest.json, None if the run made no checkpoint.
+    """
+
+    output: Any = None
+    duration_s: float = 0.0
+    metrics: dict[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    error: dict[str, Any] | None = None
+    note: str | None = None
+
+
+@dataclass
+class ExitRecord(_Message):
+    """exit.json: how the run ended, said by its supervisor; `signal` is a name such as SIGKILL."""
+
+    epoch: int
+    status: str
+    reason: str
+    message: str = ""
+    exit_code: int | None = None
+    signal: str | None = None
+    ended_at: str = ""
+    duration_s: float = 0.0
+
+
+@dataclass
+class Manifest(_Message):
+    """version/manifest.json: a weights version. `files` are `{"path", "size", "sha256"}`."""
+
+    id: str
+    model: str
+    run: str
+    created_at: str
+    step: int
+    checkpoint: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    files: list[dict[str, Any]] = field(default_factory=list)
+    size: int = 0
