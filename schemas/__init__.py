@@ -1,1 +1,4 @@
-"""Shapes of what goes in and out: resources, arguments, errors, OpenAPI. Knows marshmallow, never aiohttp."""
+"""Shapes of what goes in and out: resources, arguments, errors, OpenAPI.
+
+Knows marshmallow, never aiohttp.
+"""

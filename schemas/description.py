@@ -25,7 +25,9 @@ class FieldDescription:
 
     `default` is the JSON form of the default, present only if `has_default`; `shape` (of a tensor)
     has -1 for a free axis; `dtype` is a numpy name; bounds are inclusive unless the `exclusive_*`
-    flag says otherwise; lengths count characters or items.
+    flag says otherwise; lengths count characters or items. `pattern` is a regular expression that
+    Python and ECMAScript read alike. A list of fixed places (a tuple) has them in `fields`, and no
+    `items`. Of a file: `content_types` (`image/*`), `suffixes` (`.png`) and `max_bytes`.
     """
 
     name: str
@@ -52,6 +54,9 @@ class FieldDescription:
     items: FieldDescription | None = None
     fields: list[FieldDescription] | None = None
     example: Any = None
+    content_types: list[str] | None = None
+    suffixes: list[str] | None = None
+    max_bytes: int | None = None
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> FieldDescription:

@@ -1,7 +1,7 @@
 """A run's states and the one table of legal moves between them.
 
 Only `training/` changes a run's state; schema, documents and clients read these enums. `status` is
-DEEPaaS's word for a run (four values); `phase` says the same more finely. The sentence after each
+DEEPaaS's word for a run (four values); `phase` says the same more finely. The sentence of each
 member is its documentation in OpenAPI.
 """
 
@@ -10,43 +10,56 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Status(str, Enum):
+class _Word(str, Enum):
+    """A member is its word (`Status("done")`), and carries the `sentence` that explains it."""
+
+    _value_: str
+    sentence: str
+
+    def __new__(cls, word: str, sentence: str) -> _Word:
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.sentence = sentence
+        return member
+
+
+class Status(_Word):
     """What a DEEPaaS client sees of a run."""
 
-    RUNNING = "running"  # not ended: queued, starting, training, ...
-    DONE = "done"  # ended well; its weights version is ready locally
-    ERROR = "error"  # ended badly; `reason` and `message` say why
-    CANCELLED = "cancelled"  # somebody cancelled it
+    RUNNING = "running", "Not ended: queued, starting, training, ..."
+    DONE = "done", "Ended well; its weights version is ready locally."
+    ERROR = "error", "Ended badly; `reason` and `message` say why."
+    CANCELLED = "cancelled", "Somebody cancelled it."
 
 
-class Phase(str, Enum):
+class Phase(_Word):
     """Where a run is in its life."""
 
-    QUEUED = "queued"  # accepted and recorded; waits for a free place
-    STARTING = "starting"  # its process starts, reads the data and builds the model
-    TRAINING = "training"  # optimizer steps are being made
-    PAUSED = "paused"  # stopped on request; resumes from its last checkpoint
-    RETRY_WAIT = "retry_wait"  # failed; waits before its next attempt
-    EVALUATING = "evaluating"  # training is over and its state is on disk; it is being tested
-    PUBLISHING = "publishing"  # its weights are being hashed and made a version
-    CANCELLING = "cancelling"  # cancelled; its processes are being ended
-    FINISHED = "finished"  # ended; `status` says how
+    QUEUED = "queued", "Accepted and recorded; waits for a free place."
+    STARTING = "starting", "Its process starts, reads the data and builds the model."
+    TRAINING = "training", "Optimizer steps are being made."
+    PAUSED = "paused", "Stopped on request; resumes from its last checkpoint."
+    RETRY_WAIT = "retry_wait", "Failed; waits before its next attempt."
+    EVALUATING = "evaluating", "Training is over and its state is on disk; it is being tested."
+    PUBLISHING = "publishing", "Its weights are being hashed and made a version."
+    CANCELLING = "cancelling", "Cancelled; its processes are being ended."
+    FINISHED = "finished", "Ended; `status` says how."
 
 
-class Reason(str, Enum):
+class Reason(_Word):
     """Why a run ended, where `status` alone does not say it."""
 
-    COMPLETED = "completed"  # train() returned
-    CANCELLED = "cancelled"  # cancelled by a client
-    STOPPED = "stopped"  # cancelled because the server stopped with --on-stop cancel
-    INVALID_DATA = "invalid_data"  # the data were refused before the first step
-    PLUGIN_FAILED = "plugin_failed"  # the model's code raised an exception
-    PROCESS_DIED = "process_died"  # the run process was killed or exited by itself
-    OUT_OF_MEMORY = "out_of_memory"  # the kernel or the device had no memory left
-    TIME_LIMIT = "time_limit"  # max_seconds were over
-    INTERRUPTED = "interrupted"  # the machine, container or supervisor ended under it
-    START_FAILED = "start_failed"  # no process could be started for it
-    PUBLISH_FAILED = "publish_failed"  # trained, but its weights could not be published
+    COMPLETED = "completed", "train() returned."
+    CANCELLED = "cancelled", "Cancelled by a client."
+    STOPPED = "stopped", "Cancelled because the server stopped with --on-stop cancel."
+    INVALID_DATA = "invalid_data", "The data were refused before the first step."
+    PLUGIN_FAILED = "plugin_failed", "The model's code raised an exception."
+    PROCESS_DIED = "process_died", "The run process was killed or exited by itself."
+    OUT_OF_MEMORY = "out_of_memory", "The kernel or the device had no memory left."
+    TIME_LIMIT = "time_limit", "The run's `max_seconds` were over."
+    INTERRUPTED = "interrupted", "The machine, container or supervisor ended under it."
+    START_FAILED = "start_failed", "No process could be started for it."
+    PUBLISH_FAILED = "publish_failed", "Trained, but its weights could not be published."
 
 
 ACTIVE_PHASES: frozenset[Phase] = frozenset(
