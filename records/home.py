@@ -1,0 +1,187 @@
+"""The server's home: the one folder with everything that it keeps.
+
+HOME/
+  home.json     which format this folder has
+  lock          held (flock) by the server that uses it, with its pid
+  records.db    the record store
+  runs/         one folder a run: training/paths.py spells what is inside
+  weights/      one folder a weights version
+  logs/         what the models' processes print
+  tensorboard/  what TensorBoard reads
+  tmp/          folders of calls under way; emptied at each start
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from ..errors import CannotStart, HomeInUse
+
+FORMAT = 1
+_OWN_NAMES = {"home.json", "home.json.new", "lock"}
+_FOREIGN_BUT_HARMLESS = {"lost+found"}  # an empty volume has it
+
+
+class Home:
+    """All paths of a home, and the lock on it. Nothing is touched before `open`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self._lock: int | None = None
+
+    @property
+    def database(self) -> Path:
+        return self.root / "records.db"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def weights(self) -> Path:
+        return self.root / "weights"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.root / "tensorboard"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def format_file(self) -> Path:
+        return self.root / "home.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "lock"
+
+    def open(self) -> None:
+        """Takes the home for this process alone, makes its folders, and empties `tmp`.
+
+        Raises HomeInUse, with the holder's pid, and CannotStart, with a remedy, if it is no
+        folder that can be used, has a newer format, lost its records, or is somebody else's.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._refuse_a_foreign_folder()
+            self._take_lock()
+        except OSError as error:
+            raise CannotStart(
+                f"{self.root}: cannot be used as home ({error.strerror}). Give the server's user "
+                "the right to write there, or name another folder with --home."
+            ) from error
+        try:
+            self._prepare()
+        except OSError as error:
+            self.close()
+            raise CannotStart(f"{error.filename or self.root}: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Gives the home free."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _refuse_a_foreign_folder(self) -> None:
+        # `--home ~` by mistake must not turn a person's folder into a home: its permissions would
+        # change, and a folder `tmp` in it would be emptied.
+        if self.format_file.exists():
+            return
+        foreign = {path.name for path in self.root.iterdir()} - _OWN_NAMES - _FOREIGN_BUT_HARMLESS
+        if foreign:
+            raise CannotStart(
+                f"{self.root}: holds other things ({sorted(foreign)[0]}) and is no home of "
+                "Modelyard. Name an empty or a new folder with --home."
+            )
+
+    def _take_lock(self) -> None:
+        # Not inheritable (O_CLOEXEC), and this process never forks without exec: a child that kept
+        # the descriptor would keep the lock after our death.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.lock_file, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise HomeInUse(
+                f"{self.root}: another server (pid {holder or 'unknown'}) uses this home. Stop "
+                "it, or name another folder with --home.",
+                pid=int(holder) if holder.isdigit() else None,
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._lock = descriptor
+
+    def _prepare(self) -> None:
+        self._check_format()
+        self._restrict()
+        for folder in (self.runs, self.weights, self.logs, self.tensorboard, self.tmp):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        self._refuse_lost_records()
+        self._empty_tmp()
+
+    def _refuse_lost_records(self) -> None:
+        # SQLite would make a new, empty database of a missing or empty file, and every run and
+        # version would be forgotten without a word.
+        if self.database.exists() and self.database.stat().st_size > 0:
+            return
+        if any(self.runs.iterdir()) or any(self.weights.iterdir()):
+            raise CannotStart(
+                f"{self.database}: is missing or empty, but this home has runs or weights. Put a "
+                f"backup of it back, or name another --home (or move {self.runs} and "
+                f"{self.weights} away)."
+            )
+
+    def _check_format(self) -> None:
+        if not self.format_file.exists():
+            new = self.root / "home.json.new"
+            with new.open("w") as file:
+                json.dump({"format": FORMAT}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            new.rename(self.format_file)
+            return
+        try:
+            found = json.loads(self.format_file.read_bytes())["format"]
+            newer = int(found) > FORMAT
+        except (ValueError, KeyError, TypeError) as error:
+            raise CannotStart(
+                f'{self.format_file}: is damaged. It should read {{"format": {FORMAT}}}.'
+            ) from error
+        if newer:
+            raise CannotStart(
+                f"{self.root}: written by a newer release (format {found}; this one knows "
+                f"{FORMAT}). Install that release again, or name another --home."
+            )
+
+    def _restrict(self) -> None:
+        # Run folders hold secret arguments. On a volume that belongs to another user (some
+        # container platforms) we may not change the mode and must take it as it is.
+        status = self.root.stat()
+        if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o700:
+            self.root.chmod(0o700)
+
+    def _empty_tmp(self) -> None:
+        for path in self.tmp.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The steps from each database revision to the next (alembic)."""

@@ -1,0 +1,116 @@
+"""The record store: one database, one thread that works on it, and whole transactions.
+
+    store = RecordStore(home.database)
+    await store.open()
+    record = await store.write(lambda connection: insert_run(connection, draft))
+
+Runs in the server. Every function handed to `read` and `write` runs in the store's own thread, so
+the event loop never waits for the disk; one after the other, so no two of them race.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from ..errors import CannotStart, StorageUnavailable
+from .engine import database_errors, open_engine, sqlite_url
+from .revision import newest_revision, revision_of
+
+T = TypeVar("T")
+_MIGRATION_LIMIT_S = 600
+
+
+class RecordStore:
+    """The database of one home. Nothing is opened before `open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine: Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Checks the database, migrates it if it must be, and opens it.
+
+        Raises CannotStart, naming file and remedy, if it cannot be used as it is. A file that
+        cannot be used is never replaced.
+        """
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
+        try:
+            self._engine = await self._in_thread(self._prepare)
+        except BaseException:
+            self._thread.shutdown(wait=False)
+            self._thread = None
+            raise
+
+    async def close(self) -> None:
+        """Ends what is under way and closes the database."""
+        if self._thread is None:
+            return
+        if self._engine is not None:
+            await self._in_thread(self._engine.dispose)
+        self._thread.shutdown(wait=False)
+        self._thread = self._engine = None
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` in one transaction; what it did is on disk when this returns.
+
+        Raises what `work` raises (then nothing was done), DiskFull and StorageUnavailable.
+        """
+        return await self._in_thread(self._transaction, work, False)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Runs `work` on one consistent state of the database."""
+        return await self._in_thread(self._transaction, work, True)
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+        if self._thread is None:
+            raise StorageUnavailable("the record store is closed")
+        # Shielded: a caller that goes away must not leave the next one to wonder whether the
+        # transaction that it had begun is still running.
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._thread, call, *arguments))
+
+    def _transaction(self, work: Callable[[Connection], T], reads: bool) -> T:
+        if self._engine is None:
+            raise StorageUnavailable("the record store is closed")
+        with database_errors(self.path), self._engine.connect() as connection:
+            connection = connection.execution_options(reads=reads)
+            with connection.begin():
+                return work(connection)
+
+    def _prepare(self) -> Engine:
+        if revision_of(self.path) != newest_revision():
+            self._migrate()
+        engine = open_engine(sqlite_url(self.path))
+        try:
+            with database_errors(self.path), engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except StorageUnavailable as error:
+            engine.dispose()
+            raise CannotStart(error.message) from error
+        return engine
+
+    def _migrate(self) -> None:
+        # -P: the folder in which the server was started is not on the path of the new process; a
+        # model author's own `alembic.py` or `records/` there must not be imported.
+        command = [sys.executable, "-P", "-m", "modelyard.records.migrate", sqlite_url(self.path)]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_MIGRATION_LIMIT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            last_lines = "\n".join(done.stderr.strip().splitlines()[-5:])
+            raise CannotStart(f"{self.path}: the database could not be migrated. {last_lines}")
+        self.path.chmod(0o600)
