@@ -16,7 +16,7 @@ class _Word(str, Enum):
     _value_: str
     sentence: str
 
-    def __new__(cls, word: str, sentence: str) -> _Word:
+    def __new__(cls, word: str, sentence: str = "") -> _Word:
         member = str.__new__(cls, word)
         member._value_ = word
         member.sentence = sentence

@@ -1,0 +1,175 @@
+"""One weights version as a folder: `files/` and, written last, `manifest.json`.
+
+Blocking file work; runs in a thread of the server. Knows paths and bytes, not models or runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import ModelyardError
+
+VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class BadVersion(ModelyardError):
+    """The weights version is not whole, or its manifest is wrong."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says. `files` are `{"path", "size", "sha256"}`; sizes are in bytes."""
+
+    id: str
+    model: str
+    run: str | None
+    created_at: datetime
+    step: int | None = None
+    checkpoint: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    files: Sequence[Mapping[str, Any]] = ()
+    size: int = 0
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a version folder, checked. Raises BadVersion, and OSError of the disk."""
+    path = folder / "manifest.json"
+    try:
+        data = json.loads(path.read_bytes())
+        manifest = Manifest(
+            id=str(data["id"]),
+            model=str(data["model"]),
+            run=data.get("run"),
+            created_at=_time(data.get("created_at")),
+            step=data.get("step"),
+            checkpoint=data.get("checkpoint"),
+            metrics=dict(data.get("metrics") or {}),
+            files=tuple({**item, "size": int(item["size"])} for item in data["files"]),
+            size=sum(int(item["size"]) for item in data["files"]),
+        )
+    except FileNotFoundError:
+        raise BadVersion(f"{folder}: has no manifest.json") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadVersion(f"{path}: {type(error).__name__}: {error}") from error
+    if not VERSION_ID.match(manifest.id):
+        raise BadVersion(f"{path}: {manifest.id!r} is no version id (32 hex digits)")
+    for item in manifest.files:
+        _check_name(path, str(item["path"]))
+    return manifest
+
+
+def install_version(source: Path, root: Path) -> Manifest:
+    """Puts the version folder `source` into `root` under its id: whole and durable, or not at all.
+
+    Files are hard links where the file system can, else copies; each must have the size that the
+    manifest says. Doing it again changes nothing. Raises BadVersion, and OSError (disk full): then
+    `root` is as it was, and it may be tried again.
+    """
+    manifest = read_manifest(source)
+    target = root / manifest.id
+    if is_whole(target):
+        return manifest
+    new = root / f".new-{manifest.id}"
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        (new / "files").mkdir(mode=0o700, parents=True)
+        for item in manifest.files:
+            _place(source / "files" / item["path"], new / "files" / item["path"], item["size"])
+        _copy(source / "manifest.json", new / "manifest.json")
+        for folder in {path.parent for path in new.rglob("*")}:
+            sync_folder(folder)
+        if target.exists():  # a damaged one: what an operator's hand left there
+            shutil.rmtree(target)
+        new.rename(target)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+    sync_folder(root)
+    return manifest
+
+
+def is_whole(folder: Path) -> bool:
+    """True if the manifest can be read and every file has its size."""
+    with suppress(BadVersion, OSError):
+        manifest = read_manifest(folder)
+        for item in manifest.files:
+            if (folder / "files" / item["path"]).stat().st_size != item["size"]:
+                return False
+        return True
+    return False
+
+
+def remove_unfinished(root: Path) -> None:
+    """Removes what installs that were killed have left."""
+    for path in root.glob(".new-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_name(manifest: Path, name: str) -> None:
+    # A manifest may come from elsewhere one day: it must not name a file outside its folder.
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or "\0" in name:
+        raise BadVersion(f"{manifest}: {name!r} is no path inside the version")
+
+
+def _place(source: Path, target: Path, size: int) -> None:
+    try:
+        status = source.lstat()
+    except FileNotFoundError:
+        raise BadVersion(f"{source}: is missing") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BadVersion(f"{source}: is no regular file")
+    if status.st_size != size:
+        raise BadVersion(f"{source}: has {status.st_size} bytes, its manifest says {size}")
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(source, target)
+        if target.stat().st_size != size:
+            raise BadVersion(f"{target}: the copy has another size") from error
+        return
+    _sync_file(target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    _sync_file(target)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _time(text: Any) -> datetime:
+    if not text:
+        return datetime.now(UTC)
+    time = datetime.fromisoformat(str(text))
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
