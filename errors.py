@@ -24,6 +24,7 @@
     │   └── ModelUnavailable
     ├── StorageUnavailable        tell the operator; nothing was lost
     │   └── DiskFull
+    ├── CannotLaunch              tell the operator; the run is in its record
     └── CannotStart               tell the operator: settings, home or a named model
         ├── InvalidSettings
         ├── HomeInUse
@@ -174,6 +175,10 @@ class StorageUnavailable(ModelyardError):
 
 class DiskFull(StorageUnavailable):
     """The server's disk is full; nothing that was stored is lost."""
+
+
+class CannotLaunch(ModelyardError):
+    """The run's processes cannot be started."""
 
 
 class CannotStart(ModelyardError):
