@@ -1,1 +1,1 @@
-"""A run's folder, state machine and supervisor; executors; the process that runs it; metrics, TensorBoard."""
+"""A run's folder, states and supervisor; executors; the process that runs it; TensorBoard."""

@@ -88,11 +88,12 @@ def boot_id() -> str:
 
 
 def read_stat(pid: int) -> ProcessStat | None:
-    """The state of a process, None if there is none. The name in it may hold spaces and brackets."""
+    """The state of a process, None if there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
         return None
+    # The second field is the name, in brackets, which may hold spaces and brackets itself.
     rest = text[text.rindex(")") + 2 :].split()
     return ProcessStat(pid, rest[0], int(rest[1]), int(rest[3]), int(rest[19]))
 

@@ -1,4 +1,4 @@
-"""A run's id in the environment of each of its processes, to find them when their supervisor is gone.
+"""A run's id in the environment of each of its processes, to find them without their supervisor.
 
 `/proc/PID/environ` shows the bytes that a process got at its last exec. A child that is only forked
 shows its parent's, whatever `os.environ` says. So the fork server is exec'ed with a placeholder of
@@ -33,7 +33,7 @@ def mark(run_id: str) -> bool:
 
 
 def marked(run_id: str) -> list[ProcessStat]:
-    """The living processes that carry `run_id`; those of other users cannot be read and are left."""
+    """The living processes that carry `run_id`, as far as this user may see their environment."""
     wanted = f"{NAME}={run_id}".encode()
     found = []
     for name in os.listdir("/proc"):  # noqa: PTH208

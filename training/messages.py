@@ -1,4 +1,4 @@
-"""What the server, a run's supervisor and its run process tell each other, as files of the run folder.
+"""What the server, a run's supervisor and its run process tell each other: files of the run folder.
 
 Each class is one JSON file (see `paths.RunPaths` for who writes which). Readers ignore members that
 they do not know, so that a newer release may add some and still adopt an older one's runs.

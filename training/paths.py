@@ -106,7 +106,7 @@ class RunPaths:
 
     @property
     def trained(self) -> Path:
-        """Written when train() has returned (`messages.Trained`): from here only finishing is left."""
+        """Written when train() has returned (`messages.Trained`): only finishing is left."""
         return self.root / "trained.json"
 
     @property

@@ -1,0 +1,178 @@
+"""A run's checkpoints: whole on disk or not there at all. Runs in the run process.
+
+Each is written in a folder with a temporary name, synced, and renamed; then `index.json` says which
+is `last` and which `best`. A process killed at any point leaves the previous state, and leftovers
+that the next one sweeps.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..models_plugin.contract import Checkpoint
+from .paths import FORMAT, RunPaths, read_json, sync_folder, tree_files, write_json
+
+
+@dataclass(frozen=True)
+class CheckpointItem:
+    """One checkpoint in the index; `size` is in bytes, weights and state together."""
+
+    step: int
+    metric: float | None
+    metrics: dict[str, float | None]
+    created_at: str
+    size: int
+
+
+@dataclass(frozen=True)
+class CheckpointIndex:
+    """checkpoints/index.json. Only `last` and `best` are kept, so `items` has at most two."""
+
+    last: int | None = None
+    best: int | None = None
+    items: list[CheckpointItem] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, paths: RunPaths) -> CheckpointIndex:
+        """The index as it stands; empty if the run has made no checkpoint."""
+        data = read_json(paths.checkpoints_index)
+        if data is None:
+            return cls()
+        return cls(data["last"], data["best"], [CheckpointItem(**item) for item in data["items"]])
+
+    def to_data(self) -> dict[str, Any]:
+        return {"format": FORMAT, **asdict(self)}
+
+    def item(self, step: int | None) -> CheckpointItem | None:
+        return next((item for item in self.items if item.step == step), None)
+
+    def chosen(self) -> tuple[CheckpointItem, str] | None:
+        """What is to be published: `best`, without any metric `last`; None without a checkpoint."""
+        for step, name in ((self.best, "best"), (self.last, "last")):
+            item = self.item(step)
+            if item is not None:
+                return item, name
+        return None
+
+
+class Checkpoints:
+    """Writes the checkpoints of one run."""
+
+    def __init__(self, paths: RunPaths) -> None:
+        self._paths = paths
+        paths.checkpoints.mkdir(exist_ok=True)
+        self.index = CheckpointIndex.read(paths)
+        self._prune()
+
+    @contextmanager
+    def save(
+        self,
+        step: int,
+        metric: float | None,
+        higher_is_better: bool,
+        metrics: Mapping[str, float] | None,
+    ) -> Iterator[Checkpoint]:
+        """Two folders to fill; when the block ends well the checkpoint is there, durably.
+
+        Raises OSError if it cannot be written, ValueError if `weights` was left empty; then, and
+        if the block raises, the checkpoints are as before.
+        """
+        temporary = self._paths.checkpoints / f".{step:010d}.{os.getpid()}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            weights, state = temporary / "weights", temporary / "state"
+            weights.mkdir(parents=True)
+            state.mkdir()
+            yield Checkpoint(weights, state)
+            if next(tree_files(weights), None) is None:
+                raise ValueError(f"the checkpoint of step {step} has no file in its weights folder")
+            item = CheckpointItem(
+                step, number(metric), numbers(metrics), datetime.now(UTC).isoformat(), 0
+            )
+            item = replace(item, size=sync_tree(temporary))
+            index = self._with(item, higher_is_better)
+            _put(temporary, self._paths.checkpoint(step))
+            write_json(self._paths.checkpoints_index, index.to_data())
+            self.index = index
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._prune()
+
+    def _with(self, item: CheckpointItem, higher_is_better: bool) -> CheckpointIndex:
+        index = self.index
+        best = index.item(index.best if index.best != item.step else None)
+        if item.metric is not None and (
+            best is None
+            or best.metric is None
+            or _better(item.metric, best.metric, higher_is_better)
+        ):
+            best = item
+        items = {item.step: item}
+        if best is not None:
+            items[best.step] = best
+        kept = sorted(items.values(), key=lambda kept: kept.step)
+        return CheckpointIndex(item.step, None if best is None else best.step, kept)
+
+    def _prune(self) -> None:
+        """Removes what the index does not name: older checkpoints, leftovers of killed writers."""
+        kept = {self._paths.checkpoint(item.step).name for item in self.index.items}
+        for folder in self._paths.checkpoints.iterdir():
+            if folder.is_dir() and folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _better(metric: float, than: float, higher_is_better: bool) -> bool:
+    return metric > than if higher_is_better else metric < than
+
+
+def number(value: Any) -> float | None:
+    """A finite float, or None: NaN is never the best, and no JSON."""
+    if value is None:
+        return None
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def numbers(values: Mapping[str, Any] | None) -> dict[str, float | None]:
+    return {str(name): number(value) for name, value in (values or {}).items()}
+
+
+def sync_tree(folder: Path) -> int:
+    """Makes all under `folder` durable; their size in bytes."""
+    size = 0
+    for path in tree_files(folder):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+            size += os.fstat(descriptor).st_size
+        finally:
+            os.close(descriptor)
+    for path in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        sync_folder(path)
+    return size
+
+
+def _put(temporary: Path, final: Path) -> None:
+    """Moves a whole folder to its name; one that is there already (same step) changes places."""
+    if final.exists() and not _exchange(temporary, final):
+        # A file system without RENAME_EXCHANGE: for a moment the step has no folder.
+        final.rename(temporary.with_suffix(".old"))
+    if temporary.exists() and not final.exists():
+        temporary.rename(final)
+    sync_folder(final.parent)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """renameat2(2) with RENAME_EXCHANGE: two names change places in one step."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    at_fdcwd, rename_exchange = -100, 2
+    return libc.renameat2(at_fdcwd, bytes(first), at_fdcwd, bytes(second), rename_exchange) == 0

@@ -1,0 +1,125 @@
+"""The run context: what `train(run, ...)` gets. Runs in the run process."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..models_plugin.contract import Checkpoint, Run
+from ..models_plugin.values import InvalidData
+from ..schemas.states import Phase
+from .checkpoints import Checkpoints
+from .messages import RunOrder
+from .metrics import Point
+from .paths import RunPaths, read_json
+from .reporting import Reporter
+
+_VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class RunContext(Run):
+    """See `contract.Run` for what each member promises."""
+
+    def __init__(self, paths: RunPaths, order: RunOrder, reporter: Reporter) -> None:
+        self.id = order.id
+        self.folder = paths.plugin
+        self.folder.mkdir(exist_ok=True)
+        self.seed = order.seed
+        self.device = order.device
+        self.threads = order.threads
+        self.data_root = Path(order.data_root) if order.data_root else None
+        self._order = order
+        self._reporter = reporter
+        self._queue = reporter.queue
+        self._starting = True
+        self._checkpoints = Checkpoints(paths)
+        self._stop = stop_byte(paths)
+        self._log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    @property
+    def should_stop(self) -> bool:
+        # A byte shared with the supervisor: no system call, and no signal that a training
+        # framework's own handlers might take.
+        return self._stop[0] != 0
+
+    def report(self, step: int, **scalars: float) -> None:
+        if self._starting:
+            self.phase(Phase.TRAINING.value)
+        for value in scalars.values():
+            if type(value) is not float:
+                # Now, not in the writing thread: a tensor may have changed by then.
+                scalars = {name: float(value) for name, value in scalars.items()}
+                break
+        self._queue.append(Point(int(step), time.time(), scalars))
+
+    def log(self, message: str) -> None:
+        sys.stdout.flush()  # what was printed before stands before
+        # One write on O_APPEND: lines of several processes do not mix.
+        os.write(self._log, f"{message}\n".encode(errors="replace"))
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        now = self._reporter.progress
+        now.done, now.total, now.text = float(done), float(total), str(text)
+        self._reporter.changed()
+
+    def phase(self, name: str) -> None:
+        if name not in (Phase.TRAINING.value, Phase.EVALUATING.value):
+            raise ValueError(f'phase() takes "training" or "evaluating", not {name!r}')
+        self._starting = False
+        self._reporter.progress.phase = name
+        self._reporter.changed(now=True)
+
+    def checkpoint(
+        self,
+        step: int,
+        metric: float | None = None,
+        higher_is_better: bool = True,
+        metrics: Mapping[str, float] | None = None,
+    ) -> AbstractContextManager[Checkpoint]:
+        return self._saving(int(step), metric, higher_is_better, metrics)
+
+    @contextmanager
+    def _saving(
+        self,
+        step: int,
+        metric: float | None,
+        higher_is_better: bool,
+        metrics: Mapping[str, float] | None,
+    ) -> Any:
+        with self._checkpoints.save(step, metric, higher_is_better, metrics) as checkpoint:
+            yield checkpoint
+        index = self._checkpoints.index
+        best = index.item(index.best)
+        if best is not None:
+            told = {name: asdict(best)[name] for name in ("step", "metric", "metrics")}
+            self._reporter.progress.best = told
+            self._reporter.changed()
+
+    def weights(self, version: str) -> Path:
+        version_id = self._order.weights.get(version, version)
+        if not _VERSION_ID.match(version_id):
+            raise InvalidData(f"there are no weights named {version!r} for this model")
+        root = Path(self._order.weights_root or "")
+        manifest = read_json(root / version_id / "manifest.json") if root.name else None
+        if manifest is None or manifest.get("model") != self._order.model:
+            raise InvalidData(f"this model has no weights version {version_id}")
+        return root / version_id / "files"
+
+
+def stop_byte(paths: RunPaths) -> mmap.mmap:
+    """The byte through which the supervisor asks this process to stop; made if it is not there."""
+    descriptor = os.open(paths.stop, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if os.fstat(descriptor).st_size == 0:
+            os.pwrite(descriptor, b"\0", 0)
+        return mmap.mmap(descriptor, 1, mmap.MAP_SHARED, mmap.PROT_READ)
+    finally:
+        os.close(descriptor)

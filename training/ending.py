@@ -1,0 +1,145 @@
+"""How a run ended, told from its folder: by its supervisor, or by the server if that is dead."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..schemas.states import Reason, Status
+from .messages import Control, ExitRecord, RunOrder, RunResult
+from .paths import RunPaths, read_json, write_json
+
+_TAIL = 2_000  # characters of the log looked at for a last word
+
+
+@dataclass(frozen=True)
+class Death:
+    """How the run process ended: its exit code or its signal's number.
+
+    `oom`: the kernel had just killed for want of memory. `note`: it ended for want of a start.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    oom: bool = False
+    note: str = ""
+
+
+def judge(
+    paths: RunPaths,
+    epoch: int,
+    death: Death | None,
+    control: Control | None = None,
+    duration_s: float = 0.0,
+) -> ExitRecord:
+    """The exit record of an ended run.
+
+    `death` None: nobody saw the run process end (its supervisor is dead too). `control` is what
+    the run was asked and did. A cancelled run is cancelled, whatever it had reached.
+    """
+    status, reason, message = _verdict(paths, death, control)
+    return ExitRecord(
+        epoch=epoch,
+        status=status.value,
+        reason=reason,
+        message=message,
+        exit_code=None if death is None else death.exit_code,
+        signal=None if death is None or death.signal is None else _name(death.signal),
+        ended_at=datetime.now(UTC).isoformat(),
+        duration_s=round(duration_s, 3),
+    )
+
+
+def _verdict(
+    paths: RunPaths, death: Death | None, control: Control | None
+) -> tuple[Status, str, str]:
+    if control is not None and control.action == "cancel":
+        return Status.CANCELLED, control.reason or Reason.CANCELLED.value, ""
+    result = _result(paths)
+    if result is not None and result.error is None:
+        return Status.DONE, Reason.COMPLETED.value, result.note or ""
+    if control is not None:
+        reason = control.reason or Reason.INTERRUPTED.value
+        return Status.ERROR, reason, "The run was stopped; its last checkpoint is kept."
+    if result is not None and result.error is not None:
+        return Status.ERROR, result.error["reason"], result.error["message"]
+    if death is None:
+        return Status.ERROR, Reason.INTERRUPTED.value, "The run's processes ended with the machine."
+    reason, message = _died(paths, death)
+    return Status.ERROR, reason.value, message
+
+
+def _died(paths: RunPaths, death: Death) -> tuple[Reason, str]:
+    if death.note:
+        return Reason.START_FAILED, death.note
+    if death.signal == signal.SIGKILL and death.oom:
+        return Reason.OUT_OF_MEMORY, (
+            "The kernel ended the run process because the machine or container had no memory left."
+        )
+    if death.signal == signal.SIGKILL:
+        return Reason.PROCESS_DIED, (
+            "The run process was killed by SIGKILL, not by this server: somebody killed it, or "
+            "its memory limit was reached (out of memory)."
+        )
+    how = f"exited with code {death.exit_code}"
+    if death.signal is not None:
+        how = f"was ended by {_name(death.signal)}"
+    word = last_words(paths)
+    said = f" Its last words: {word}" if word else ""
+    return Reason.PROCESS_DIED, f"The run process {how} before the training was over.{said}"
+
+
+def last_words(paths: RunPaths) -> str:
+    """The last line of the run's log that is not empty."""
+    try:
+        with paths.log.open("rb") as file:
+            file.seek(max(0, paths.log.stat().st_size - _TAIL))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+
+
+def _result(paths: RunPaths) -> RunResult | None:
+    try:
+        data = read_json(paths.result)
+    except ValueError:
+        return None
+    return None if data is None else RunResult.from_data(data)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def scrub(paths: RunPaths) -> None:
+    """Removes the values of secret arguments from the folder of an ended run, where it had any."""
+    if not paths.secrets.exists():
+        return
+    paths.body.unlink(missing_ok=True)
+    data = read_json(paths.run)
+    if data is not None:
+        order = RunOrder.from_data(data)
+        order.request = {}
+        try:
+            write_json(paths.run, order.to_data(), mode=0o600)
+        except OSError:
+            with suppress(OSError):  # a full disk keeps no secrets: rather no order than this one
+                paths.run.unlink()
+    paths.secrets.unlink(missing_ok=True)
+
+
+def said_by_supervisor(paths: RunPaths, epoch: int) -> ExitRecord | None:
+    """The exit record of this epoch; None if there is none, or only one of another epoch."""
+    try:
+        data = read_json(paths.exit)
+    except ValueError:
+        return None
+    if data is None or data.get("epoch") != epoch:
+        return None
+    return ExitRecord.from_data(data)

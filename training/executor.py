@@ -1,0 +1,163 @@
+"""Who runs the runs. `Executor` is the seam; `LocalExecutor` runs them on this machine.
+
+Runs in the server. Nothing of a run depends on the executor object: a new server's executor takes
+over the runs that an earlier one launched, by their folders alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import CannotLaunch
+from . import supervisor
+from .forkclient import ForkServerGone, ForkServerProcess
+from .identity import Identity, send
+from .marker import NAME as MARKER
+from .marker import marked
+from .paths import RunPaths, read_json
+
+_SWEEP_S = 5.0
+
+
+class Executor(Protocol):
+    """Starts supervisors and reaches them. Every method may be called for any run of the home."""
+
+    async def launch(
+        self, paths: RunPaths, epoch: int, env: Mapping[str, str], python: str | None = None
+    ) -> None:
+        """Starts a supervisor of `epoch`; returns when that has been handed over.
+
+        `env` is the whole environment of the run. `python` is the model's own interpreter.
+        Raises CannotLaunch. An epoch is launched once: what is launched twice runs once.
+        """
+
+    async def signal(self, paths: RunPaths) -> None:
+        """Tells the supervisor that control.json has changed; nothing happens if it is dead."""
+
+    def alive(self, paths: RunPaths) -> bool:
+        """True while the supervisor that was launched last lives."""
+
+    async def sweep(self, paths: RunPaths) -> int:
+        """Kills what a dead supervisor left behind; how many there were. A living one's stay."""
+
+    async def preload(self, modules: Sequence[str]) -> None:
+        """Has modules imported before the next launch; those that cannot be are left out."""
+
+    async def close(self) -> None:
+        """Ends what the executor itself started; runs go on."""
+
+
+class LocalExecutor:
+    """Forks supervisors from a warm process; if that fails, starts them cold.
+
+    `log` gets what the fork server has to say (default: the server's stderr).
+    """
+
+    def __init__(self, log: Path | None = None) -> None:
+        self._fork_server = ForkServerProcess(log)
+        self._launched: dict[Path, Identity] = {}
+        self._cold: list[subprocess.Popen[bytes]] = []
+
+    async def launch(
+        self, paths: RunPaths, epoch: int, env: Mapping[str, str], python: str | None = None
+    ) -> None:
+        self._forget_ended()
+        pid = None
+        if python is None:
+            with suppress(ForkServerGone):
+                pid = await self._fork_server.launch(paths.root, epoch, env)
+        if pid is None:
+            pid = await asyncio.to_thread(self._launch_cold, paths, epoch, env, python)
+        with suppress(ProcessLookupError):  # it may have ended already
+            self._launched[paths.root] = Identity.of(pid, epoch)
+
+    async def signal(self, paths: RunPaths) -> None:
+        identity = self._identity(paths)
+        if identity is not None:
+            identity.signal(signal.SIGUSR1)
+
+    def alive(self, paths: RunPaths) -> bool:
+        identity = self._identity(paths)
+        return identity is not None and identity.alive()
+
+    async def sweep(self, paths: RunPaths) -> int:
+        return 0 if self.alive(paths) else await asyncio.to_thread(_sweep, paths)
+
+    async def preload(self, modules: Sequence[str]) -> None:
+        with suppress(ForkServerGone):  # then runs start cold; the log says why
+            await self._fork_server.preload(modules)
+
+    async def close(self) -> None:
+        await self._fork_server.close()
+        self._forget_ended()
+
+    def _identity(self, paths: RunPaths) -> Identity | None:
+        """The supervisor's own word, or ours while it has not come to write it."""
+        launched = self._launched.get(paths.root)
+        written = read_identity(paths.supervisor)
+        if launched is None or (written is not None and written.epoch >= launched.epoch):
+            return written
+        return launched
+
+    def _launch_cold(
+        self, paths: RunPaths, epoch: int, env: Mapping[str, str], python: str | None
+    ) -> int:
+        command = [sys.executable, "-m", supervisor.__name__, str(paths.root)]
+        command += ["--epoch", str(epoch), *([] if python is None else ["--python", python])]
+        try:
+            with paths.supervisor_log.open("ab") as log:
+                # Popen and no asyncio subprocess: that kills its child when the loop closes.
+                child = subprocess.Popen(
+                    command,
+                    env={**env, MARKER: paths.id},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise CannotLaunch(f"The run's supervisor cannot be started: {error}") from error
+        self._cold.append(child)
+        return child.pid
+
+    def _forget_ended(self) -> None:
+        self._cold = [child for child in self._cold if child.poll() is None]
+        for folder, identity in list(self._launched.items()):
+            if not identity.alive():
+                del self._launched[folder]
+
+
+def read_identity(path: Path) -> Identity | None:
+    """The identity in supervisor.json or process.json; None if there is none."""
+    try:
+        data = read_json(path)
+        return None if data is None else Identity.from_data(data)
+    except (ValueError, KeyError):
+        return None
+
+
+def _sweep(paths: RunPaths) -> int:
+    """Kills by the run-id marker until nobody carries it."""
+    killed: set[int] = set()
+    run_process = read_identity(paths.process)
+    if run_process is not None and run_process.signal(signal.SIGKILL):
+        killed.add(run_process.pid)
+    end = time.monotonic() + _SWEEP_S
+    while time.monotonic() < end:
+        found = [stat for stat in marked(paths.id) if stat.pid != os.getpid()]
+        if not found:
+            break
+        for stat in found:
+            killed.add(stat.pid)
+            send(stat, signal.SIGKILL)
+        time.sleep(0.01)
+    return len(killed)

@@ -1,0 +1,73 @@
+"""Names the reason of what went wrong in a run process."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+
+from ..errors import InvalidArguments, ModelyardError, PluginFailed
+from ..models_plugin.values import InvalidData
+from ..schemas.states import Reason
+from .messages import Failure
+
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What is told of an exception that ended train(): its reason, words and traceback."""
+    original = _original(error)
+    failure = Failure(
+        reason=Reason.PLUGIN_FAILED.value,
+        message=error.message if isinstance(error, ModelyardError) else _in_words(error),
+        original_type=type(original).__name__,
+        traceback=_traceback(error),
+    )
+    refused = next((one for one in _chain(error) if isinstance(one, InvalidData)), None)
+    if refused is not None:
+        failure.reason = Reason.INVALID_DATA.value
+        failure.message, failure.file, failure.line = str(refused), refused.file, refused.line
+    elif isinstance(error, InvalidArguments):
+        failure.message = f"The arguments are no longer valid: {error.errors}"
+    elif any(is_out_of_memory(one) for one in _chain(error)):
+        failure.reason = Reason.OUT_OF_MEMORY.value
+        failure.message = f"Out of memory: {_in_words(original)}"
+    return failure
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for MemoryError and torch's, known by name: this room imports no torch.
+
+    torch's CPU allocator raises a bare RuntimeError, which only its words tell.
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names & {"MemoryError", "OutOfMemoryError"}:
+        return True
+    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in _MEMORY_WORDS)
+
+
+def _original(error: BaseException) -> BaseException:
+    """The plugin's own exception behind one of ours."""
+    cause = error.__cause__
+    return cause if isinstance(error, ModelyardError) and cause is not None else error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or (
+            None if current.__suppress_context__ else current.__context__
+        )
+
+
+def _in_words(error: BaseException) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _traceback(error: BaseException) -> str:
+    if isinstance(error, PluginFailed) and error.traceback:
+        return error.traceback
+    return "".join(traceback.format_exception(error, limit=40))[-20_000:]

@@ -1,0 +1,111 @@
+"""The finish step: makes a weights version of the checkpoint that train() left.
+
+Runs in the run process after train(), again if that failed, and by hand:
+
+    python -m modelyard.training.finish RUN_FOLDER
+
+It needs nothing but the run folder: neither the plugin nor the training runs again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .checkpoints import CheckpointIndex, sync_tree
+from .messages import Manifest, RunOrder, RunResult, Trained
+from .paths import RunPaths, read_json, sync_folder, tree_files, write_json
+
+
+def finish(paths: RunPaths) -> RunResult:
+    """Writes version/ and result.json; a version that is whole already is kept.
+
+    Without any checkpoint there is no version. Raises OSError (disk full, say) or ValueError
+    (damaged run folder); then it can be called again. Raises FileNotFoundError if train() has not
+    returned.
+    """
+    trained_data = read_json(paths.trained)
+    order_data = read_json(paths.run)
+    if trained_data is None or order_data is None:
+        raise FileNotFoundError(f"{paths.root}: this run has not been trained to its end")
+    trained = Trained.from_data(trained_data)
+    manifest = publish(paths, RunOrder.from_data(order_data))
+    result = RunResult(
+        output=trained.output,
+        duration_s=trained.duration_s,
+        metrics={} if manifest is None else manifest.metrics,
+        version=None if manifest is None else manifest.id,
+        note=trained.note,
+    )
+    write_json(paths.result, result.to_data())
+    return result
+
+
+def publish(paths: RunPaths, order: RunOrder) -> Manifest | None:
+    """Fills version/ from the chosen checkpoint, its manifest last."""
+    done = read_json(paths.version_manifest)
+    if done is not None:
+        return Manifest.from_data(done)
+    chosen = CheckpointIndex.read(paths).chosen()
+    if chosen is None:
+        return None
+    item, name = chosen
+    shutil.rmtree(paths.version, ignore_errors=True)
+    paths.version_files.mkdir(parents=True)
+    files = _take(paths.checkpoint(item.step) / "weights", paths.version_files)
+    sync_tree(paths.version)
+    manifest = Manifest(
+        id=uuid.uuid4().hex,
+        model=order.model,
+        run=order.id,
+        created_at=datetime.now(UTC).isoformat(),
+        step=item.step,
+        checkpoint=name,
+        metrics=dict(item.metrics),
+        files=files,
+        size=sum(file["size"] for file in files),
+    )
+    write_json(paths.version_manifest, manifest.to_data())
+    sync_folder(paths.root)
+    return manifest
+
+
+def _take(source: Path, target: Path) -> list[dict[str, Any]]:
+    """Links (or, across file systems, copies) all files; their paths, sizes and hashes."""
+    files = []
+    for path in tree_files(source):
+        relative = path.relative_to(source)
+        copy = target / relative
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, copy)
+        except OSError:
+            shutil.copyfile(path, copy)
+        with copy.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = copy.stat().st_size
+        files.append({"path": relative.as_posix(), "size": size, "sha256": digest})
+    return files
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m modelyard.training.finish RUN_FOLDER", file=sys.stderr)
+        return 2
+    try:
+        result = finish(RunPaths(Path(arguments[0]).resolve()))
+    except (OSError, ValueError) as error:
+        print(f"cannot finish: {error}", file=sys.stderr)
+        return 1
+    print(result.version or "no checkpoint, so no version")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,249 @@
+"""One active run seen from the server: launched, watched, ended. One task of the event loop each.
+
+Every step reads what it needs from the record and the run folder, so the task may end at any line
+(the server is killed) and another one goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import ModelyardError
+from ..records.runs import Progress, RunRecord, find_run
+from ..records.store import RecordStore
+from ..schemas.states import Phase, Reason, Status
+from ..storage.weights import WeightsVersions
+from .conclusion import Conclusion
+from .executor import CannotLaunch, Executor
+from .loss import judge_loss
+from .messages import ExitRecord, RunProgress
+from .moves import RunMoves
+from .notices import wait_event
+from .observation import Observation, Stamp, observe
+from .options import TrainingOptions
+from .orders import fence, prepare_launch
+from .paths import RunPaths
+from .stopping import end_by_force, request_cancel
+from .supervisor_exit import SupervisorExit
+
+log = logging.getLogger(__name__)
+
+_TROUBLE_S = 1.0
+"""Pause after a step failed (the disk is full, the database locked) until it is tried again."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every life needs; made once by the run service."""
+
+    store: RecordStore
+    moves: RunMoves
+    executor: Executor
+    versions: WeightsVersions
+    conclusion: Conclusion
+    options: TrainingOptions
+    release: Callable[[str], None]
+    on_publishing: Callable[[str], None]
+
+
+class RunLife:
+    """The life of one run from `starting` on; `run` returns when it has ended or waits again.
+
+    `launch` False: an earlier server launched it, and it is adopted.
+    """
+
+    def __init__(self, record: RunRecord, paths: RunPaths, around: Surroundings, launch: bool):
+        self._record = record
+        self._paths = paths
+        self._around = around
+        self._launch_it = launch
+        self._poke = asyncio.Event()
+        self._force_at: float | None = None  # monotonic; a cancelled run is ended by us after it
+        self._claim_by = time.monotonic() + (around.options.start_limit_s if launch else 0.0)
+        self._stamp: Stamp | None = None
+        self._written_at = 0.0
+        self._unwritten: RunProgress | None = None
+        self._told_publishing = False
+
+    async def run(self) -> None:
+        """Raises nothing but CancelledError: trouble is logged, and the step made again."""
+        while True:
+            try:
+                if await self._live():
+                    return
+            except (ModelyardError, OSError) as error:
+                log.warning("run %s: %s; trying again", self._record.id, error)
+                await asyncio.sleep(_TROUBLE_S)
+            except Exception:
+                log.exception("run %s: trying again", self._record.id)
+                await asyncio.sleep(10 * _TROUBLE_S)
+
+    async def cancelled(self) -> None:
+        """The record says `cancelled` now: the processes are asked to end, in the end forced."""
+        self._record = await self._read()
+        self._force_at = time.monotonic() + self._around.options.cancel_limit_s
+        if not await request_cancel(self._around.executor, self._paths, self._record):
+            self._force_at = 0.0
+        self._poke.set()
+
+    # -- steps ------------------------------------------------------------------------------------
+
+    async def _live(self) -> bool:
+        self._record = await self._read()
+        if self._record.finished or self._record.phase is Phase.QUEUED:
+            return True
+        if self._launch_it:
+            if self._record.ended:  # cancelled before it was launched
+                return await self._end(_exit(self._record.epoch, Status.CANCELLED, ""))
+            problem = await self._launch()
+            self._launch_it = False
+            if problem is not None:
+                return await self._not_started(problem, attempts=1)
+        elif self._record.ended and self._force_at is None:
+            await self.cancelled()  # the server ended between the record and the request
+        return await self._watch()
+
+    async def _launch(self) -> str | None:
+        """Starts the run's processes; what went wrong, if that cannot be done."""
+        around, record = self._around, self._record
+        try:
+            latest = await around.versions.latest(record.model)
+            names = {} if latest is None else {"latest": latest.id}
+            source = await asyncio.to_thread(prepare_launch, self._paths, record.epoch, names)
+            environment = around.options.environment(source)
+            await around.executor.launch(self._paths, record.epoch, environment)
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            return f"Its folder is damaged: {error}"
+        except CannotLaunch as error:
+            return error.message
+        self._claim_by = time.monotonic() + around.options.start_limit_s
+        return None
+
+    async def _watch(self) -> bool:
+        supervisor = SupervisorExit(self._paths, self._poke.set)
+        try:
+            while True:
+                self._poke.clear()
+                seen = await asyncio.to_thread(
+                    observe, self._around.executor, self._paths, self._record.epoch, self._stamp
+                )
+                if seen.exit is not None:
+                    return await self._end(seen.exit)
+                if seen.claimed and not seen.alive:
+                    return await self._lost()
+                if not seen.claimed and time.monotonic() > self._claim_by:
+                    done = await self._not_started("No process appeared for it.")
+                    if done:
+                        return True
+                if seen.claimed:
+                    supervisor.watch()
+                    await self._tell_progress(seen)
+                if self._force_at is not None and time.monotonic() > self._force_at:
+                    await end_by_force(self._around.executor, self._paths)
+                await wait_event(self._poke, self._around.options.poll_s)
+        finally:
+            supervisor.close()
+
+    async def _tell_progress(self, seen: Observation) -> None:
+        """Brings phase and progress into the record: a phase at once, progress twice a second."""
+        self._stamp = seen.stamp
+        self._unwritten = seen.progress or self._unwritten
+        progress = self._unwritten
+        if progress is None or self._record.ended:
+            return
+        changes: dict[str, Any] = {"progress": _progress(progress)}
+        phase = _phase(progress)
+        if phase is not None and phase is not self._record.phase:
+            changes["phase"] = phase
+        elif time.monotonic() < self._written_at + self._around.options.progress_s:
+            return
+        moved = await self._around.moves.move(
+            self._record.id, of_epoch=self._record.epoch, **changes
+        )
+        self._unwritten = None
+        self._written_at = time.monotonic()
+        self._record = moved or await self._read()
+        if self._record.phase in (Phase.EVALUATING, Phase.PUBLISHING):
+            self._tell_publishing()
+
+    async def _end(self, how: ExitRecord) -> bool:
+        self._around.release(self._record.id)
+        if how.status == Status.DONE.value:
+            self._tell_publishing()
+        await self._around.conclusion.conclude(self._record, self._paths, how, self._poke)
+        return True
+
+    async def _lost(self) -> bool:
+        """The supervisor is dead and said nothing: its processes are ended, and the end is judged."""
+        await self._around.executor.sweep(self._paths)
+        record = await self._read()
+        how = await asyncio.to_thread(judge_loss, self._paths, record.epoch)
+        if how is None and not record.ended:  # trained: only the finish step is to be made again
+            if record.attempt < self._around.options.start_attempts:
+                return await self._wait_again(Phase.RETRY_WAIT)
+            how = _exit(
+                record.epoch, Status.ERROR, Reason.PUBLISH_FAILED.value, "Its finish step was killed."
+            )
+        return await self._end(how or _exit(record.epoch, Status.CANCELLED, ""))
+
+    async def _not_started(self, problem: str, attempts: int | None = None) -> bool:
+        """No supervisor has begun: none will any more, and the run waits again or is given up."""
+        if not await asyncio.to_thread(fence, self._paths, self._record.epoch):
+            return False  # one has begun in the last moment
+        await self._around.executor.sweep(self._paths)
+        record = self._record = await self._read()
+        if record.ended:
+            return await self._end(_exit(record.epoch, Status.CANCELLED, ""))
+        limit = self._around.options.start_attempts if attempts is None else attempts
+        if record.attempt < limit:
+            return await self._wait_again()
+        return await self._end(
+            _exit(record.epoch, Status.ERROR, Reason.START_FAILED.value, problem)
+        )
+
+    async def _wait_again(self, via: Phase | None = None) -> bool:
+        """Back to the queue, at the place that its age gives it."""
+        for phase in (via, Phase.QUEUED):
+            if phase is not None:
+                moved = await self._around.moves.move(
+                    self._record.id, of_epoch=self._record.epoch, phase=phase
+                )
+                if moved is None:
+                    return False
+        self._around.release(self._record.id)
+        return True
+
+    def _tell_publishing(self) -> None:
+        if not self._told_publishing:
+            self._told_publishing = True
+            try:
+                self._around.on_publishing(self._record.model)
+            except Exception:
+                log.exception("run %s: on_publishing failed", self._record.id)
+
+    async def _read(self) -> RunRecord:
+        record = await self._around.store.read(lambda c: find_run(c, self._record.id))
+        assert record is not None, "records of runs are never removed"
+        return record
+
+
+def _exit(epoch: int, status: Status, reason: str, message: str = "") -> ExitRecord:
+    return ExitRecord(epoch=epoch, status=status.value, reason=reason, message=message)
+
+
+def _phase(progress: RunProgress) -> Phase | None:
+    try:
+        return Phase(progress.phase)
+    except ValueError:  # a word of a newer release
+        return None
+
+
+def _progress(progress: RunProgress) -> Progress:
+    return Progress(
+        done=progress.done, total=progress.total, text=progress.text, step=progress.step
+    )

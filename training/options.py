@@ -1,0 +1,49 @@
+"""How trainings are run: the server's settings as far as this room needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..models_plugin.plugin import PluginSource
+
+
+def server_environment(source: PluginSource) -> dict[str, str]:
+    """The server's own environment without its settings, which may hold secrets."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Times are in seconds.
+
+    `threads` is for each training (None: the cores divided by `max_trainings`); `nice` is added to
+    a training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`
+    or `cancel`. `environment` gives a plugin's run process its environment. `start_limit_s` is how
+    long a supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled
+    run before the server does so itself. A version that cannot be put in its place (disk full) is
+    tried again for `publish_limit_s`.
+    """
+
+    max_trainings: int = 1
+    threads: int | None = None
+    nice: int = 10
+    device: str = "auto"
+    on_stop: str = "leave"
+    data_root: Path | None = None
+    environment: Callable[[PluginSource], Mapping[str, str]] = server_environment
+    poll_s: float = 0.1
+    progress_s: float = 0.5
+    start_limit_s: float = 30.0
+    start_attempts: int = 3
+    cancel_limit_s: float = 7.0
+    publish_limit_s: float = 900.0
+
+    @property
+    def threads_each(self) -> int:
+        """CPU threads of one training."""
+        if self.threads is not None:
+            return self.threads
+        return max(1, len(os.sched_getaffinity(0)) // self.max_trainings)

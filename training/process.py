@@ -1,0 +1,173 @@
+"""The run process: trains one run from its folder. By hand:
+
+    python -m modelyard.training.process RUN_FOLDER
+
+It reads run.json, opens the plugin, validates the arguments again (the recorded ones pinned),
+trains, and finishes. Everything it has to say is in the run folder, so whoever started it may die.
+If train() had returned in an earlier process, only the finish step is made.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import json
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelyardError
+from ..models_plugin.loading import open_plugin
+from ..models_plugin.plugin import Plugin, PluginSource
+from ..schemas.states import Phase, Reason
+from ..schemas.transport import FilePart, RequestData
+from .context import RunContext
+from .failures import failure_of
+from .finish import finish
+from .messages import Failure, RunOrder, RunResult, Trained
+from .paths import RunPaths, read_json, write_json
+from .reporting import Reporter
+
+EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
+EXIT_TERMINATED = 128 + signal.SIGTERM
+EXIT_FINISH_FAILED = 75  # EX_TEMPFAIL: trained; the finish step may be tried again
+
+
+class Stopped(BaseException):
+    """Raised in the main thread by SIGTERM, so that `finally` blocks of the plugin run."""
+
+
+def main(run_folder: Path) -> int:
+    """Trains and finishes; the exit code. Everything else is in the run folder."""
+    paths = RunPaths(run_folder)
+    order = RunOrder.from_data(read_json(paths.run) or {})
+    _prepare(order)
+    reporter = Reporter(paths)
+    reporter.start()
+    try:
+        if not paths.trained.exists():
+            code = _train(paths, order, reporter)
+            if code != EXIT_DONE:
+                return code
+        return _finish(paths, reporter)
+    except Stopped:
+        return EXIT_TERMINATED
+    finally:
+        reporter.close()
+
+
+def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
+    started = time.monotonic()
+    reporter.changed(now=True)
+    run = RunContext(paths, order, reporter)
+    try:
+        plugin = open_plugin(PluginSource.from_data(order.source))
+        arguments = plugin.arguments("train", _request(paths, order), order.pinned)
+        result = plugin.train(run, arguments)
+    except Exception as error:
+        _fail(paths, failure_of(error), started)
+        return EXIT_FAILED
+    if run.should_stop:
+        return EXIT_STOPPED
+    reporter.flush()  # the numbers are on disk before the run can be seen as trained
+    output, note = _output(plugin, result, arguments, paths)
+    duration_s = time.monotonic() - started
+    write_json(paths.trained, Trained(output, duration_s, note).to_data())
+    return EXIT_DONE
+
+
+def _finish(paths: RunPaths, reporter: Reporter) -> int:
+    started = time.monotonic()
+    reporter.progress.phase = Phase.PUBLISHING.value
+    reporter.changed(now=True)
+    try:
+        finish(paths)
+    except (OSError, ValueError) as error:
+        print(f"The weights could not be published: {error}", file=sys.stderr)
+        failure = failure_of(error)
+        failure.reason = Reason.PUBLISH_FAILED.value
+        failure.message = f"Trained, but the weights could not be published: {error}"
+        _fail(paths, failure, started)
+        return EXIT_FINISH_FAILED
+    return EXIT_DONE
+
+
+def _fail(paths: RunPaths, failure: Failure, started: float) -> None:
+    print(failure.traceback or failure.message, file=sys.stderr, flush=True)
+    result = RunResult(duration_s=time.monotonic() - started, error=asdict(failure))
+    try:
+        write_json(paths.result, result.to_data())
+    except OSError as error:  # the exit code still tells the supervisor that it failed
+        print(f"result.json cannot be written: {error}", file=sys.stderr, flush=True)
+
+
+def _output(
+    plugin: Plugin, result: Any, arguments: dict[str, Any], paths: RunPaths
+) -> tuple[Any, str | None]:
+    """What train() returned, as JSON. A trained run is not lost because that has no JSON form."""
+    try:
+        answer = plugin.answer("train", result, arguments, paths.plugin)
+        if answer.content_type != "application/json":
+            return {"file": answer.path, "content_type": answer.content_type}, None
+        body = answer.body if answer.path is None else (paths.plugin / answer.path).read_bytes()
+        return json.loads(body), None
+    except (ModelyardError, OSError, ValueError) as error:
+        note = f"What train() returned is not in the record: {error}"
+        print(note, file=sys.stderr, flush=True)
+        return None, note
+
+
+def _request(paths: RunPaths, order: RunOrder) -> RequestData:
+    body = paths.body.read_bytes() if paths.body.exists() else b""
+    request = RequestData.from_data(order.request, body)
+    for part in [*request.files, *([request.raw] if request.raw else [])]:
+        _locate(part, paths)
+    return request
+
+
+def _locate(part: FilePart, paths: RunPaths) -> None:
+    """Files may have been recorded where the call had them, before they came to the run folder."""
+    moved = paths.files / Path(part.path).name
+    if moved.exists():
+        part.path = str(moved)
+
+
+def _prepare(order: RunOrder) -> None:
+    faulthandler.enable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # to a file: the log is followed live
+    os.environ.update(thread_variables(order.threads))
+    signal.signal(signal.SIGTERM, _raise_stopped)
+    # A child that the plugin forks must die of SIGTERM as any process does.
+    os.register_at_fork(after_in_child=_forget_stopping)
+    random.seed(order.seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(order.seed % 2**32)
+    torch = sys.modules.get("torch")
+    if torch is not None:  # preloaded, so the thread variables of the environment come too late
+        torch.set_num_threads(order.threads)
+        torch.manual_seed(order.seed)
+
+
+def _raise_stopped(number: int, frame: Any) -> None:
+    raise Stopped
+
+
+def _forget_stopping() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment that bounds numeric libraries; two runs that oversubscribe stall 38 times."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_MAX_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -1,0 +1,81 @@
+"""Idempotency-Key: a request that is sent again makes no second run. Runs in the server.
+
+The key, who sent it and to which route are kept as one hash; the request as a digest keyed with
+the client's key, so that what the records hold tells nothing of secret arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ..schemas.transport import FilePart, RequestData
+
+
+def key_hash(key: str, principal: str, model: str) -> str:
+    """What stands in the records for a client's key on one model's train route."""
+    return hashlib.sha256(json.dumps([principal, "train", model, key]).encode()).hexdigest()
+
+
+def request_digest(
+    key: str, request: RequestData, args: Mapping[str, Any], files_folder: Path | None
+) -> str:
+    """Equal for requests with the same arguments and files, however the arguments were sent.
+
+    Only what the client gave counts: a default that a function makes differs each time. Blocking
+    (reads uploads whose hash is not known yet).
+    """
+    parts = [*request.files, *([request.raw] if request.raw else [])]
+    given = _given(request)
+    values = {
+        # The validated value where there is one (`1` by query is 1 by JSON), else as sent: secrets.
+        name: args.get(name, sent)
+        for name, sent in given.items()
+        if name not in {part.field for part in parts}
+    }
+    hashes = sorted((part.field, part.sha256 or _sha256(part, files_folder)) for part in parts)
+    text = json.dumps([values, hashes], sort_keys=True, default=str)
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+class KeyLocks:
+    """One lock for each key in use: while the first request is in progress the second waits."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+
+def _given(request: RequestData) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, text in [*request.query, *request.form]:
+        given.setdefault(name, []).append(text)
+    if request.body:
+        with suppress(ValueError):
+            data = json.loads(request.body)
+            given = {**data, **given} if isinstance(data, dict) else {**given, "": data}
+    return given
+
+
+def _sha256(part: FilePart, folder: Path | None) -> str:
+    with ((folder or Path()) / part.path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,375 @@
+"""Keeps one run: starts its process, ends its whole process tree, and says how it ended. By hand:
+
+    python -m modelyard.training.supervisor RUN_FOLDER [--epoch N] [--python INTERPRETER]
+
+One small process a run, single-threaded, in a session of its own; it outlives the server. All
+descendants of the run are its own: it is their subreaper, so daemonised ones come back to it. It
+acts only for its epoch: the server raises the number in the run folder before it launches another,
+and an older supervisor that sees that ends its run and says nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import fcntl
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from . import process
+from .ending import Death, judge, scrub
+from .identity import Identity, descendants, send
+from .kernel import (
+    adopt_orphans,
+    die_with_parent,
+    lower_process,
+    lower_session,
+    oom_kills,
+    prefer_as_oom_victim,
+    set_name,
+)
+from .marker import NAME as MARKER
+from .messages import Control, RunOrder
+from .paths import RunPaths, read_json, write_json
+
+TICK_S = 1.0  # heartbeat, and how late a request without its signal may be noticed
+CANCEL_GRACE_S, STOP_GRACE_S, TERM_S = 1.5, 30.0, 1.5
+LINGER_S = 10.0  # what a run process may take to exit after it has written its result
+FINISH_PAUSES_S = (1.0, 4.0)  # before each further attempt of the finish step
+EXIT_REFUSED = 3
+
+SIGNALS = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
+
+
+class Refused(Exception):
+    """This supervisor must not act on the run."""
+
+
+class Supervisor:
+    """The life of one attempt. `run` returns the exit code of the supervisor process."""
+
+    def __init__(self, paths: RunPaths, epoch: int, python: str | None = None) -> None:
+        self._paths = paths
+        self._epoch = epoch
+        self._python = python
+        self._claim = -1
+        self._child = 0  # pid of the run process while it lives
+        self._death: Death | None = None
+        self._control: Control | None = None
+        self._asked_at = 0.0  # monotonic time of the request to stop
+        self._term_sent = False
+        self._result_seen_at: float | None = None
+        self._oom_before = self._oom_now = oom_kills()
+
+    def run(self) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._take_claim()
+        except Refused as refusal:
+            print(f"supervisor of epoch {self._epoch}: {refusal}", file=sys.stderr, flush=True)
+            return EXIT_REFUSED
+        started = time.monotonic()
+        try:
+            self._supervise()
+        except Refused as refusal:
+            self._end_tree()
+            print(f"supervisor of epoch {self._epoch}: {refusal}", file=sys.stderr, flush=True)
+            return EXIT_REFUSED
+        except Exception as error:
+            traceback.print_exc()
+            sys.stderr.flush()
+            self._death = Death(note=f"The run could not be started or kept: {error}")
+        self._end_tree()
+        self._say_how_it_ended(time.monotonic() - started)
+        return 0
+
+    # -- the claim ----------------------------------------------------------------------------
+
+    def _take_claim(self) -> None:
+        """Makes this the run's only supervisor, of this epoch and for the first time in it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._claim = os.open(self._paths.claim, flags, 0o644)
+        for _ in range(100):  # the one before us may be about to end: 5 s
+            self._check_epoch()
+            with suppress(BlockingIOError):
+                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.05)
+        else:
+            raise Refused("another supervisor holds the claim")
+        self._check_epoch()
+        earlier = read_json(self._paths.supervisor)
+        if earlier is not None and earlier["epoch"] == self._epoch:
+            raise Refused("this epoch was claimed before")
+        identity = Identity.of(os.getpid(), self._epoch)
+        write_json(self._paths.supervisor, identity.to_data(), durable=False)
+        for stale in (self._paths.exit, self._paths.result):
+            stale.unlink(missing_ok=True)
+        self._ask_to_stop(False)
+        self._paths.heartbeat.touch()
+
+    def _check_epoch(self) -> None:
+        try:
+            text = self._paths.epoch.read_text()
+        except FileNotFoundError:
+            raise Refused("the run folder is gone, or has no epoch") from None
+        if text.strip() != str(self._epoch):
+            raise Refused(f"the epoch in force is {text.strip()}")
+
+    # -- the loop -----------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        self._read_control()
+        if self._control is not None:
+            return  # asked to end before it began
+        self._start()
+        pauses = list(FINISH_PAUSES_S)
+        while True:
+            self._await_child()
+            if not (pauses and self._finish_may_be_retried()):
+                return
+            self._wait(pauses.pop(0))
+            if self._control is not None:
+                return
+            self._start()
+
+    def _await_child(self) -> None:
+        beat_at = 0.0
+        while self._child:
+            self._wait_for_signal(self._until_next_step())
+            self._reap()
+            self._read_control()
+            if self._control is not None and self._child:
+                self._press()
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + TICK_S
+                self._beat()
+
+    def _wait(self, seconds: float) -> None:
+        """Waits before another attempt, as attentive as ever."""
+        end = time.monotonic() + seconds
+        while self._control is None and time.monotonic() < end:
+            self._wait_for_signal(0.2)
+            self._read_control()
+            self._beat()
+
+    def _wait_for_signal(self, seconds: float) -> None:
+        got = signal.sigtimedwait(SIGNALS, max(0.0, seconds))
+        if got is None or self._control is not None:
+            return
+        if got.si_signo in (signal.SIGTERM, signal.SIGINT):  # the machine goes down, or Ctrl-C
+            self._begin_to_stop(Control(self._epoch, "stop", grace_s=2.0, reason="interrupted"))
+
+    def _beat(self) -> None:
+        with suppress(OSError):
+            os.utime(self._paths.heartbeat)
+        self._check_epoch()
+        self._oom_before, self._oom_now = self._oom_now, oom_kills()
+        if self._child and self._paths.result.exists():
+            self._result_seen_at = self._result_seen_at or time.monotonic()
+            if time.monotonic() > self._result_seen_at + LINGER_S:
+                self._end_tree()  # threads or children keep it from exiting; it has said its result
+
+    # -- being asked to end ---------------------------------------------------------------------
+
+    def _read_control(self) -> None:
+        """Takes up a request; cancel also replaces a milder one that is under way."""
+        try:
+            data = read_json(self._paths.control)
+        except ValueError:
+            return
+        if data is None or data.get("epoch") != self._epoch:
+            return
+        if self._control is None or (data["action"] == "cancel" != self._control.action):
+            self._begin_to_stop(Control.from_data(data))
+
+    def _begin_to_stop(self, control: Control) -> None:
+        if control.grace_s is None:
+            control.grace_s = CANCEL_GRACE_S if control.action == "cancel" else STOP_GRACE_S
+        self._control = control
+        self._asked_at = time.monotonic()
+        with suppress(OSError):
+            self._ask_to_stop(True)
+
+    def _ask_to_stop(self, value: bool) -> None:
+        # Never truncated: the run process has it mapped, and would die of SIGBUS.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._paths.stop, flags, 0o644)
+        try:
+            os.pwrite(descriptor, bytes([value]), 0)
+        finally:
+            os.close(descriptor)
+
+    def _press(self) -> None:
+        """Asked, then SIGTERM, then SIGKILL for the whole tree."""
+        assert self._control is not None and self._control.grace_s is not None
+        waited = time.monotonic() - self._asked_at
+        if waited >= self._control.grace_s + TERM_S:
+            self._end_tree()
+        elif waited >= self._control.grace_s and not self._term_sent:
+            self._term_sent = True
+            for stat in descendants(os.getpid()):
+                send(stat, signal.SIGTERM)
+                send(stat, signal.SIGCONT)  # a stopped process takes SIGTERM only when it goes on
+
+    def _until_next_step(self) -> float:
+        if self._control is None or self._control.grace_s is None:
+            return TICK_S
+        next_at = self._asked_at + self._control.grace_s + (TERM_S if self._term_sent else 0.0)
+        return min(TICK_S, next_at - time.monotonic() + 0.001)
+
+    # -- processes ------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._result_seen_at = None
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            _become_run_process(self._paths, parent, self._claim, self._python)
+        self._child = child
+        self._death = None
+        with suppress(ProcessLookupError):
+            identity = Identity.of(child, self._epoch)
+            write_json(self._paths.process, identity.to_data(), durable=False)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._child:
+                self._child = 0
+                self._death = self._death_of(status)
+
+    def _death_of(self, status: int) -> Death:
+        if os.WIFSIGNALED(status):
+            return Death(signal=os.WTERMSIG(status), oom=oom_kills() > self._oom_before)
+        code = os.WEXITSTATUS(status)
+        if code == process.EXIT_TERMINATED:  # it cleaned up after a SIGTERM that others sent
+            return Death(signal=signal.SIGTERM)
+        return Death(exit_code=code)
+
+    def _end_tree(self) -> None:
+        """SIGKILL for every descendant, until there is none; gives up after 20 s (kernel sleep)."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            found = descendants(os.getpid())
+            for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: none forks meanwhile
+                for stat in found:
+                    send(stat, number)
+            self._reap()
+            if not found:
+                return
+            signal.sigtimedwait({signal.SIGCHLD}, 0.02)
+
+    def _finish_may_be_retried(self) -> bool:
+        """Trained, but the finish step failed, or died: that step alone is made again."""
+        if self._control is not None or not self._paths.trained.exists():
+            return False
+        failed = self._death is not None and self._death.exit_code == process.EXIT_FINISH_FAILED
+        return failed or not self._paths.result.exists()
+
+    def _say_how_it_ended(self, duration_s: float) -> None:
+        """Writes exit.json, last of all. On a full disk it waits for room, still beating."""
+        death = self._death or Death(note="The run was ended before its process started.")
+        record = judge(self._paths, self._epoch, death, self._control, duration_s)
+        while True:
+            try:
+                self._check_epoch()
+                if record.reason != "interrupted":  # that one is resumed, and needs its arguments
+                    scrub(self._paths)
+                write_json(self._paths.exit, record.to_data())
+                return
+            except Refused:
+                return
+            except OSError:
+                traceback.print_exc()
+                sys.stderr.flush()
+                with suppress(OSError):
+                    os.utime(self._paths.heartbeat)
+                time.sleep(TICK_S)
+
+
+def _become_run_process(paths: RunPaths, parent: int, claim: int, python: str | None) -> None:
+    """In the forked child; never returns."""
+    code = 1
+    try:
+        die_with_parent(parent)
+        os.close(claim)  # a fork shares the lock: it must end with the supervisor
+        os.setpgid(0, 0)  # a plugin's kill(0) reaches the run, not its supervisor
+        set_name("modelyard-run")
+        prefer_as_oom_victim()
+        order = RunOrder.from_data(read_json(paths.run) or {})
+        lower_process(order.nice)
+        os.environ.update(process.thread_variables(order.threads))
+        os.environ.update({MARKER: paths.id, "PYTHONUNBUFFERED": "1"})
+        _redirect(paths.log)
+        signal.set_wakeup_fd(-1)
+        for number in (*SIGNALS, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        if python is not None:
+            os.execve(python, [python, "-m", process.__name__, str(paths.root)], dict(os.environ))
+        code = process.main(paths.root)
+        # As a normal exit, but without waiting for threads that the plugin left running.
+        atexit._run_exitfuncs()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _redirect(log: Path) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    descriptor = os.open(log, flags, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+def supervise(run_folder: Path, epoch: int, python: str | None = None) -> int:
+    """The life of a supervisor process that has its session, environment and log already."""
+    paths = RunPaths(run_folder)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the fork server ignores it: then none is reaped
+    adopt_orphans()
+    set_name("modelyard-sup")
+    order = RunOrder.from_data(read_json(paths.run) or {})
+    lower_session(order.nice)
+    return Supervisor(paths, epoch, python).run()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m modelyard.training.supervisor")
+    parser.add_argument("run_folder", type=Path)
+    parser.add_argument("--epoch", type=int, help="default: the one in force")
+    parser.add_argument("--python", help="interpreter of the run process; default: this one")
+    options = parser.parse_args(arguments)
+    folder: Path = options.run_folder.resolve()
+    if os.environ.get(MARKER) != folder.name:  # must be in the environment as exec'ed: see marker
+        environment = {**os.environ, MARKER: folder.name}
+        os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *arguments], environment)
+    with suppress(OSError):
+        os.setsid()
+    epoch = options.epoch
+    if epoch is None:
+        epoch = int(RunPaths(folder).epoch.read_text())
+    return supervise(folder, epoch, options.python)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
