@@ -15,8 +15,9 @@ from typing import Any
 import marshmallow
 
 from ..errors import NotSupported, PluginFailed
+from ..schemas.checking import ContractFault, check_schema
 from ..schemas.description import FieldDescription, ModelDescription
-from ..schemas.introspect import ContractFault, check_schema, describe_schema
+from ..schemas.introspect import describe_schema
 from ..schemas.transport import RequestData
 from .answers import JSON, file_answer, json_answer, json_value
 from .arguments import Arguments
@@ -108,7 +109,8 @@ class NativePlugin:
                 continue
             try:
                 schema = check_schema(value, part)
-                self._schemas[part], self._fields[part] = schema, describe_schema(schema)
+                self._schemas[part] = schema
+                self._fields[part] = describe_schema(schema, part.endswith("_response"))
             except ContractFault as fault:
                 raise self._fault(
                     "{}: {}".format(
