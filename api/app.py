@@ -1,0 +1,126 @@
+"""Composes the application: the rooms below, opened in reading order and closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from ..models_plugin.plugin import PluginSource
+from ..records.home import Home
+from ..records.store import RecordStore
+from ..serving.messages import WeightsRef
+from ..serving.options import ModelOptions, ServingOptions
+from ..serving.pool import ServingPool
+from ..settings import Settings
+from ..storage.weights import WeightsVersions
+from ..training.executor import LocalExecutor
+from ..training.service import RunService, TrainingOptions
+from ..training.tensorboard import TensorBoard
+from .access_log import access_log
+from .describe import OpenAPICache
+from .errors import errors_to_responses
+from .guard import guard
+from .routes import add_routes
+from .services import OPENAPI, SERVICES, Services
+
+TEXT_LIMIT = 1024**2
+"""Bytes of a body that is read whole by the framework (TensorBoard's requests)."""
+
+
+def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Application:
+    """An application of its own: nothing is shared with another one in the same process.
+
+    Nothing is opened before it starts. Its start raises CannotStart's family.
+    """
+    app = web.Application(
+        middlewares=[
+            access_log,
+            errors_to_responses,
+            guard(settings.allowed_hosts, settings.access == "open"),
+        ],
+        client_max_size=TEXT_LIMIT,
+    )
+
+    async def rooms(app: web.Application) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app[SERVICES] = await open_services(settings, sources, stack)
+            app[OPENAPI] = OpenAPICache()
+            yield
+
+    app.cleanup_ctx.append(rooms)
+    add_routes(app, settings.base_path)
+    return app
+
+
+async def open_services(
+    settings: Settings, sources: Sequence[PluginSource], stack: AsyncExitStack
+) -> Services:
+    """Opens every room, lowest first; `stack` closes them in reverse, trainings by `--on-stop`."""
+    home = Home(settings.home)
+    await asyncio.to_thread(home.open)
+    stack.callback(home.close)
+
+    store = RecordStore(home)
+    await store.open()
+    stack.push_async_callback(store.close)
+
+    versions = WeightsVersions(home.weights, store)
+
+    executor = LocalExecutor(home.logs)
+    stack.push_async_callback(executor.close)
+
+    tensorboard = TensorBoard(home, f"{settings.base_path}/tensorboard")
+    stack.push_async_callback(tensorboard.close)
+
+    pool = ServingPool(sources, _serving(settings), home.logs, home.tmp)
+    stack.push_async_callback(pool.close)
+
+    async def on_version(model: str, version: WeightsRef) -> None:
+        await pool.get(model).use_weights(version)
+
+    runs = RunService(
+        store, home, executor, versions, _training(settings),
+        on_version=on_version, on_publishing=lambda model: pool.get(model).prepare(),
+    )  # fmt: skip
+    await runs.start()
+    stack.push_async_callback(runs.close)
+
+    async def default_weights(model: str) -> WeightsRef | None:
+        version = await versions.latest(model)
+        return None if version is None else WeightsRef(version.id, version.folder)
+
+    await pool.start(default_weights)
+    return Services(settings, home, versions, runs, pool, tensorboard)
+
+
+def _serving(settings: Settings) -> ServingOptions:
+    return ServingOptions(
+        load_timeout_s=settings.load_timeout,
+        predict_timeout_s=settings.predict_timeout,
+        workers=settings.workers,
+        threads=settings.threads,
+        device=settings.device,
+        per_model={
+            name: ModelOptions(
+                predict_timeout_s=own.predict_timeout,
+                workers=own.workers,
+                device=own.device,
+                env=own.env,
+            )
+            for name, own in settings.models.items()
+        },
+    )
+
+
+def _training(settings: Settings) -> TrainingOptions:
+    return TrainingOptions(
+        max_trainings=settings.max_trainings,
+        threads=settings.training_threads,
+        nice=settings.training_nice,
+        device=settings.device,
+        on_stop=settings.on_stop,
+        data_root=settings.data,
+    )

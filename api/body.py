@@ -1,0 +1,192 @@
+"""Reads the request of a model call: transport only, nothing of what it means.
+
+Query, form, multipart, JSON and raw bodies become `RequestData`; files are streamed to the folder
+of the call, counted by us (the framework's own limit does not see multipart), with the client's
+suffix and a name of ours. Runs in the front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl
+
+from aiohttp import BodyPartReader, web
+
+from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from ..schemas.transport import FilePart, RequestData
+
+CHUNK = 256 * 1024
+TEXT_LIMIT = 64 * 1024**2
+"""Bytes of JSON, or of form fields, that one request may hold: they are kept in memory."""
+FIELDS_LIMIT = 1000
+"""Form fields and files in one request."""
+
+_HEADERS_KEPT = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
+
+
+class ModelRequestReader:
+    """Reads one request; `folder` is made when the first file comes, and is the caller's to remove."""
+
+    def __init__(
+        self, request: web.Request, folder: Path, max_size: int, hash_files: bool = False
+    ) -> None:
+        self._request = request
+        self._folder = folder
+        self._max_size = max_size
+        self._hash_files = hash_files
+        self._size = 0
+        self._text_size = 0
+        self._files = 0
+
+    async def read(self) -> RequestData:
+        """Raises InvalidRequest, UnsupportedMediaType or TooLarge."""
+        request = self._request
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+        if request.content_length is not None:
+            self._check_size(request.content_length)
+        data = RequestData(
+            query=list(request.query.items()),
+            headers=_headers(request),
+            accept=", ".join(request.headers.getall("Accept", ["*/*"])),
+        )
+        if not request.can_read_body:
+            return data
+        kind = request.content_type
+        try:
+            if kind == "multipart/form-data":
+                await self._read_multipart(data)
+            elif kind == "application/x-www-form-urlencoded":
+                data.form = _parse_form(await self._read_text())
+            elif kind == "application/json" or kind.endswith("+json"):
+                data.body = await self._read_text()
+            elif kind.startswith("text/plain") or kind.startswith("multipart/"):
+                raise UnsupportedMediaType(
+                    f"A body of {kind} is not taken: send application/json, a form, "
+                    "multipart/form-data, or a file with its own content type."
+                )
+            else:
+                await self._read_raw(data, kind)
+        except (ValueError, AssertionError) as error:  # what the multipart reader raises
+            raise InvalidRequest(f"The body is not valid {kind}: {error}") from error
+        return data
+
+    async def _read_text(self) -> bytes:
+        """The whole body, bounded, in memory."""
+        limit = min(self._max_size, TEXT_LIMIT)
+        body = bytearray()
+        async for chunk in self._request.content.iter_chunked(CHUNK):
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit)
+        return bytes(body)
+
+    async def _read_multipart(self, data: RequestData) -> None:
+        reader = await self._request.multipart()
+        count = 0
+        async for part in reader:
+            count += 1
+            if count > FIELDS_LIMIT:
+                raise TooLarge(f"The form has more than {FIELDS_LIMIT} fields.")
+            if not isinstance(part, BodyPartReader):
+                raise InvalidRequest("A multipart part may not be multipart itself.")
+            name = part.name
+            if not name:
+                raise InvalidRequest("A multipart part has no name in its Content-Disposition.")
+            if part.filename is None:
+                data.form.append((name, await self._read_field(part)))
+            elif part.filename or part.headers.get("Content-Type"):
+                file = await self._store(part, name, part.filename, _type_of(part))
+                # A browser sends an empty nameless part for a file input left empty.
+                if part.filename or file.size:
+                    data.files.append(file)
+
+    async def _read_field(self, part: BodyPartReader) -> str:
+        value = bytearray()
+        while chunk := await part.read_chunk(CHUNK):
+            value += chunk
+            self._count(len(chunk))
+            self._text_size += len(chunk)
+            if self._text_size > TEXT_LIMIT:
+                raise TooLarge(f"The form's fields hold more than {TEXT_LIMIT} bytes.")
+        try:
+            return bytes(part.decode(value)).decode(part.get_charset("utf-8"))
+        except (LookupError, RuntimeError) as error:
+            raise InvalidRequest(f"The form field {part.name!r} cannot be decoded.") from error
+
+    async def _read_raw(self, data: RequestData, kind: str) -> None:
+        part = await self._store(self._request.content, "", "", kind)
+        if part.size:
+            data.raw = part
+
+    async def _store(self, source: Any, field: str, filename: str, content_type: str) -> FilePart:
+        """Streams one file to the call's folder."""
+        self._files += 1
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._folder / f"{self._files:04d}{_suffix(filename, content_type)}"
+        read = source.read_chunk if isinstance(source, BodyPartReader) else source.read
+        digest = hashlib.sha256() if self._hash_files else None
+        size = 0
+        with path.open("wb") as file:
+            while chunk := await read(CHUNK):
+                size += len(chunk)
+                self._count(len(chunk))
+                if len(chunk) < CHUNK // 4 and digest is None:
+                    file.write(chunk)  # into the page cache: cheaper than a hop to a thread
+                else:
+                    await asyncio.to_thread(_write, file, chunk, digest)
+        sha256 = digest.hexdigest() if digest else ""
+        return FilePart(field, str(path), filename, content_type, size, sha256)
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        self._check_size(self._size)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_size:
+            raise TooLarge(
+                f"The request is larger than {self._max_size} bytes (--client-max-size).",
+                limit=self._max_size,
+            )
+
+
+def _write(file: BinaryIO, chunk: bytes, digest: Any) -> None:
+    file.write(chunk)
+    if digest is not None:
+        digest.update(chunk)
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    """The headers that a model's arguments may name; credentials and cookies are not among them."""
+    return {
+        name.lower(): value
+        for name, value in request.headers.items()
+        if name.lower() in _HEADERS_KEPT or name.lower().startswith("x-")
+    }
+
+
+def _type_of(part: BodyPartReader) -> str:
+    return part.headers.get("Content-Type", "application/octet-stream").split(";")[0].strip()
+
+
+def _suffix(filename: str, content_type: str) -> str:
+    """The client's suffix if it is a plain one, else one that fits the content type, else none."""
+    match = _SUFFIX.search(filename)
+    if match:
+        return match.group(1)
+    subtype = content_type.partition("/")[2]
+    return f".{subtype}" if subtype in ("png", "jpeg", "tiff", "zip", "gif", "webp") else ""
+
+
+def _parse_form(body: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The form is not UTF-8.") from error
+    except ValueError as error:
+        raise TooLarge(f"The form has more than {FIELDS_LIMIT} fields.") from error

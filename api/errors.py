@@ -1,0 +1,122 @@
+"""The one place where errors become status codes and bodies.
+
+Argument errors are exactly `{field: [messages]}` at 422 (webargs' shape, which DEEPaaS clients
+read). Everything else is a problem document (RFC 9457) whose `message` equals its `detail`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from .. import errors
+
+log = logging.getLogger(__name__)
+
+PROBLEM = "application/problem+json"
+
+STATUS: dict[type[errors.ModelyardError], int] = {
+    errors.ModelyardError: 500,
+    errors.InvalidRequest: 400,
+    errors.UnsupportedMediaType: 415,
+    errors.NotAcceptable: 406,
+    errors.TooLarge: 413,
+    errors.InvalidArguments: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.NotPermitted: 403,
+    errors.NotSupported: 501,
+    errors.PluginFailed: 500,
+    errors.DeadlineExceeded: 504,
+    errors.Busy: 503,
+    errors.StorageUnavailable: 503,
+    errors.DiskFull: 507,
+}
+"""A class that is not here has its parent's status; `PluginRefused` carries its own."""
+
+
+def status_of(error: errors.ModelyardError) -> int:
+    """The status code of an error: that of the nearest class in its method resolution order."""
+    if isinstance(error, errors.PluginRefused):
+        return error.status
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def error_response(error: errors.ModelyardError) -> web.Response:
+    """The whole answer for an error of our family."""
+    if isinstance(error, errors.InvalidArguments):
+        return web.Response(
+            status=422, body=orjson.dumps(error.errors, default=str), content_type="application/json"
+        )
+    details = dict(error.details)
+    if isinstance(error, errors.PluginFailed) and error.original_type:
+        details["error_type"] = error.original_type
+    headers = {}
+    if isinstance(error, errors.Busy):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
+    return problem(status_of(error), error.message, code, headers, **details)
+
+
+def problem(
+    status: int,
+    detail: str,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+    **details: Any,
+) -> web.Response:
+    """A problem document; `code` is the last part of its `type`, a word that programs may test."""
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
+    body = {
+        **details,
+        "type": f"urn:modelyard:{code}" if code else "about:blank",
+        "title": phrase,
+        "status": status,
+        "detail": detail,
+        "message": detail,
+    }
+    return web.Response(
+        status=status,
+        body=orjson.dumps(body, default=str),
+        content_type=PROBLEM,
+        headers=headers,
+    )
+
+
+@web.middleware
+async def errors_to_responses(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turns whatever a handler raises into an answer; nothing of our own is ever a text page."""
+    try:
+        return await handler(request)
+    except errors.ModelyardError as error:
+        if isinstance(error, errors.PluginFailed) and error.traceback:
+            log.error("%s\n%s", error.message, error.traceback)
+        return error_response(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        headers = {k: v for k, v in error.headers.items() if k in ("Allow", "Retry-After")}
+        return problem(error.status, _in_words(error, request), headers=headers)
+    except (ConnectionResetError, asyncio.CancelledError):
+        raise
+    except Exception:
+        log.exception("A fault of the server's own in %s %s", request.method, request.path)
+        return problem(500, "The server itself failed; its log says why.")
+
+
+def _in_words(error: web.HTTPException, request: web.Request) -> str:
+    if error.status == 404:
+        return "There is nothing at this address. See /openapi.json for what there is."
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return f"{request.method} is not possible here; allowed: {allowed}."
+    return error.text or error.reason

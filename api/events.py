@@ -1,0 +1,132 @@
+"""`…/train/{id}/events`: Server-Sent Events of one run, resumable by Last-Event-ID.
+
+An event's id says how far each source was read (`<record's rev>-<metrics byte>-<log byte>`), so
+that a client that comes back, even to a server that was restarted, misses nothing.
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+
+import orjson
+from aiohttp import web
+
+from ..errors import InvalidArguments
+from ..schemas.resources import RunSchema
+from ..schemas.states import Phase
+from ..training.metrics import read_points
+from ..training.paths import RunPaths
+from ..training.service import RunRecord
+from .services import services
+from .train import run_data, run_of
+from .watch import read_log
+
+POLL_S = 0.3
+SILENCE_S = 15.0
+"""After so long without an event a comment is sent, so that proxies keep the connection."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a client has read: the record's revision, and bytes of metrics and log."""
+
+    rev: int = -1
+    metrics: int = 0
+    log: int = 0
+
+    @classmethod
+    def parse(cls, text: str | None) -> Position:
+        """Raises InvalidArguments for an id that this route never sent."""
+        if not text:
+            return cls()
+        try:
+            rev, metrics, log = (int(part) for part in text.strip().rsplit("-", 2))
+        except ValueError:
+            rev = metrics = log = -1
+        if min(metrics, log) < 0:
+            raise InvalidArguments({"Last-Event-ID": ["Not an id of this run's events."]})
+        return cls(rev, metrics, log)
+
+    def __str__(self) -> str:
+        return f"{self.rev}-{self.metrics}-{self.log}"
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """Event types `record` (the record changed), `metrics` (new points) and, with `log`, `log`.
+
+    Ends after the record that tells the run's end.
+    """
+    record = await run_of(request)
+    position = Position.parse(request.headers.get("Last-Event-ID"))
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream; charset=utf-8",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+    )
+    await response.prepare(request)
+    stream = _Stream(request, response, position, bool(request["query"].get("log")))
+    await stream.run(record)
+    await response.write_eof()
+    return response
+
+
+class _Stream:
+    """One client's stream; lives as long as its request."""
+
+    def __init__(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        position: Position,
+        with_log: bool,
+    ) -> None:
+        self._here = services(request)
+        self._response = response
+        self._position = position
+        self._with_log = with_log
+        self._last_sent = time.monotonic()
+
+    async def run(self, record: RunRecord) -> None:
+        paths = self._here.runs.paths(record)
+        while True:
+            ended = record.phase == Phase.FINISHED
+            await self._send_metrics(paths)
+            if self._with_log:
+                await self._send_log(paths)
+            # The record comes last, so that the one that tells the end ends the stream.
+            if record.rev != self._position.rev:
+                self._position = replace(self._position, rev=record.rev)
+                await self._send("record", RunSchema().dump(run_data(self._here, record)))
+            if ended:
+                return
+            if time.monotonic() - self._last_sent > SILENCE_S:
+                self._last_sent = time.monotonic()
+                await self._response.write(b": still here\n\n")
+            record = await self._here.runs.wait_change(record.id, record.rev, POLL_S)
+
+    async def _send_metrics(self, paths: RunPaths) -> None:
+        while True:
+            points, end = await asyncio.to_thread(read_points, paths.metrics, self._position.metrics)
+            if end == self._position.metrics:
+                return
+            self._position = replace(self._position, metrics=end)
+            if points:
+                await self._send("metrics", [point._asdict() for point in points])
+
+    async def _send_log(self, paths: RunPaths) -> None:
+        while chunk := await asyncio.to_thread(read_log, paths.log, self._position.log):
+            whole = chunk[: chunk.rfind(b"\n") + 1] or chunk
+            self._position = replace(self._position, log=self._position.log + len(whole))
+            await self._send("log", whole.decode("utf-8", "replace"))
+
+    async def _send(self, kind: str, data: object) -> None:
+        self._last_sent = time.monotonic()
+        await self._response.write(
+            b"id: %b\nevent: %b\ndata: %b\n\n"
+            % (str(self._position).encode(), kind.encode(), orjson.dumps(data))
+        )

@@ -1,0 +1,92 @@
+"""Who may call, before any routing: the Host that was asked for, and calls from other web sites.
+
+Host allow-list against DNS rebinding, on every request and method; unsafe methods that a browser
+sends from elsewhere are refused by `Sec-Fetch-Site` and `Origin`. Media types are no part of the
+check. Rules: DESIGN "Access off loopback" and "Cross-site requests", told in ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from .errors import problem
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Referrer-Policy": "same-origin",
+}
+
+
+def guard(allowed_hosts: Iterable[str], open_access: bool) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """A middleware that lets through what names this server and does not come from another site."""
+    names = {"localhost", socket.gethostname().lower(), *(host.lower() for host in allowed_hosts)}
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = _refuse_host(request, names, open_access) or _refuse_site(request)
+        if refusal is not None:
+            return problem(403 if refusal[0] else 421, refusal[1])
+        response = await handler(request)
+        if not response.prepared:
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
+        return response
+
+    return check
+
+
+def _refuse_host(
+    request: web.Request, names: set[str], open_access: bool
+) -> tuple[bool, str] | None:
+    host = _hostname(request.headers.get("Host", ""))
+    if host is None:
+        return False, "The Host header is missing or malformed."
+    if host in names or host.endswith(".localhost") or _is_ip(host):
+        return None
+    browser = any(name in request.headers for name in ("Origin", "Sec-Fetch-Site", "Cookie"))
+    if open_access and not browser:
+        return None
+    return False, (
+        f"This server does not answer to the name {host[:200]!r}. "
+        "Start it with --allowed-hosts to allow that name."
+    )
+
+
+def _refuse_site(request: web.Request) -> tuple[bool, str] | None:
+    if request.method in SAFE or request.headers.get("Authorization", "").startswith("Bearer "):
+        return None
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if site is not None and site not in ("same-origin", "none"):
+        return True, "A page of another site may not do this (Sec-Fetch-Site)."
+    if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
+        return True, "A page of another site may not do this (Origin)."
+    return None
+
+
+def _hostname(header: str) -> str | None:
+    """The name in a Host header, lower-case, without port and brackets."""
+    try:
+        parts = urlsplit(f"//{header}")
+        parts.port  # noqa: B018  a bad port raises here
+    except ValueError:
+        return None
+    if not parts.hostname or parts.username is not None or parts.path:
+        return None
+    return parts.hostname.lower().rstrip(".")
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,36 @@
+"""`/healthz` (the process is alive) and `/readyz` (it can do its work)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from aiohttp import web
+
+from ..errors import ModelUnavailable
+from .responses import json_response
+from .services import services
+
+
+async def healthz(request: web.Request) -> web.StreamResponse:
+    """Alive: the loop answers."""
+    return json_response({"status": "alive"})
+
+
+async def readyz(request: web.Request) -> web.StreamResponse:
+    """Ready: front, records and home are usable; `?model=` asks for one model, or `all`, as well."""
+    here = services(request)
+    await here.runs.store.check()
+    if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
+        raise ModelUnavailable("The home folder cannot be written.")
+    wanted = request.query.get("model")
+    handles = []
+    if wanted == "all":
+        handles = here.pool.all()
+    elif wanted is not None:
+        handles = [here.pool.get(wanted)]
+    waiting = [handle for handle in handles if handle.state != "ready"]
+    if waiting:
+        told = ", ".join(f"{handle.name} ({handle.state})" for handle in waiting)
+        raise ModelUnavailable(f"Not ready: {told}.")
+    return json_response({"status": "ready", "models": {h.name: h.state for h in handles}})

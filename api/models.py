@@ -1,0 +1,56 @@
+"""`GET /v2/models/` and `GET /v2/models/{model}/`: what is served, in which state, with what to send."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from ..serving.handle import ModelHandle
+from .responses import json_response
+from .services import Services, model_of, services
+
+_GENERIC = "A model served by Modelyard; its plugin gives no description."
+
+
+async def list_models(request: web.Request) -> web.StreamResponse:
+    """Every model, also those that cannot serve, with the reason."""
+    here = services(request)
+    return json_response({"models": [_model(here, handle) for handle in here.pool.all()]})
+
+
+async def get_model(request: web.Request) -> web.StreamResponse:
+    """One model with its arguments, its worker processes and its newest weights."""
+    here = services(request)
+    handle = model_of(request)
+    data = _model(here, handle)
+    data["arguments"] = handle.description.to_data() if handle.description else None
+    data["workers"] = handle.workers
+    newest = await here.versions.list(handle.name)
+    data["choices"] = {"weights": [version.id for version in newest[:100]]}
+    return json_response(data)
+
+
+def _model(here: Services, handle: ModelHandle) -> dict[str, Any]:
+    """Metadata of the plugin under the keys of the server, which win.
+
+    `id` and `name` are the name in the URL (DEEPaaS clients build addresses from `id`).
+    """
+    path = here.url(f"/v2/models/{handle.name}/")
+    described = handle.description
+    data: dict[str, Any] = dict(described.metadata) if described else {}
+    data.setdefault("description", data.get("summary") or _GENERIC)
+    data.update(
+        id=handle.name,
+        name=handle.name,
+        state=handle.state,
+        contract=described.contract if described else None,
+        capabilities=described.capabilities if described else [],
+        weights=handle.weights,
+        distribution=handle.source.distribution,
+        version=data.get("version") or handle.source.distribution_version,
+        links=[{"rel": "self", "type": "application/json", "href": path}],
+    )
+    if handle.error is not None:
+        data["error"] = handle.error.message
+    return data

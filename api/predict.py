@@ -1,0 +1,90 @@
+"""`POST /v2/models/{model}/predict/`: read the request, ask a worker, pass its answer through."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import uuid
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import web
+
+from ..errors import InvalidArguments, NotAcceptable
+from ..models_plugin.accept import choose
+from ..serving.handle import ModelHandle
+from ..serving.messages import Prediction
+from .body import CHUNK, ModelRequestReader
+from .services import argument_names, model_of, server_parameter, services
+
+LONGEST_TIMEOUT_S = 86_400.0
+
+
+async def predict(request: web.Request) -> web.StreamResponse:
+    """Answers one prediction. The call's folder is gone when the call is over, however it ends."""
+    handle = model_of(request)
+    here = services(request)
+    folder = here.home.tmp / uuid.uuid4().hex
+    taken = argument_names(handle, "predict")
+    timeout = _timeout(request)
+    try:
+        data = await ModelRequestReader(request, folder, here.settings.client_max_size).read()
+        choice = server_parameter(request, taken, "weights")
+        reference = None if choice is None else await here.weights_ref(handle.name, choice)
+        if "accept" not in taken and "accept" in request.query:
+            data.accept = request.query["accept"]
+        ours = {"weights", "accept"} - taken
+        data.query = [pair for pair in data.query if pair[0] not in ours]
+        prediction = await handle.predict(data, reference, folder, timeout)
+        if choose(data.accept, [prediction.content_type]) is None:
+            raise NotAcceptable(
+                f"This model answered with {prediction.content_type}; "
+                f"the request accepts only {data.accept[:200]}."
+            )
+        return await _respond(request, handle, prediction)
+    finally:
+        if folder.exists():
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _respond(
+    request: web.Request, handle: ModelHandle, prediction: Prediction
+) -> web.StreamResponse:
+    headers = {"Content-Type": prediction.content_type}
+    if prediction.weights_id:
+        headers["X-Modelyard-Weights"] = prediction.weights_id
+    if prediction.filename:
+        name = quote(Path(prediction.filename).name)
+        headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
+    if prediction.path is None:
+        return web.Response(body=prediction.body, headers=headers)
+    return await _stream(request, Path(prediction.path), headers)
+
+
+async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> web.StreamResponse:
+    """Streams a file of the call's folder: it is removed only after the last byte."""
+    response = web.StreamResponse(headers=headers)
+    with path.open("rb") as file:
+        response.content_length = path.stat().st_size
+        await response.prepare(request)
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+def _timeout(request: web.Request) -> float | None:
+    """The client's own deadline in seconds, by the header `X-Request-Timeout`."""
+    text = request.headers.get("X-Request-Timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_TIMEOUT_S:
+        raise InvalidArguments(
+            {"X-Request-Timeout": [f"Give seconds, more than 0 and at most {LONGEST_TIMEOUT_S:g}."]}
+        )
+    return seconds

@@ -1,0 +1,138 @@
+"""Runs the application on a port until a signal: the front process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+
+from aiohttp import web
+
+from ..errors import CannotStart, InvalidSettings
+from ..models_plugin.discovery import list_sources
+from ..settings import Settings
+from .app import create_app
+from .logs import configure_logging
+from .services import SERVICES
+
+try:
+    import uvloop
+except ImportError:  # not on every platform; asyncio's own loop does the same, slower
+    uvloop = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 75.0
+"""Seconds after which a connection without a request is closed."""
+DRAIN_S = 10.0
+"""Seconds that requests under way get to finish when the server stops."""
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code.
+
+    0 after a signal; 1 cannot start; 2 settings; 3 a model that was named failed its first load
+    (also after the port was opened); 4 the home is in use.
+    """
+    configure_logging(settings.log_level)
+    run = uvloop.run if uvloop else asyncio.run
+    try:
+        check_access(settings)
+        return run(_serve(settings))
+    except CannotStart as error:
+        print(f"modelyard: {error.message}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def check_access(settings: Settings) -> None:
+    """Refuses to listen where other machines can reach it, unless that was said.
+
+    Raises InvalidSettings.
+    """
+    if settings.is_loopback or settings.access == "open":
+        return
+    raise InvalidSettings(
+        f"The address {settings.host} can be reached from other machines, and everybody could "
+        "train and predict here. Say --access open (or MODELYARD_ACCESS=open) if that is meant, "
+        "or listen on 127.0.0.1."
+    )
+
+
+async def _serve(settings: Settings) -> int:
+    sources = list_sources(settings.model_name)
+    app = create_app(settings, sources)
+    runner = web.AppRunner(
+        app,
+        handler_cancellation=True,
+        access_log=None,
+        keepalive_timeout=IDLE_S,
+        shutdown_timeout=DRAIN_S,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        with _listen(settings) as listener:  # the port first: a taken one costs no model's loading
+            await runner.setup()
+            await web.SockSite(runner, listener).start()
+            _tell(settings, listener.getsockname()[1], [source.name for source in sources])
+            return await _until_stopped(app, settings, stop)
+    finally:
+        await runner.cleanup()
+
+
+async def _until_stopped(app: web.Application, settings: Settings, stop: asyncio.Event) -> int:
+    stopped = asyncio.ensure_future(stop.wait())
+    loaded = asyncio.ensure_future(app[SERVICES].pool.wait_loaded(settings.model_name))
+    await asyncio.wait([stopped, loaded], return_when=asyncio.FIRST_COMPLETED)
+    if loaded.done() and not stopped.done():
+        error = loaded.exception()
+        if isinstance(error, CannotStart):
+            stopped.cancel()
+            raise error
+        if error is not None:
+            raise error
+        await stopped
+    loaded.cancel()
+    with contextlib.suppress(asyncio.CancelledError, CannotStart):
+        await loaded
+    log.info("stopping")
+    return 0
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        address = socket.getaddrinfo(
+            settings.host, settings.port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0][4]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(1024)
+        listener.setblocking(False)
+    except OSError as error:
+        raise CannotStart(
+            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
+            "Choose another with --port."
+        ) from error
+    return listener
+
+
+def _tell(settings: Settings, port: int, models: list[str]) -> None:
+    """Says on standard output where everything is, once the port answers."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host
+    host = f"[{host}]" if ":" in host else host
+    base = f"http://{host}:{port}{settings.base_path}"
+    print(f"Modelyard is listening on {base}/", flush=True)
+    print(f"  models       {base}/v2/models/   ({', '.join(models) or 'none installed'})")
+    print(f"  Swagger UI   {base}/ui")
+    print(f"  TensorBoard  {base}/tensorboard/", flush=True)
+    if settings.access == "open" and not settings.is_loopback:
+        log.warning("open access: everybody who reaches %s may train and predict", settings.host)

@@ -1,0 +1,95 @@
+"""What the handlers work with: the rooms below, opened once and handed to every request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import InvalidArguments
+from ..records.home import Home
+from ..serving.handle import ModelHandle
+from ..serving.messages import WeightsRef
+from ..serving.pool import ServingPool
+from ..settings import Settings
+from ..storage.weights import WeightsVersion, WeightsVersions
+from ..training.service import RunService
+from ..training.tensorboard import TensorBoard
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that lives as long as the application, in the order in which it was opened."""
+
+    settings: Settings
+    home: Home
+    versions: WeightsVersions
+    runs: RunService
+    pool: ServingPool
+    tensorboard: TensorBoard
+
+    def url(self, path: str) -> str:
+        """A path of this server with its prefix."""
+        return self.settings.base_path + path
+
+    async def weights_ref(self, model: str, choice: str) -> WeightsRef:
+        """The version that a client chose: an id, or `latest`.
+
+        Raises InvalidArguments naming the choices.
+        """
+        version = await self.find_weights(model, choice)
+        if version is None:
+            newest = [item.id for item in await self.versions.list(model)][:100]
+            known = ", ".join(newest[:5]) + (", ..." if len(newest) > 5 else "")
+            raise InvalidArguments(
+                {"weights": [f"No such version. There are: latest, {known}." if newest else
+                             "No such version: this model has no weights yet."]}
+            )
+        return WeightsRef(version.id, version.folder)
+
+    async def find_weights(self, model: str, choice: str) -> WeightsVersion | None:
+        """The version with this id or alias, or None."""
+        if choice == "latest":
+            return await self.versions.latest(model)
+        return await self.versions.find(model, choice)
+
+
+SERVICES = web.AppKey("services", Services)
+
+
+def services(request: web.Request) -> Services:
+    """The services of the application that got this request."""
+    return request.config_dict[SERVICES]
+
+
+def model_of(request: web.Request) -> ModelHandle:
+    """The model that the address names. Raises ModelNotFound."""
+    return services(request).pool.get(request.match_info["model"])
+
+
+def argument_names(handle: ModelHandle, which: str) -> frozenset[str]:
+    """Names of the plugin's arguments, as the worker described them last."""
+    described: Any = handle.description
+    fields = getattr(described, f"{which}_arguments", None) if described else None
+    return frozenset(field.name for field in fields or ())
+
+
+def server_parameter(
+    request: web.Request, taken: frozenset[str], name: str
+) -> str | None:
+    """A parameter of the server beside the plugin's arguments, by header or short query name.
+
+    `weights` is `X-Modelyard-Weights` and `?weights=`; where the plugin has an argument of that
+    name the query is the plugin's, and only the header is ours.
+    """
+    value = request.headers.get(f"X-Modelyard-{name.title().replace('_', '-')}")
+    if value is None and name not in taken:
+        value = request.query.get(name)
+    return value
+
+
+def without(pairs: list[tuple[str, str]], names: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The query pairs that are left for the plugin."""
+    return [pair for pair in pairs if pair[0] not in names]

@@ -1,0 +1,61 @@
+"""`/tensorboard/`: passes requests on to the one TensorBoard child over its Unix socket.
+
+The child is started by the first request and listens nowhere else; see `training/tensorboard.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, UnixConnector, web
+
+from ..errors import Busy
+from .services import services
+
+_HOP_BY_HOP = frozenset(
+    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
+    "upgrade host content-length".split()
+)  # RFC 9110, section 7.6.1; the host and length are set anew
+_PASSED_ON = frozenset(
+    "accept accept-encoding accept-language content-type if-none-match if-modified-since "
+    "range user-agent x-requested-with".split()
+)
+"""Headers that TensorBoard gets: no cookie and no Authorization of ours."""
+
+
+async def proxy(request: web.Request) -> web.StreamResponse:
+    """One request to TensorBoard. Raises Busy while it cannot be reached."""
+    socket = await services(request).tensorboard.socket()
+    body = await request.read() if request.can_read_body else None
+    headers = {k: v for k, v in request.headers.items() if k.lower() in _PASSED_ON}
+    connector = UnixConnector(path=str(socket))
+    session = ClientSession(
+        connector=connector,
+        auto_decompress=False,
+        cookie_jar=DummyCookieJar(),
+        timeout=ClientTimeout(total=120),
+    )
+    try:
+        async with session, session.request(
+            request.method,
+            f"http://tensorboard{request.raw_path}",
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+        ) as answer:
+            response = web.StreamResponse(status=answer.status)
+            for name, value in answer.headers.items():
+                if name.lower() not in _HOP_BY_HOP:
+                    response.headers.add(name, value)
+            await response.prepare(request)
+            async for chunk in answer.content.iter_any():
+                await response.write(chunk)
+            await response.write_eof()
+            return response
+    except (ClientError, OSError, asyncio.TimeoutError) as error:
+        raise Busy(f"TensorBoard does not answer: {error}", retry_after_s=2) from error
+
+
+async def redirect(request: web.Request) -> web.StreamResponse:
+    """TensorBoard's page needs the slash."""
+    raise web.HTTPPermanentRedirect(request.path + "/")

@@ -1,0 +1,165 @@
+"""`/v2/models/{model}/train/`: start, list, look at and cancel trainings."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from ..errors import InvalidArguments
+from ..schemas.resources import RunSchema
+from ..schemas.transport import RequestData
+from ..serving.handle import ModelHandle
+from ..training.service import RunRecord
+from .body import ModelRequestReader
+from .responses import json_response
+from .services import Services, model_of, services
+
+LONGEST_KEY = 255
+
+
+async def start(request: web.Request) -> web.StreamResponse:
+    """Validates in the model's worker, commits the record, answers; the run starts by itself."""
+    handle = model_of(request)
+    here = services(request)
+    key = _idempotency_key(request)
+    folder = here.home.tmp / uuid.uuid4().hex
+    reader = ModelRequestReader(request, folder, here.settings.client_max_size, hash_files=True)
+    try:
+        data = await reader.read()
+        checked = await handle.validate("train", data)
+        # From the commit on a client that hangs up changes nothing.
+        record = await asyncio.shield(
+            asyncio.ensure_future(_submit(here, handle, data, checked, folder, key))
+        )
+    finally:
+        if folder.exists():
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    data_out = run_data(here, record)
+    return json_response(data_out, RunSchema(), headers={"Location": data_out["links"]["self"]})
+
+
+async def _submit(
+    here: Services,
+    handle: ModelHandle,
+    data: RequestData,
+    checked: Any,
+    folder: Any,
+    key: str | None,
+) -> RunRecord:
+    return await here.runs.submit(
+        handle.source,
+        data,
+        checked.record,
+        checked.secrets,
+        folder if data.files or data.raw else None,
+        key,
+    )
+
+
+async def list_runs(request: web.Request) -> web.StreamResponse:
+    """Without `limit` every record, oldest first, as DEEPaaS clients expect; with it, pages."""
+    handle = model_of(request)
+    here = services(request)
+    query = request["query"]
+    limit, cursor, status = query.get("limit"), query.get("cursor"), query.get("status")
+    if limit is None:
+        if cursor is not None:
+            raise InvalidArguments({"cursor": ["A cursor needs a limit."]})
+        return await _stream_all(request, here, handle.name, status)
+    records, following = await here.runs.list(handle.name, limit, cursor, status)
+    headers = {}
+    if following is not None:
+        asked = {"limit": limit, "cursor": following, **({"status": status} if status else {})}
+        headers["Link"] = f'<{here.url(request.path)}?{urlencode(asked)}>; rel="next"'
+    data = [run_data(here, record) for record in records]
+    return json_response(data, RunSchema(many=True), headers=headers)
+
+
+PAGE = 200
+
+
+async def _stream_all(
+    request: web.Request, here: Services, model: str, status: str | None
+) -> web.StreamResponse:
+    """The bare array, written a page at a time: ten thousand records are never held at once."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    schema = RunSchema(many=True)
+    opened = False
+    async for records in here.runs.pages(model, PAGE, status):
+        body: bytes = json_response([run_data(here, r) for r in records], schema).body  # type: ignore[assignment]
+        if not opened:
+            await response.prepare(request)
+            await response.write(b"[")
+        elif len(body) > 2:
+            await response.write(b",")
+        opened = True
+        await response.write(body[1:-1])
+    if not opened:
+        return json_response([])
+    await response.write(b"]")
+    await response.write_eof()
+    return response
+
+
+async def get_run(request: web.Request) -> web.StreamResponse:
+    """One run's record."""
+    record = await run_of(request)
+    return json_response(run_data(services(request), record), RunSchema())
+
+
+async def cancel(request: web.Request) -> web.StreamResponse:
+    """Cancels a run that has not ended; the record stays. Of an ended one it changes nothing."""
+    handle = model_of(request)
+    here = services(request)
+    record = await asyncio.shield(
+        asyncio.ensure_future(here.runs.cancel(handle.name, request.match_info["id"]))
+    )
+    return json_response(run_data(here, record), RunSchema())
+
+
+async def run_of(request: web.Request) -> RunRecord:
+    """The run that the address names. Raises ModelNotFound or RunNotFound."""
+    handle = model_of(request)
+    return await services(request).runs.get(handle.name, request.match_info["id"])
+
+
+def run_data(here: Services, record: RunRecord) -> dict[str, Any]:
+    """What a client sees of a run: DEEPaaS's members, and ours."""
+    path = here.url(f"/v2/models/{record.model}/train/{record.id}")
+    return {
+        "uuid": record.id,
+        "model": record.model,
+        "date": record.date,
+        "args": record.args,
+        "status": record.status,
+        "phase": record.phase,
+        "reason": record.reason,
+        "message": record.message,
+        "progress": record.progress,
+        "position": record.position,
+        "attempt": record.attempt,
+        "created_at": record.created_at,
+        "started_at": record.started_at,
+        "ended_at": record.ended_at,
+        "result": record.result,
+        "weights": record.weights,
+        "links": {
+            "self": path,
+            **{part: f"{path}/{part}" for part in ("log", "metrics", "events", "checkpoints")},
+            "tensorboard": here.url("/tensorboard/"),
+        },
+    }
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise InvalidArguments(
+            {"Idempotency-Key": [f"Give 1 to {LONGEST_KEY} printable characters."]}
+        )
+    return key

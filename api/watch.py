@@ -1,0 +1,92 @@
+"""Watching a run: its log, metrics and checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from aiohttp import web
+
+from ..schemas.states import Phase
+from ..training.metrics import read_series
+from ..training.paths import read_json
+from .body import CHUNK
+from .responses import json_response
+from .services import services
+from .train import run_of
+
+POLL_S = 0.3
+
+
+async def log(request: web.Request) -> web.StreamResponse:
+    """The run's log as text: all of it or its last lines; `follow` goes on until the run has ended."""
+    record = await run_of(request)
+    here = services(request)
+    query = request["query"]
+    path = here.runs.paths(record).log
+    offset = await asyncio.to_thread(_tail_offset, path, query.get("tail"))
+    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+    await response.prepare(request)
+    while True:
+        ended = record.phase == Phase.FINISHED
+        while chunk := await asyncio.to_thread(read_log, path, offset):
+            offset += len(chunk)
+            await response.write(chunk)
+        if ended or not query.get("follow"):
+            break
+        record = await here.runs.wait_change(record.id, record.rev, POLL_S)
+    await response.write_eof()
+    return response
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """The run's numbers by name: `[step, unix time, value]` each, from a step on."""
+    record = await run_of(request)
+    query = request["query"]
+    path = services(request).runs.paths(record).metrics
+    found = await asyncio.to_thread(
+        read_series, path, query.get("name"), query.get("since", -1)
+    )
+    return json_response({"series": found.series, "last_step": found.last_step})
+
+
+async def checkpoints(request: web.Request) -> web.StreamResponse:
+    """The checkpoints that the run holds now: which step is the last, and which the best."""
+    record = await run_of(request)
+    path = services(request).runs.paths(record).checkpoints_index
+    index = await asyncio.to_thread(read_json, path)
+    return json_response(index or {"last": None, "best": None, "items": []})
+
+
+def read_log(path: Path, offset: int) -> bytes:
+    """The log's next piece from a byte on; empty at its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(CHUNK)
+    except FileNotFoundError:  # nothing was written yet
+        return b""
+
+
+def _tail_offset(path: Path, lines: int | None) -> int:
+    """Where the last `lines` lines begin, in bytes; read from the end, whatever the file's size."""
+    if lines is None or not path.exists():
+        return 0
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        position, found = end, -1 if _ends_with_newline(path, end) else 0
+        while position > 0 and found < lines:
+            step = min(CHUNK, position)
+            position -= step
+            file.seek(position)
+            block = file.read(step)
+            for at in range(len(block) - 1, -1, -1):
+                if block[at] == 0x0A:
+                    found += 1
+                    if found == lines:
+                        return position + at + 1
+    return 0 if lines else end
+
+
+def _ends_with_newline(path: Path, end: int) -> bool:
+    return end > 0 and read_log(path, end - 1)[:1] == b"\n"

@@ -1,0 +1,50 @@
+"""`/v2/models/{model}/weights/`: the versions that predictions can use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import WeightsNotFound
+from ..schemas.resources import WeightsSchema
+from ..storage.weights import WeightsVersion
+from .responses import json_response
+from .services import model_of, services
+
+
+async def list_weights(request: web.Request) -> web.StreamResponse:
+    """Every version of a model, newest first."""
+    handle = model_of(request)
+    here = services(request)
+    versions = await here.versions.list(handle.name)
+    latest = await here.versions.latest(handle.name)
+    data = [_data(version, latest) for version in versions]
+    return json_response({"weights": WeightsSchema(many=True).dump(data)})
+
+
+async def get_weights(request: web.Request) -> web.StreamResponse:
+    """One version, by its id or by `latest`."""
+    handle = model_of(request)
+    here = services(request)
+    version = await here.find_weights(handle.name, request.match_info["id"])
+    if version is None:
+        raise WeightsNotFound(f"The model {handle.name!r} has no such weights version.")
+    latest = await here.versions.latest(handle.name)
+    return json_response(_data(version, latest), WeightsSchema())
+
+
+def _data(version: WeightsVersion, latest: WeightsVersion | None) -> dict[str, Any]:
+    return {
+        "id": version.id,
+        "model": version.model,
+        "run": version.run,
+        "created_at": version.created_at,
+        "state": version.state,
+        "step": version.step,
+        "checkpoint": version.checkpoint,
+        "metrics": version.metrics,
+        "files": version.files,
+        "size": version.size,
+        "aliases": ["latest"] if latest is not None and latest.id == version.id else [],
+    }

@@ -1,0 +1,179 @@
+"""What all rooms' tests share: a real server process with the plugins of tests/plugins."""
+
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from modelyard.training.identity import Identity
+from modelyard.training.paths import read_json
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+class Server:
+    """A running `modelyard serve`, with what it printed."""
+
+    def __init__(self, home: Path, *flags: str, env: dict[str, str] | None = None) -> None:
+        self.home = home
+        self.flags = flags
+        self.env = env or {}
+        self.lines: list[str] = []
+        self.url = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, wait: bool = True) -> "Server":
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
+        environ["PYTHONPATH"] = str(PLUGINS)
+        environ["PYTHONUNBUFFERED"] = "1"
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "modelyard", "serve"),
+                *("--home", str(self.home), "--port", "0", *self.flags),
+            ],
+            env={**environ, **self.env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        if wait:
+            self._wait_for_port(lines)
+        return self
+
+    def _read(self, lines: "queue.Queue[str]") -> None:
+        assert self.process is not None and self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            lines.put(line)
+        lines.put("")
+
+    def _wait_for_port(self, lines: "queue.Queue[str]") -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            line = lines.get(timeout=60)
+            match = re.search(r"listening on (http://\S+)", line)
+            if match:
+                self.url = match.group(1).rstrip("/")
+                return
+            if not line:
+                break
+        raise AssertionError("the server did not start:\n" + "".join(self.lines))
+
+    # -- ending ---------------------------------------------------------------
+
+    def stop(self, timeout: float = 20) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self) -> None:
+        """SIGKILL of the front alone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    # -- asking ---------------------------------------------------------------
+
+    def get(self, path: str, **more: object) -> requests.Response:
+        return requests.get(self.url + path, timeout=30, **more)  # type: ignore[arg-type]
+
+    def post(self, path: str, **more: object) -> requests.Response:
+        return requests.post(self.url + path, timeout=90, **more)  # type: ignore[arg-type]
+
+    def delete(self, path: str, **more: object) -> requests.Response:
+        return requests.delete(self.url + path, timeout=30, **more)  # type: ignore[arg-type]
+
+    def predict(self, model: str, **more: object) -> requests.Response:
+        return self.post(f"/v2/models/{model}/predict/", **more)
+
+    def train(self, model: str, **arguments: object) -> dict:
+        """Starts a training and returns its record."""
+        answer = self.post(f"/v2/models/{model}/train/", json=arguments)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def run(self, record: dict) -> dict:
+        return self.get(f"/v2/models/{record['model']}/train/{record['uuid']}").json()
+
+    def wait_run(self, record: dict, until: str = "finished", timeout: float = 60) -> dict:
+        """Waits for a phase (or a later one) of a run; returns the record then."""
+        order = ["queued", "starting", "training", "evaluating", "publishing", "finished"]
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            now = self.run(record)
+            phase = now["phase"]
+            if phase in order and order.index(phase) >= order.index(until):
+                return now
+            time.sleep(0.05)
+        raise AssertionError(f"not {until} after {timeout} s: {now}\n{self.log(record)}")
+
+    def log(self, record: dict) -> str:
+        return self.get(f"/v2/models/{record['model']}/train/{record['uuid']}/log").text
+
+    def wait_ready(self, model: str, timeout: float = 60) -> dict:
+        """Waits until the model is loaded, or failed to load; returns its resource."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            now = self.get(f"/v2/models/{model}/").json()
+            if now["state"] in ("ready", "failed"):
+                return now
+            time.sleep(0.05)
+        raise AssertionError(f"{model} is not ready after {timeout} s: {now}")
+
+
+@pytest.fixture
+def start_server(tmp_path):
+    """Starts servers; every one is ended, with its trainings, when the test ends."""
+    servers: list[Server] = []
+
+    def start(*flags: str, home: Path | None = None, wait: bool = True, env=None) -> Server:
+        server = Server(home or tmp_path / "home", *flags, env=env)
+        servers.append(server)
+        return server.start(wait)
+
+    yield start
+    for server in servers:
+        if server.process is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait(10)
+    end_runs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def serve_module(tmp_path_factory):
+    """Like `start_server`, one server for all tests of a module."""
+    servers: list[Server] = []
+    home = tmp_path_factory.mktemp("yard")
+
+    def start(*flags: str, env=None) -> Server:
+        server = Server(home / f"home{len(servers)}", *flags, env=env)
+        servers.append(server)
+        return server.start()
+
+    yield start
+    for server in servers:
+        if server.process is not None and server.process.poll() is None:
+            server.process.kill()
+            server.process.wait(10)
+    end_runs(home)
+
+
+def end_runs(folder: Path) -> None:
+    """Kills what the runs of the homes below `folder` still have; by their recorded identity."""
+    for path in [*folder.rglob("supervisor.json"), *folder.rglob("process.json")]:
+        data = read_json(path)
+        if data is not None:
+            Identity.from_data(data).signal(signal.SIGKILL)

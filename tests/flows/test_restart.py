@@ -1,0 +1,84 @@
+"""The front may be killed: trainings go on, the next server adopts them and tells the truth."""
+
+import time
+from pathlib import Path
+
+from modelyard.training.identity import read_stat
+
+
+def test_a_running_training_survives_kill_9_of_the_server_and_is_adopted(start_server):
+    server = start_server("--model-name", "counter")
+    server.wait_ready("counter")
+    record = server.train("counter", steps=80, seconds=0.05)
+    waiting = server.train("counter", steps=2)
+    server.wait_run(record, "training")
+    workers = [worker["pid"] for worker in server.get("/v2/models/counter/").json()["workers"]]
+    server.kill()
+    assert gone(workers, within_s=3)
+    time.sleep(0.5)
+    again = start_server("--model-name", "counter", home=server.home)
+    adopted = again.run(record)
+    assert (adopted["status"], adopted["phase"]) == ("running", "training")
+    ended = again.wait_run(record)
+    assert ended["status"] == "done"
+    assert ended["result"]["output"]["count"] == 80
+    points = again.get(record["links"]["metrics"]).json()["series"]["count"]
+    assert [point[0] for point in points] == list(range(1, 81))
+    assert again.wait_run(waiting)["status"] == "done"
+
+
+def test_a_training_that_ended_while_no_server_ran_is_told_as_it_ended(start_server):
+    server = start_server("--model-name", "counter")
+    server.wait_ready("counter")
+    record = server.train("counter", steps=20, seconds=0.05)
+    server.wait_run(record, "training")
+    server.kill()
+    time.sleep(3)
+    again = start_server("--model-name", "counter", home=server.home)
+    ended = again.wait_run(record, timeout=10)
+    assert ended["status"] == "done"
+    again.wait_ready("counter")
+    answer = again.predict("counter")
+    assert answer.headers["X-Modelyard-Weights"] == ended["weights"]
+
+
+def test_a_training_whose_processes_were_all_killed_is_told_within_ten_seconds(start_server):
+    import json
+    import os
+
+    server = start_server("--model-name", "counter")
+    server.wait_ready("counter")
+    record = server.train("counter", steps=100_000, seconds=0.01)
+    server.wait_run(record, "training")
+    folder = server.home / "runs" / record["uuid"]
+    for name in ("supervisor.json", "process.json"):
+        os.kill(json.loads((folder / name).read_text())["pid"], 9)
+    ended = server.wait_run(record, timeout=10)
+    assert ended["status"] == "error"
+    assert ended["reason"] in ("process_died", "interrupted")
+
+
+def test_stopping_the_server_leaves_a_training_unless_it_was_told_to_cancel(start_server):
+    server = start_server("--model-name", "counter")
+    server.wait_ready("counter")
+    record = server.train("counter", steps=60, seconds=0.05)
+    server.wait_run(record, "training")
+    assert server.stop() == 0
+    again = start_server("--model-name", "counter", "--on-stop", "cancel", home=server.home)
+    assert again.run(record)["status"] in ("running", "done")
+    other = again.train("counter", steps=100_000, seconds=0.01)
+    again.wait_run(other, "training")
+    assert again.stop() == 0
+    last = start_server("--model-name", "counter", home=server.home)
+    ended = last.wait_run(other, timeout=10)
+    assert (ended["status"], ended["reason"]) == ("cancelled", "stopped")
+    assert Path(server.home / "runs" / other["uuid"]).exists()
+
+
+def gone(pids, within_s):
+    deadline = time.monotonic() + within_s
+    while any(read_stat(pid) is not None for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
