@@ -45,6 +45,7 @@ class Run:
     - `device`: `"cpu"`, `"cuda"` or `"cuda:N"`, assigned by the server.
     - `threads`: how many CPU threads this run may use.
     - `data_root`: the server's `--data` folder, or None.
+    - `resume_from`: the last checkpoint of an earlier attempt of this run, or None: to start anew.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Run:
     device: str
     threads: int
     data_root: Path | None
+    resume_from: Checkpoint | None = None
 
     @property
     def should_stop(self) -> bool:
