@@ -59,11 +59,11 @@ class Executor(Protocol):
 class LocalExecutor:
     """Forks supervisors from a warm process; if that fails, starts them cold.
 
-    `log` gets what the fork server has to say (default: the server's stderr).
+    What the fork server has to say goes to forkserver.log in `logs` (default: the server's stderr).
     """
 
-    def __init__(self, log: Path | None = None) -> None:
-        self._fork_server = ForkServerProcess(log)
+    def __init__(self, logs: Path | None = None) -> None:
+        self._fork_server = ForkServerProcess(None if logs is None else logs / "forkserver.log")
         self._launched: dict[Path, Identity] = {}
         self._cold: list[subprocess.Popen[bytes]] = []
 

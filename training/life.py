@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ModelyardError
+from ..errors import CannotLaunch, ModelyardError
 from ..records.runs import Progress, RunRecord, find_run
 from ..records.store import RecordStore
 from ..schemas.states import Phase, Reason, Status
 from ..storage.weights import WeightsVersions
 from .conclusion import Conclusion
-from .executor import CannotLaunch, Executor
+from .executor import Executor
 from .loss import judge_loss
 from .messages import ExitRecord, RunProgress
 from .moves import RunMoves
@@ -136,15 +136,15 @@ class RunLife:
                     return await self._end(seen.exit)
                 if seen.claimed and not seen.alive:
                     return await self._lost()
-                if not seen.claimed and time.monotonic() > self._claim_by:
-                    done = await self._not_started("No process appeared for it.")
-                    if done:
+                late = time.monotonic() > self._claim_by
+                if not seen.claimed and (late or not seen.alive):
+                    if await self._not_started("No process appeared for it."):
                         return True
                 if seen.claimed:
                     supervisor.watch()
                     await self._tell_progress(seen)
                 if self._force_at is not None and time.monotonic() > self._force_at:
-                    await end_by_force(self._around.executor, self._paths)
+                    await end_by_force(self._paths)
                 await wait_event(self._poke, self._around.options.poll_s)
         finally:
             supervisor.close()
@@ -187,7 +187,10 @@ class RunLife:
             if record.attempt < self._around.options.start_attempts:
                 return await self._wait_again(Phase.RETRY_WAIT)
             how = _exit(
-                record.epoch, Status.ERROR, Reason.PUBLISH_FAILED.value, "Its finish step was killed."
+                record.epoch,
+                Status.ERROR,
+                Reason.PUBLISH_FAILED.value,
+                "Its finish step was killed.",
             )
         return await self._end(how or _exit(record.epoch, Status.CANCELLED, ""))
 

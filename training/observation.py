@@ -17,7 +17,10 @@ Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Observation:
-    """`progress` is None if status.json has the stamp that was known, or is not there."""
+    """`claimed`: a supervisor has begun to act; `alive`: it lives, or will begin yet.
+
+    `progress` is None if status.json has the stamp that was known, or is not there.
+    """
 
     claimed: bool
     alive: bool
@@ -33,7 +36,7 @@ def observe(
     # In this order: a supervisor writes exit.json before it ends, so one that is seen dead and
     # has no exit.json afterwards never wrote any.
     is_claimed = claimed(paths, epoch)
-    alive = is_claimed and executor.alive(paths)
+    alive = executor.alive(paths)
     exit_record = said_by_supervisor(paths, epoch)
     stamp = _stamp(paths)
     progress = None

@@ -1,0 +1,234 @@
+"""The end of a run: its weights become a version, then its record tells how it ended.
+
+Runs in the server. The order makes every line safe to die at: version folder, then one transaction
+with the version's record and the run's status. Until that commit another server does it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from ..errors import StorageUnavailable
+from ..records.runs import Outcome, Progress, RunRecord, find_run
+from ..records.store import RecordStore
+from ..schemas.states import Phase, Reason, Status
+from ..storage.versions import BadVersion, Manifest
+from ..storage.weights import WeightsVersion, WeightsVersions
+from .dates import local_date
+from .messages import ExitRecord, RunProgress, RunResult
+from .moves import RunMoves
+from .notices import wait_event
+from .options import TrainingOptions
+from .orders import tidy
+from .paths import RunPaths, read_json
+
+log = logging.getLogger(__name__)
+
+OnVersion = Callable[[str, WeightsVersion], Awaitable[None]]
+_LONGEST_PAUSE_S = 30.0
+
+
+class Unpublished(Exception):
+    """The weights of a run that is trained cannot be published; the text says why."""
+
+
+class Conclusion:
+    """Ends runs. `on_version(model, version)` is awaited, apart, after a run with weights is done."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        moves: RunMoves,
+        versions: WeightsVersions,
+        options: TrainingOptions,
+        on_version: OnVersion,
+    ) -> None:
+        self._store = store
+        self._moves = moves
+        self._versions = versions
+        self._options = options
+        self._on_version = on_version
+        self._announcements: set[asyncio.Task[None]] = set()
+
+    async def conclude(
+        self, record: RunRecord, paths: RunPaths, how: ExitRecord, poke: asyncio.Event
+    ) -> None:
+        """Takes a run without processes to `finished`. May be done again after any failure.
+
+        `poke` is set when the run is cancelled meanwhile. Raises StorageUnavailable.
+        """
+        if not record.ended and how.status == Status.DONE.value:
+            if await self._conclude_done(record, paths, how, poke):
+                return
+        elif not record.ended and await self._conclude_undone(record, paths, how):
+            return
+        await self._conclude_cancelled(record, paths, how)
+
+    async def close(self) -> None:
+        """Ends the announcements under way."""
+        for task in self._announcements:
+            task.cancel()
+        await asyncio.gather(*self._announcements, return_exceptions=True)
+
+    async def _conclude_done(
+        self, record: RunRecord, paths: RunPaths, how: ExitRecord, poke: asyncio.Event
+    ) -> bool:
+        """False if the run was cancelled before it was done."""
+        try:
+            result = await asyncio.to_thread(_read_result, paths)
+            manifest = await self._publish(record, paths, result, poke)
+        except Unpublished as problem:
+            how.status, how.reason = Status.ERROR.value, Reason.PUBLISH_FAILED.value
+            how.message = f"Trained, but its weights could not be published: {problem}"
+            return await self._conclude_undone(record, paths, how)
+        outcome = Outcome(
+            output=result.output,
+            finish_date=local_date(_ended_at(how)),
+            duration=str(_ended_at(how) - (record.started_at or record.created_at)),
+        )
+        moved = await self._finish(
+            record,
+            paths,
+            how,
+            also=None if manifest is None else self._versions.record_in(manifest),
+            status=Status.DONE,
+            reason=Reason.COMPLETED,
+            message=result.note or None,
+            result=outcome,
+            weights=None if manifest is None else manifest.id,
+        )
+        if manifest is None:
+            return moved
+        if not moved:  # cancelled in the last moment: the version was never listed
+            folder = self._versions.root / manifest.id
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            return False
+        self._announce(await self._versions.get(record.model, manifest.id), record.model)
+        return True
+
+    async def _conclude_undone(self, record: RunRecord, paths: RunPaths, how: ExitRecord) -> bool:
+        cancelled = how.status == Status.CANCELLED.value
+        try:
+            reason = Reason(how.reason)
+        except ValueError:  # a word of a newer release
+            reason = Reason.CANCELLED if cancelled else Reason.PLUGIN_FAILED
+        return await self._finish(
+            record,
+            paths,
+            how,
+            status=Status.CANCELLED if cancelled else Status.ERROR,
+            reason=reason,
+            message=how.message or None,
+        )
+
+    async def _conclude_cancelled(
+        self, record: RunRecord, paths: RunPaths, how: ExitRecord
+    ) -> None:
+        await self._finish(record, paths, how)
+
+    async def _finish(
+        self,
+        record: RunRecord,
+        paths: RunPaths,
+        how: ExitRecord,
+        also: Callable[..., object] | None = None,
+        **changes: Any,
+    ) -> bool:
+        progress = await asyncio.to_thread(_last_progress, paths) or record.progress
+        # Before the commit: should we die in between, the next server finds the run not ended, and
+        # needs nothing of what is removed here to end it.
+        tidied = await asyncio.to_thread(tidy, paths)
+        moved = await self._moves.move(
+            record.id,
+            also,
+            of_epoch=record.epoch,
+            phase=Phase.FINISHED,
+            ended_at=_ended_at(how),
+            progress=progress,
+            tidied=tidied,
+            **changes,
+        )
+        return moved is not None
+
+    async def _publish(
+        self, record: RunRecord, paths: RunPaths, result: RunResult, poke: asyncio.Event
+    ) -> Manifest | None:
+        """The installed version, None if the run made none. A full disk is waited for, to a limit.
+
+        Raises Unpublished. Returns None too if the run is cancelled meanwhile.
+        """
+        if result.version is None and not paths.version_manifest.exists():
+            return None
+        if record.phase is not Phase.PUBLISHING:
+            await self._moves.move(record.id, of_epoch=record.epoch, phase=Phase.PUBLISHING)
+        give_up_at = time.monotonic() + self._options.publish_limit_s
+        pause = 1.0
+        while True:
+            try:
+                manifest = await self._versions.install(paths.version)
+                if manifest.model != record.model or manifest.run != record.id:
+                    raise Unpublished("the version names another model or run")
+                return manifest
+            except BadVersion as error:
+                raise Unpublished(error.message) from error
+            except OSError as error:
+                if time.monotonic() + pause > give_up_at:
+                    raise Unpublished(str(error)) from error
+                await self._tell_trouble(record, str(error))
+            poke.clear()
+            await wait_event(poke, pause)
+            now = await self._store.read(lambda c: find_run(c, record.id))
+            if now is None or now.ended:
+                return None
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    async def _tell_trouble(self, record: RunRecord, problem: str) -> None:
+        log.warning("run %s: its weights cannot be published yet: %s", record.id, problem)
+        message = f"Trained; its weights cannot be published yet ({problem}). Trying again."
+        with suppress(StorageUnavailable):  # the disk of the records is full as well
+            await self._moves.move(record.id, of_epoch=record.epoch, message=message)
+
+    def _announce(self, version: WeightsVersion, model: str) -> None:
+        task = asyncio.ensure_future(self._call_on_version(model, version))
+        self._announcements.add(task)
+        task.add_done_callback(self._announcements.discard)
+
+    async def _call_on_version(self, model: str, version: WeightsVersion) -> None:
+        try:
+            await self._on_version(model, version)
+        except Exception:
+            log.exception("model %s: version %s could not be announced", model, version.id)
+
+
+def _read_result(paths: RunPaths) -> RunResult:
+    try:
+        data = read_json(paths.result)
+    except (OSError, ValueError) as error:
+        raise Unpublished(f"its result cannot be read: {error}") from error
+    if data is None:
+        raise Unpublished("its result is missing")
+    return RunResult.from_data(data)
+
+
+def _last_progress(paths: RunPaths) -> Progress | None:
+    with suppress(OSError, ValueError, TypeError):
+        data = read_json(paths.status)
+        if data is not None:
+            said = RunProgress.from_data(data)
+            return Progress(said.done, said.total, said.text, said.step)
+    return None
+
+
+def _ended_at(how: ExitRecord) -> datetime:
+    with suppress(ValueError):
+        time_said = datetime.fromisoformat(how.ended_at)
+        if time_said.tzinfo is not None:
+            return time_said.astimezone(UTC)
+    return datetime.now(UTC)

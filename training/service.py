@@ -1,0 +1,333 @@
+"""The run service: submit, look at, follow and cancel trainings. Runs in the server.
+
+    api/train.py -> RunService -> orders (run folder), records
+                    Scheduler  -> RunLife (launch, watch) -> Conclusion (version, record)
+
+A run that `submit` has returned is never lost: its folder is whole and its record committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ..errors import Busy, DiskFull, RunNotFound
+from ..models_plugin.plugin import PluginSource
+from ..records.home import Home
+from ..records.idempotency import find_key, insert_key
+from ..records.runs import (
+    RunRecord,
+    find_run,
+    insert_run,
+    known_ids,
+    set_tidied,
+    untidied_runs,
+)
+from ..records.store import RecordStore
+from ..schemas.states import Phase, Reason, Status
+from ..schemas.transport import RequestData
+from ..storage.weights import WeightsVersion, WeightsVersions
+from .conclusion import Conclusion
+from .dates import local_date
+from .executor import Executor
+from .life import RunLife, Surroundings
+from .listing import RunListing
+from .messages import RunOrder
+from .moves import RunMoves
+from .notices import Notices, wait_event
+from .options import TrainingOptions
+from .orders import remove_unrecorded, seed_of, tidy, write_run_folder
+from .paths import RunPaths
+from .replays import KeyLocks, key_hash, request_digest
+from .scheduler import Scheduler
+
+__all__ = ["RunRecord", "RunService", "TrainingOptions"]
+
+log = logging.getLogger(__name__)
+
+_STOP_LIMIT_S = 9.0
+
+
+class RunService(RunListing):
+    """The trainings of one home. `start` adopts what an earlier server left; `close` as `on_stop`.
+
+    `on_version(model, version)` is awaited after a run with weights is done; `on_publishing(model)`
+    is called when a run is about to be. The executor is the caller's to close, afterwards.
+    """
+
+    def __init__(
+        self,
+        store: RecordStore,
+        home: Home,
+        executor: Executor,
+        versions: WeightsVersions,
+        options: TrainingOptions,
+        on_version: Callable[[str, WeightsVersion], Awaitable[None]],
+        on_publishing: Callable[[str], None],
+    ) -> None:
+        super().__init__(store)
+        self._home = home
+        self._executor = executor
+        self._versions = versions
+        self._options = options
+        self._notices = Notices()
+        self._moves = RunMoves(store, self._notices)
+        self._scheduler = Scheduler(self._moves, options.max_trainings, self._begin)
+        self._conclusion = Conclusion(store, self._moves, versions, options, on_version)
+        self._around = Surroundings(
+            store=store,
+            moves=self._moves,
+            executor=executor,
+            versions=versions,
+            conclusion=self._conclusion,
+            options=options,
+            release=self._scheduler.release,
+            on_publishing=on_publishing,
+        )
+        self._keys = KeyLocks()
+        self._lives: dict[str, RunLife] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = False
+
+    # -- lifetime ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Takes over the runs of an earlier server, removes what it left half made, and begins.
+
+        Returns before adopted runs are told apart: what has ended meanwhile is recorded within
+        seconds, from their run folders.
+        """
+        await self._versions.start()
+        folders = await asyncio.to_thread(_names_in, self._home.runs)
+        known = await self._store.read(lambda c: known_ids(c, folders))
+        await asyncio.to_thread(remove_unrecorded, self._home.runs, known)
+        for record in await self._store.read(untidied_runs):
+            if record.finished:
+                self._spawn(self._tidy(record))
+            elif record.phase is not Phase.QUEUED:
+                self._scheduler.hold(record.id)
+                self._live(record, launch=False)
+        self._open = True
+        self._spawn(self._scheduler.run())
+
+    async def close(self) -> None:
+        """Stops following the runs; with `on_stop="cancel"` they are cancelled first (9 s at most)."""
+        self._open = False
+        if self._options.on_stop == "cancel":
+            await self._cancel_all()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._conclusion.close()
+
+    async def _cancel_all(self) -> None:
+        records = await self._store.read(untidied_runs)
+        # The waiting ones first: none of them must take the place of one that ends.
+        for record in sorted(records, key=lambda one: one.phase is not Phase.QUEUED):
+            if not record.ended:
+                await self._cancel(record.id, Reason.STOPPED)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_LIMIT_S):
+                while self._lives:
+                    await asyncio.sleep(0.05)
+
+    # -- submit -----------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        source: PluginSource,
+        request: RequestData,
+        record_args: Mapping[str, Any],
+        secrets: Sequence[str],
+        files_folder: Path | None,
+        idempotency_key: str | None = None,
+        principal: str = "",
+        name: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> RunRecord:
+        """Records a run that will start by itself; what is returned survives whatever happens.
+
+        `record_args` are the validated arguments as JSON without the secret ones, which `secrets`
+        names. Uploads are moved out of `files_folder`. With an Idempotency-Key that was used in
+        the last 24 hours by the same `principal` for the same request, the run of that time is
+        returned, and one in progress is waited for. Raises IdempotencyConflict for another
+        request, DiskFull, StorageUnavailable, and Busy while the server stops.
+        """
+        order = (source, request, dict(record_args), secrets, files_folder)
+        if idempotency_key is None:
+            return await self._submit(*order, None, principal, name, tags)
+        key = key_hash(idempotency_key, principal, source.name)
+        async with self._keys.hold(key):
+            digest = await asyncio.to_thread(
+                request_digest, idempotency_key, request, record_args, files_folder
+            )
+            earlier = await self._store.read(lambda c: _replayed(c, key, digest))
+            if earlier is not None:
+                return earlier
+            return await self._submit(*order, (key, digest), principal, name, tags)
+
+    async def _submit(
+        self,
+        source: PluginSource,
+        request: RequestData,
+        args: dict[str, Any],
+        secrets: Sequence[str],
+        files_folder: Path | None,
+        key: tuple[str, str] | None,
+        principal: str,
+        name: str | None,
+        tags: Sequence[str],
+    ) -> RunRecord:
+        if not self._open:
+            raise Busy("The server is stopping; no new runs are taken.")
+        now = datetime.now(UTC)
+        draft = RunRecord(
+            id=uuid.uuid4().hex,
+            model=source.name,
+            args=args,
+            date=local_date(now),
+            created_at=now,
+            principal=principal,
+            name=name,
+            tags=tuple(tags),
+        )
+        paths = self.paths(draft)
+        order = self._order(draft, source)
+
+        def work(connection: Connection) -> RunRecord:
+            record = insert_run(connection, draft)
+            if key is not None:
+                insert_key(connection, *key, run=record.id, now=now)
+            return record
+
+        try:
+            await asyncio.to_thread(write_run_folder, paths, order, request, secrets, files_folder)
+            record = await self._store.write(work)
+        except BaseException as error:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True))
+            if isinstance(error, OSError):
+                raise DiskFull(f"The run's folder cannot be written: {error}") from error
+            raise
+        self._scheduler.wake()
+        return record
+
+    def _order(self, record: RunRecord, source: PluginSource) -> RunOrder:
+        options = self._options
+        return RunOrder(
+            id=record.id,
+            model=record.model,
+            source=source.to_data(),
+            pinned=dict(record.args),
+            seed=seed_of(record.args),
+            device=options.device,
+            threads=options.threads_each,
+            nice=options.nice,
+            data_root=None if options.data_root is None else str(options.data_root),
+            weights_root=str(self._home.weights),
+            created_at=record.created_at.isoformat(),
+        )
+
+    # -- cancel -----------------------------------------------------------------------------------
+
+    async def cancel(self, model: str, run_id: str) -> RunRecord:
+        """Cancels a run; of one that has ended nothing changes. Its record stays.
+
+        The record is `cancelled` when this returns; the processes are gone within 5 s. Raises
+        RunNotFound.
+        """
+        await self.get(model, run_id)
+        return await self._cancel(run_id, Reason.CANCELLED)
+
+    async def _cancel(self, run_id: str, reason: Reason) -> RunRecord:
+        record = await self._moves.cancel(run_id, reason)
+        if record is None:
+            raise RunNotFound(f"There is no run {run_id}.")
+        life = self._lives.get(run_id)
+        if record.phase is Phase.CANCELLING and life is not None:
+            await life.cancelled()
+        elif record.finished and not record.tidied:
+            self._spawn(self._tidy(record))
+        return record
+
+    # -- follow -----------------------------------------------------------------------------------
+
+    async def wait_change(self, run_id: str, rev: int, timeout_s: float) -> RunRecord:
+        """The record, as soon as it is another revision than `rev`, or when the time is over.
+
+        Raises RunNotFound.
+        """
+        with self._notices.listen(run_id) as event:
+            record = await self._find(run_id)
+            if record.rev == rev and await wait_event(event, timeout_s):
+                record = await self._find(run_id)
+            return record
+
+    async def changes(self, run_id: str) -> AsyncIterator[RunRecord]:
+        """The record now and after each change (of its place in the queue too) until it is finished.
+
+        Changes that follow each other quickly may be seen as one. Raises RunNotFound.
+        """
+        last: tuple[int, int | None] | None = None
+        with self._notices.listen(run_id) as event:
+            while True:
+                event.clear()
+                record = await self._find(run_id)
+                if (record.rev, record.position) != last:
+                    last = (record.rev, record.position)
+                    yield record
+                if record.finished:
+                    return
+                await event.wait()
+
+    def paths(self, record: RunRecord) -> RunPaths:
+        """The run's folder."""
+        return RunPaths(self._home.runs / record.id)
+
+    # -- lives ------------------------------------------------------------------------------------
+
+    def _begin(self, record: RunRecord) -> None:
+        self._live(record, launch=True)
+
+    def _live(self, record: RunRecord, launch: bool) -> None:
+        life = RunLife(record, self.paths(record), self._around, launch)
+        self._lives[record.id] = life
+        self._spawn(self._run_life(record.id, life))
+
+    async def _run_life(self, run_id: str, life: RunLife) -> None:
+        try:
+            await life.run()
+        finally:
+            if self._lives.get(run_id) is life:
+                del self._lives[run_id]
+
+    async def _tidy(self, record: RunRecord) -> None:
+        if await asyncio.to_thread(tidy, self.paths(record)):
+            await self._store.write(lambda c: set_tidied(c, record.id))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the run service failed", exc_info=task.exception())
+
+
+def _replayed(connection: Connection, key: str, digest: str) -> RunRecord | None:
+    run_id = find_key(connection, key, digest, datetime.now(UTC))
+    return None if run_id is None else find_run(connection, run_id)
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

@@ -1,0 +1,37 @@
+"""Asks a run's processes to end, and ends them where they do not. Runs in the server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from ..records.runs import RunRecord
+from .executor import Executor, read_identity
+from .messages import Control
+from .paths import RunPaths, write_json
+
+log = logging.getLogger(__name__)
+
+
+async def request_cancel(executor: Executor, paths: RunPaths, record: RunRecord) -> bool:
+    """Tells the supervisor of a cancelled run; False if that cannot be written (disk full)."""
+    reason = None if record.reason is None else record.reason.value
+    control = Control(epoch=record.epoch, action="cancel", reason=reason)
+    try:
+        await asyncio.to_thread(write_json, paths.control, control.to_data())
+    except OSError as error:
+        log.warning("run %s: control.json cannot be written: %s", paths.id, error)
+        return False
+    await executor.signal(paths)
+    return True
+
+
+async def end_by_force(paths: RunPaths) -> None:
+    """Kills a supervisor that did not end a cancelled run in time: it hangs, or was stopped.
+
+    What it leaves is swept by the caller, as after any supervisor's death.
+    """
+    supervisor = await asyncio.to_thread(read_identity, paths.supervisor)
+    if supervisor is not None and supervisor.signal(signal.SIGKILL):
+        log.warning("run %s: its supervisor did not end it; killed", paths.id)
