@@ -53,7 +53,9 @@ def error_response(error: errors.ModelyardError) -> web.Response:
     """The whole answer for an error of our family."""
     if isinstance(error, errors.InvalidArguments):
         return web.Response(
-            status=422, body=orjson.dumps(error.errors, default=str), content_type="application/json"
+            status=422,
+            body=orjson.dumps(error.errors, default=str),
+            content_type="application/json",
         )
     details = dict(error.details)
     if isinstance(error, errors.PluginFailed) and error.original_type:

@@ -111,7 +111,9 @@ class _Stream:
 
     async def _send_metrics(self, paths: RunPaths) -> None:
         while True:
-            points, end = await asyncio.to_thread(read_points, paths.metrics, self._position.metrics)
+            points, end = await asyncio.to_thread(
+                read_points, paths.metrics, self._position.metrics
+            )
             if end == self._position.metrics:
                 return
             self._position = replace(self._position, metrics=end)

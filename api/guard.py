@@ -25,7 +25,9 @@ _HEADERS = {
 }
 
 
-def guard(allowed_hosts: Iterable[str], open_access: bool) -> Callable[..., Awaitable[web.StreamResponse]]:
+def guard(
+    allowed_hosts: Iterable[str], open_access: bool
+) -> Callable[..., Awaitable[web.StreamResponse]]:
     """A middleware that lets through what names this server and does not come from another site."""
     names = {"localhost", socket.gethostname().lower(), *(host.lower() for host in allowed_hosts)}
 

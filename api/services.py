@@ -44,8 +44,13 @@ class Services:
             newest = [item.id for item in await self.versions.list(model)][:100]
             known = ", ".join(newest[:5]) + (", ..." if len(newest) > 5 else "")
             raise InvalidArguments(
-                {"weights": [f"No such version. There are: latest, {known}." if newest else
-                             "No such version: this model has no weights yet."]}
+                {
+                    "weights": [
+                        f"No such version. There are: latest, {known}."
+                        if newest
+                        else "No such version: this model has no weights yet."
+                    ]
+                }
             )
         return WeightsRef(version.id, version.folder)
 
@@ -76,9 +81,7 @@ def argument_names(handle: ModelHandle, which: str) -> frozenset[str]:
     return frozenset(field.name for field in fields or ())
 
 
-def server_parameter(
-    request: web.Request, taken: frozenset[str], name: str
-) -> str | None:
+def server_parameter(request: web.Request, taken: frozenset[str], name: str) -> str | None:
     """A parameter of the server beside the plugin's arguments, by header or short query name.
 
     `weights` is `X-Modelyard-Weights` and `?weights=`; where the plugin has an argument of that

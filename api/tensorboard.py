@@ -5,20 +5,37 @@ The child is started by the first request and listens nowhere else; see `trainin
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, UnixConnector, web
 
 from ..errors import Busy
 from .services import services
 
 _HOP_BY_HOP = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding "
-    "upgrade host content-length".split()
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+        "content-length",
+    ]
 )  # RFC 9110, section 7.6.1; the host and length are set anew
 _PASSED_ON = frozenset(
-    "accept accept-encoding accept-language content-type if-none-match if-modified-since "
-    "range user-agent x-requested-with".split()
+    [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "content-type",
+        "if-none-match",
+        "if-modified-since",
+        "range",
+        "user-agent",
+        "x-requested-with",
+    ]
 )
 """Headers that TensorBoard gets: no cookie and no Authorization of ours."""
 
@@ -36,13 +53,16 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         timeout=ClientTimeout(total=120),
     )
     try:
-        async with session, session.request(
-            request.method,
-            f"http://tensorboard{request.raw_path}",
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-        ) as answer:
+        async with (
+            session,
+            session.request(
+                request.method,
+                f"http://tensorboard{request.raw_path}",
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+            ) as answer,
+        ):
             response = web.StreamResponse(status=answer.status)
             for name, value in answer.headers.items():
                 if name.lower() not in _HOP_BY_HOP:
@@ -52,7 +72,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
                 await response.write(chunk)
             await response.write_eof()
             return response
-    except (ClientError, OSError, asyncio.TimeoutError) as error:
+    except (TimeoutError, ClientError, OSError) as error:
         raise Busy(f"TensorBoard does not answer: {error}", retry_after_s=2) from error
 
 

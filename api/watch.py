@@ -19,7 +19,7 @@ POLL_S = 0.3
 
 
 async def log(request: web.Request) -> web.StreamResponse:
-    """The run's log as text: all of it or its last lines; `follow` goes on until the run has ended."""
+    """The run's log as text, whole or its last lines; `follow` goes on until the run has ended."""
     record = await run_of(request)
     here = services(request)
     query = request["query"]
@@ -44,9 +44,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     record = await run_of(request)
     query = request["query"]
     path = services(request).runs.paths(record).metrics
-    found = await asyncio.to_thread(
-        read_series, path, query.get("name"), query.get("since", -1)
-    )
+    found = await asyncio.to_thread(read_series, path, query.get("name"), query.get("since", -1))
     return json_response({"series": found.series, "last_step": found.last_step})
 
 

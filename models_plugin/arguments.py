@@ -77,6 +77,7 @@ class Arguments:
         }
         self._accepts = next((field for field in fields if field.name == "accept"), None)
         self._secret = {field.name for field in fields if field.secret}
+        self._holding_secrets = {field.name for field in fields if _holds_secret(field)}
         self._described = {field.name: field for field in fields}
 
     def load(self, request: RequestData, pinned: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -93,11 +94,12 @@ class Arguments:
         return dict(loaded)
 
     def secrets(self, arguments: Mapping[str, Any]) -> list[str]:
-        """Names (as the client spells them) of the secret fields that have a value."""
+        """Names (as the client spells them) of the arguments given that are, or hold, secrets."""
         return [
             key
             for key, field in self._fields().items()
-            if key in self._secret and arguments.get(field.attribute or field.name) is not None
+            if key in self._holding_secrets
+            and arguments.get(field.attribute or field.name) is not None
         ]
 
     def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,6 +321,11 @@ def _is_files(value: Any) -> bool:
 
 def _name_of(value: Any) -> str:
     return str(value.original_filename)
+
+
+def _holds_secret(described: FieldDescription) -> bool:
+    inner = [*(described.fields or ()), *([described.items] if described.items else ())]
+    return described.secret or any(_holds_secret(field) for field in inner)
 
 
 def _without_secrets(value: Any, described: FieldDescription | None) -> Any:

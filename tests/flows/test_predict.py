@@ -273,9 +273,7 @@ def test_a_model_that_spoils_its_process_does_not_spoil_the_next_call(server, do
 
 def test_a_model_that_hangs_is_504_at_the_clients_own_deadline(server):
     started = time.monotonic()
-    answer = server.predict(
-        "hostile", json={"do": "hang"}, headers={"X-Request-Timeout": "1.5"}
-    )
+    answer = server.predict("hostile", json={"do": "hang"}, headers={"X-Request-Timeout": "1.5"})
     assert answer.status_code == 504
     assert time.monotonic() - started < 6
     assert arrived(server.predict("hostile"))["pid"] > 0
@@ -335,7 +333,10 @@ def test_the_worker_sees_no_secret_of_the_server(start_server):
     server = start_server(
         "--model-name", "bare", env={"AWS_SECRET_ACCESS_KEY": "s3cret", "MODELYARD_X": "s3cret"}
     )
-    pids = [worker["pid"] for worker in server.wait_ready("bare") and server.get("/v2/models/bare/").json()["workers"]]
+    pids = [
+        worker["pid"]
+        for worker in server.wait_ready("bare") and server.get("/v2/models/bare/").json()["workers"]
+    ]
     assert pids
     for pid in pids:
         with open(f"/proc/{pid}/environ", "rb") as environ:

@@ -283,7 +283,9 @@ def test_tensorboard_shows_the_run_on_the_same_port_and_ends_with_the_server(sta
         assert time.monotonic() < deadline, runs
         time.sleep(0.3)
     name = next(name for name in runs if record["uuid"] in name)
-    points = server.get("/tensorboard/data/plugin/scalars/scalars", params={"run": name, "tag": "loss"})
+    points = server.get(
+        "/tensorboard/data/plugin/scalars/scalars", params={"run": name, "tag": "loss"}
+    )
     assert [point[1] for point in points.json()] == [1, 2, 3, 4, 5]
     children = descendants(server.process.pid)
     assert children
@@ -297,7 +299,9 @@ def descendants(root):
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                parents[int(folder.name)] = int(
+                    (folder / "stat").read_text().rsplit(")", 1)[1].split()[1]
+                )
             except OSError:
                 continue
     found, front = [], [root]

@@ -16,7 +16,9 @@ class Counter(Model):
     predict_arguments = {"plus": fields.Integer(load_default=0)}
     train_arguments = {
         "steps": fields.Integer(load_default=3, validate=validate.Range(min=1, max=100_000)),
-        "seconds": fields.Float(load_default=0.0, metadata={"unit": "s", "description": "per step"}),
+        "seconds": fields.Float(
+            load_default=0.0, metadata={"unit": "s", "description": "per step"}
+        ),
         "start": fields.Integer(load_default=0),
         "end": fields.String(
             load_default="well",
