@@ -60,6 +60,11 @@ class Home:
         return self.root / "tmp"
 
     @property
+    def calls(self) -> Path:
+        """One folder for each call under way."""
+        return self.tmp / "calls"
+
+    @property
     def format_file(self) -> Path:
         return self.root / "home.json"
 
@@ -137,6 +142,7 @@ class Home:
             folder.mkdir(mode=0o700, exist_ok=True)
         self._refuse_lost_records()
         self._empty_tmp()
+        self.calls.mkdir(mode=0o700)
 
     def _refuse_lost_records(self) -> None:
         # SQLite would make a new, empty database of a missing or empty file, and every run and

@@ -147,10 +147,21 @@ def queue(connection: Connection) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def next_waiting(connection: Connection) -> str | None:
+    """The id of the run that has waited longest."""
+    query = select(runs.c.id).where(_WAITING).order_by(runs.c.seq).limit(1)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def untidied_runs(connection: Connection) -> list[RunRecord]:
     """All runs that still need somebody: not ended, or ended and not cleaned up. Oldest first."""
     query = select(*_COLUMNS).where(runs.c.tidied.is_(False)).order_by(runs.c.seq)
     return [_to_record(row) for row in connection.execute(query)]
+
+
+def set_tidied(connection: Connection, run_id: str) -> None:
+    """Says that nothing of an ended run is left to clean up. No change that anybody waits for."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(tidied=True))
 
 
 def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:

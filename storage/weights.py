@@ -43,9 +43,9 @@ class WeightsVersion:
 class WeightsVersions:
     """HOME/weights and the table `weights`."""
 
-    def __init__(self, store: RecordStore, root: Path) -> None:
-        self._store = store
+    def __init__(self, root: Path, store: RecordStore) -> None:
         self.root = root
+        self._store = store
 
     async def start(self) -> None:
         """Removes what a server that was killed while publishing has left."""
