@@ -40,7 +40,7 @@ class Unpublished(Exception):
 
 
 class Conclusion:
-    """Ends runs. `on_version(model, version)` is awaited, apart, after a run with weights is done."""
+    """Ends runs. `on_version(model, version)` is awaited, apart, after a run with weights."""
 
     def __init__(
         self,

@@ -137,9 +137,9 @@ class RunLife:
                 if seen.claimed and not seen.alive:
                     return await self._lost()
                 late = time.monotonic() > self._claim_by
-                if not seen.claimed and (late or not seen.alive):
-                    if await self._not_started("No process appeared for it."):
-                        return True
+                missing = not seen.claimed and (late or not seen.alive)
+                if missing and await self._not_started("No process appeared for it."):
+                    return True
                 if seen.claimed:
                     supervisor.watch()
                     await self._tell_progress(seen)
@@ -179,7 +179,7 @@ class RunLife:
         return True
 
     async def _lost(self) -> bool:
-        """The supervisor is dead and said nothing: its processes are ended, and the end is judged."""
+        """The supervisor died without a word: its processes are ended, and the end is judged."""
         await self._around.executor.sweep(self._paths)
         record = await self._read()
         how = await asyncio.to_thread(judge_loss, self._paths, record.epoch)

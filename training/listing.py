@@ -25,6 +25,23 @@ class RunListing:
             raise RunNotFound(f"The model {model} has no run {run_id!r}.")
         return record
 
+    async def pages(
+        self, model: str, size: int = _PAGE, status: Status | str | None = None
+    ) -> AsyncIterator[list[RunRecord]]:
+        """All records, oldest first, `size` at a time: others are served in between."""
+        wanted, beyond = _status(status), None
+        while True:
+            page = await self._store.read(
+                lambda c, beyond=beyond: page_of_runs(  # type: ignore[misc]
+                    c, model, limit=size, newest_first=False, beyond=beyond, status=wanted
+                )
+            )
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            beyond = page[-1].seq
+
     async def list(
         self,
         model: str,
@@ -49,23 +66,6 @@ class RunListing:
         )
         page = found[:limit]
         return page, f"{page[-1].seq:x}" if len(found) > limit else None
-
-    async def pages(
-        self, model: str, size: int = _PAGE, status: Status | str | None = None
-    ) -> AsyncIterator[list[RunRecord]]:
-        """All records of the model, oldest first, `size` at a time: others are served in between."""
-        wanted, beyond = _status(status), None
-        while True:
-            page = await self._store.read(
-                lambda c, beyond=beyond: page_of_runs(  # type: ignore[misc]
-                    c, model, limit=size, newest_first=False, beyond=beyond, status=wanted
-                )
-            )
-            if page:
-                yield page
-            if len(page) < size:
-                return
-            beyond = page[-1].seq
 
     async def _find(self, run_id: str) -> RunRecord:
         record = await self._store.read(lambda c: find_run(c, run_id))

@@ -17,7 +17,9 @@ def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord | None:
     record = judge(paths, epoch, None)
     if record.reason == Reason.INTERRUPTED.value and _was_killed_alone(paths):
         record.reason = Reason.PROCESS_DIED.value
-        record.message = "The run's supervisor process was killed, not by this server; the run was ended with it."
+        record.message = (
+            "The run's supervisor process was killed, not by this server, and the run with it."
+        )
     return record
 
 

@@ -52,7 +52,7 @@ def write_run_folder(
 
 
 def seed_of(args: Mapping[str, Any]) -> int:
-    """The run's seed: the argument `seed` if the model has one, else a random one, kept for ever."""
+    """The run's seed: the argument `seed` if the model has one, else a random one."""
     seed = args.get("seed")
     if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0:
         return seed

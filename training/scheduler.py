@@ -17,7 +17,7 @@ _LOOK_AGAIN_S = 30.0
 
 
 class Scheduler:
-    """At most `places` runs have processes at a time. `begin` is called with each run that may start.
+    """At most `places` runs have processes at a time; `begin` is called with each that may start.
 
     A run holds its place until `release`: from `starting` until its processes are gone, whatever
     its record says meanwhile.

@@ -33,7 +33,7 @@ from ..records.runs import (
     untidied_runs,
 )
 from ..records.store import RecordStore
-from ..schemas.states import Phase, Reason, Status
+from ..schemas.states import Phase, Reason
 from ..schemas.transport import RequestData
 from ..storage.weights import WeightsVersion, WeightsVersions
 from .conclusion import Conclusion
@@ -120,7 +120,7 @@ class RunService(RunListing):
         self._spawn(self._scheduler.run())
 
     async def close(self) -> None:
-        """Stops following the runs; with `on_stop="cancel"` they are cancelled first (9 s at most)."""
+        """Stops following the runs; with `on_stop="cancel"` cancels them first (9 s at most)."""
         self._open = False
         if self._options.on_stop == "cancel":
             await self._cancel_all()
@@ -272,7 +272,7 @@ class RunService(RunListing):
             return record
 
     async def changes(self, run_id: str) -> AsyncIterator[RunRecord]:
-        """The record now and after each change (of its place in the queue too) until it is finished.
+        """The record now and after each change (its place in the queue too) until it is finished.
 
         Changes that follow each other quickly may be seen as one. Raises RunNotFound.
         """
