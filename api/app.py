@@ -63,7 +63,7 @@ async def open_services(
     await asyncio.to_thread(home.open)
     stack.callback(home.close)
 
-    store = RecordStore(home)
+    store = RecordStore(home.database)
     await store.open()
     stack.push_async_callback(store.close)
 
