@@ -7,9 +7,11 @@ second, so a version that is listed is whole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -29,15 +31,23 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class WeightsVersion:
-    """One version: its record, the folder whose content a plugin loads, and its aliases."""
+    """One version: what is recorded of it, and the folder whose content a plugin loads.
 
-    record: WeightsRecord
+    `files` are `{"path", "size", "sha256"}`; `size` is in bytes.
+    """
+
+    id: str
+    model: str
+    run: str | None
+    created_at: datetime
+    state: str
+    step: int | None
+    checkpoint: str | None
+    metrics: Mapping[str, Any]
+    files: Sequence[Mapping[str, Any]]
+    size: int
+    aliases: tuple[str, ...]
     folder: Path
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        return self.record.id
 
 
 class WeightsVersions:
@@ -85,18 +95,23 @@ class WeightsVersions:
 
     async def get(self, model: str, name: str) -> WeightsVersion:
         """The version of this id, or `latest`. Raises WeightsNotFound."""
-        if name == LATEST:
-            found = await self.latest(model)
-            if found is None:
-                raise WeightsNotFound(f"The model {model} has no weights yet.")
-            return found
-        record = None
-        if VERSION_ID.match(name):
-            record = await self._store.read(lambda c: find_weights(c, name, model))
-        if record is None:
+        found = await self.find(model, name)
+        if found is None:
             raise WeightsNotFound(f"The model {model} has no weights version {name!r}.")
-        latest = await self._store.read(lambda c: latest_weights(c, model))
-        return self._version(record, latest)
+        return found
+
+    async def find(self, model: str, name: str) -> WeightsVersion | None:
+        """The version of this id, or `latest`; None if there is none."""
+
+        def work(connection: Connection) -> tuple[WeightsRecord | None, WeightsRecord | None]:
+            latest = latest_weights(connection, model)
+            if name == LATEST:
+                return latest, latest
+            known = VERSION_ID.match(name) is not None
+            return find_weights(connection, name, model) if known else None, latest
+
+        record, latest = await self._store.read(work)
+        return None if record is None else self._version(record, latest)
 
     async def latest(self, model: str) -> WeightsVersion | None:
         """What last became ready by a training here, or None."""
@@ -117,5 +132,18 @@ class WeightsVersions:
         return await asyncio.to_thread(is_whole, self.root / version.id)
 
     def _version(self, record: WeightsRecord, latest: WeightsRecord | None) -> WeightsVersion:
-        aliases = (LATEST,) if latest is not None and latest.id == record.id else ()
-        return WeightsVersion(record, self.root / record.id / "files", aliases)
+        is_latest = latest is not None and latest.id == record.id
+        return WeightsVersion(
+            id=record.id,
+            model=record.model,
+            run=record.run,
+            created_at=record.created_at,
+            state=record.state,
+            step=record.step,
+            checkpoint=record.checkpoint,
+            metrics=record.metrics or {},
+            files=record.files,
+            size=record.size,
+            aliases=(LATEST,) if is_latest else (),
+            folder=self.root / record.id / "files",
+        )
