@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from modelyard.models_plugin.plugin import PluginSource
 from modelyard.training.executor import LocalExecutor, read_identity
 from modelyard.training.identity import Identity

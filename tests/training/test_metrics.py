@@ -1,0 +1,136 @@
+"""What a run reports: written in batches, read while it is written."""
+
+from __future__ import annotations
+
+import math
+import resource
+import struct
+import time
+
+import pytest
+
+from modelyard.training.context import RunContext
+from modelyard.training.events import crc32c, record
+from modelyard.training.messages import RunOrder
+from modelyard.training.metrics import MetricsWriter, Point, read_points, read_series
+from modelyard.training.paths import RunPaths, read_json
+from modelyard.training.reporting import Reporter
+
+
+@pytest.fixture
+def reporting(tmp_path):
+    """A run context whose reporter works, as in a run process."""
+    paths = RunPaths(tmp_path)
+    reporter = Reporter(paths)
+    reporter.start()
+    yield RunContext(paths, RunOrder(id="0" * 32, model="m", source={}), reporter), reporter, paths
+    reporter.close()
+
+
+def test_series_are_read_by_name_and_since_step(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    MetricsWriter(path).write([Point(n, 10.0 + n, {"a": n * 1.0, "b": 0.5}) for n in range(4)])
+    found = read_series(path, names=["a"], since=1)
+    assert found.series == {"a": [[2, 12.0, 2.0], [3, 13.0, 3.0]]} and found.last_step == 3
+
+
+def test_reading_goes_on_from_an_offset_and_waits_for_whole_lines(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    MetricsWriter(path).write([Point(1, 0.0, {"a": 1.0})])
+    with path.open("ab") as file:
+        file.write(b'{"step":2,"time":0.0,')
+    points, offset = read_points(path)
+    assert [point.step for point in points] == [1]
+    with path.open("ab") as file:
+        file.write(b'"values":{"a":2.0}}\n')
+    points, offset = read_points(path, offset)
+    assert [point.step for point in points] == [2]
+    assert read_points(path, offset) == ([], offset)
+
+
+def test_line_of_a_killed_writer_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step":1,"ti')
+    MetricsWriter(path).write([Point(2, 0.0, {"a": 1.0})])
+    assert [point.step for point in read_points(path)[0]] == [2]
+
+
+def test_no_metrics_yet_is_an_empty_answer(tmp_path):
+    assert read_series(tmp_path / "none").series == {}
+    assert read_points(tmp_path / "none") == ([], 0)
+
+
+def test_nan_is_null(reporting):
+    run, reporter, paths = reporting
+    run.report(1, loss=math.nan, accuracy=0.5, grad=math.inf)
+    reporter.flush()
+    assert read_points(paths.metrics)[0][0].values == {"loss": None, "accuracy": 0.5, "grad": None}
+
+
+def test_value_that_is_no_number_fails_in_the_call_that_reports_it(reporting):
+    run, _, _ = reporting
+    with pytest.raises((TypeError, ValueError)):
+        run.report(1, loss="high")
+
+
+def test_full_disk_delays_metrics_and_loses_none(reporting):
+    run, reporter, paths = reporting
+    run.report(1, loss=1.0)
+    reporter.flush()
+    limit = paths.metrics.stat().st_size + 20  # room for half a line
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        run.report(2, loss=0.5)
+        reporter.flush()
+        assert [point.step for point in read_points(paths.metrics)[0]] == [1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    reporter.flush()
+    assert [point.step for point in read_points(paths.metrics)[0]] == [1, 2]
+
+
+def test_first_report_begins_the_training_phase(reporting):
+    run, reporter, paths = reporting
+    reporter.changed(now=True)
+    assert read_json(paths.status)["phase"] == "starting"
+    run.report(1, loss=1.0)
+    assert read_json(paths.status)["phase"] == "training"
+
+
+def test_reports_are_seen_within_a_second_without_a_flush(reporting):
+    run, _, paths = reporting
+    run.report(1, loss=1.0)
+    end = time.monotonic() + 5
+    while not read_points(paths.metrics)[0]:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_checksum_is_crc32c():
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C (RFC 3720, B.4)
+
+
+def test_event_record_is_framed_as_tfrecord():
+    framed = record(b"data")
+    assert struct.unpack("<Q", framed[:8]) == (4,) and framed[12:16] == b"data"
+    assert len(framed) == 8 + 4 + 4 + 4
+
+
+def test_asking_whether_to_stop_costs_less_than_a_microsecond(reporting):
+    run, _, _ = reporting
+    best = min(_seconds(lambda: run.should_stop, 20_000) for _ in range(5))
+    assert best < 1e-6
+
+
+def test_report_costs_microseconds_in_the_training_loop(reporting):
+    run, _, _ = reporting
+    best = min(_seconds(lambda: run.report(1, loss=0.1, accuracy=0.2), 500) for _ in range(10))
+    assert best < 10e-6  # seconds; about 1e-6 on an idle machine
+
+
+def _seconds(call, times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - began) / times
