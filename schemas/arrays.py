@@ -177,6 +177,8 @@ def _floats(value: Any, spec: ArraySpec) -> np.ndarray[Any, Any]:
         raise ArrayFault(f"A number is too large for {spec.dtype}.") from error
     except (TypeError, ValueError) as error:
         raise _not_numbers(error) from error
+    if array.ndim > _MOST_AXES:
+        raise _too_deep()
     _check_finite(array, spec)
     return array
 
@@ -193,6 +195,8 @@ def _wholes(value: Any, spec: ArraySpec) -> np.ndarray[Any, Any]:
         objects = np.array(value, dtype=object)
     except ValueError as error:
         raise _not_numbers(error) from error
+    if objects.ndim > _MOST_AXES:
+        raise _too_deep()
     kinds = set(map(type, objects.flat))
     if kinds & {list, tuple}:
         raise _ragged()
@@ -295,6 +299,10 @@ def _not_numbers(error: Exception) -> ArrayFault:
 
 def _ragged() -> ArrayFault:
     return ArrayFault("Not a regular array: lists at one depth have different lengths.")
+
+
+def _too_deep() -> ArrayFault:
+    return ArrayFault(f"Nested too deeply: an array has at most {_MOST_AXES} axes.")
 
 
 def _told(shape: Sequence[int | None]) -> str:

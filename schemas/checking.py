@@ -86,7 +86,7 @@ def _made(make: Any, where: str) -> marshmallow.Schema:
         raise ContractFault(
             where,
             "",
-            f"The schema cannot be built: {type(error).__name__}: {error}.",
+            f"The schema cannot be built: {type(error).__name__}: {str(error).rstrip('.')}.",
             "Mend the schema: marshmallow itself refuses it.",
         ) from error
 
@@ -165,7 +165,7 @@ def _loaded_fields(
             raise ContractFault(
                 where,
                 path,
-                f"Its nested schema cannot be built: {error}.",
+                f"Its nested schema cannot be built: {str(error).rstrip('.')}.",
                 "Mend what stands in fields.Nested(...).",
             ) from error
         if type(nested) not in (*above, type(schema)):
@@ -198,7 +198,7 @@ def _check_default(where: str, path: str, field: Any) -> None:
         raise ContractFault(
             where,
             path,
-            f"Its default{shown} is refused by the field itself: {refused}",
+            f"Its default{shown} is refused by the field itself: {refused.rstrip('.')}.",
             "Change the default, or what the field allows.",
         )
 
