@@ -10,20 +10,20 @@ from __future__ import annotations
 from enum import Enum
 
 
-class _Word(str, Enum):
+class Word(str, Enum):
     """A member is its word (`Status("done")`), and carries the `sentence` that explains it."""
 
     _value_: str
     sentence: str
 
-    def __new__(cls, word: str, sentence: str = "") -> _Word:
+    def __new__(cls, word: str, sentence: str = "") -> Word:
         member = str.__new__(cls, word)
         member._value_ = word
         member.sentence = sentence
         return member
 
 
-class Status(_Word):
+class Status(Word):
     """What a DEEPaaS client sees of a run."""
 
     RUNNING = "running", "Not ended: queued, starting, training, ..."
@@ -32,7 +32,7 @@ class Status(_Word):
     CANCELLED = "cancelled", "Somebody cancelled it."
 
 
-class Phase(_Word):
+class Phase(Word):
     """Where a run is in its life."""
 
     QUEUED = "queued", "Accepted and recorded; waits for a free place."
@@ -46,7 +46,7 @@ class Phase(_Word):
     FINISHED = "finished", "Ended; `status` says how."
 
 
-class Reason(_Word):
+class Reason(Word):
     """Why a run ended, where `status` alone does not say it."""
 
     COMPLETED = "completed", "train() returned."
