@@ -15,7 +15,7 @@ from ..serving.messages import WeightsRef
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from ..storage.weights import WeightsVersions
+from ..storage.weights import WeightsVersion, WeightsVersions
 from ..training.executor import LocalExecutor
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
@@ -78,8 +78,10 @@ async def open_services(
     pool = ServingPool(sources, _serving(settings), home.logs, home.tmp)
     stack.push_async_callback(pool.close)
 
-    async def on_version(model: str, version: WeightsRef) -> None:
-        await pool.get(model).use_weights(version)
+    async def on_version(model: str, version: WeightsVersion) -> None:
+        handle = pool.get(model)
+        await handle.use_weights(WeightsRef(version.id, version.folder))
+        await handle.describe_again()
 
     runs = RunService(
         store, home, executor, versions, _training(settings),
@@ -93,7 +95,7 @@ async def open_services(
         return None if version is None else WeightsRef(version.id, version.folder)
 
     await pool.start(default_weights)
-    return Services(settings, home, versions, runs, pool, tensorboard)
+    return Services(settings, home, store, versions, runs, pool, tensorboard)
 
 
 def _serving(settings: Settings) -> ServingOptions:

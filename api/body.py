@@ -30,7 +30,7 @@ _SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
 
 
 class ModelRequestReader:
-    """Reads one request; `folder` is made when the first file comes, and is the caller's to remove."""
+    """Reads one request; `folder` is made with the first file, and is the caller's to remove."""
 
     def __init__(
         self, request: web.Request, folder: Path, max_size: int, hash_files: bool = False

@@ -18,9 +18,9 @@ async def healthz(request: web.Request) -> web.StreamResponse:
 
 
 async def readyz(request: web.Request) -> web.StreamResponse:
-    """Ready: front, records and home are usable; `?model=` asks for one model, or `all`, as well."""
+    """Ready: records and home are usable; with `?model=NAME` (or `all`) that model is too."""
     here = services(request)
-    await here.runs.store.check()
+    await here.store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
         raise ModelUnavailable("The home folder cannot be written.")
     wanted = request.query.get("model")

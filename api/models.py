@@ -1,4 +1,4 @@
-"""`GET /v2/models/` and `GET /v2/models/{model}/`: what is served, in which state, with what to send."""
+"""`GET /v2/models/` and `/v2/models/{model}/`: what is served, its state, and what to send."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..serving.handle import ModelHandle
 from .responses import json_response
 from .services import Services, model_of, services
 
+CHOICES_SHOWN = 100
 _GENERIC = "A model served by Modelyard; its plugin gives no description."
 
 
@@ -26,8 +27,8 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     data = _model(here, handle)
     data["arguments"] = handle.description.to_data() if handle.description else None
     data["workers"] = handle.workers
-    newest = await here.versions.list(handle.name)
-    data["choices"] = {"weights": [version.id for version in newest[:100]]}
+    newest = await here.versions.list(handle.name, CHOICES_SHOWN)
+    data["choices"] = {"weights": [version.id for version in newest]}
     return json_response(data)
 
 

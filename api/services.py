@@ -8,13 +8,14 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import InvalidArguments
+from ..errors import InvalidArguments, WeightsNotFound
 from ..records.home import Home
+from ..records.store import RecordStore
 from ..serving.handle import ModelHandle
 from ..serving.messages import WeightsRef
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from ..storage.weights import WeightsVersion, WeightsVersions
+from ..storage.weights import WeightsVersions
 from ..training.service import RunService
 from ..training.tensorboard import TensorBoard
 
@@ -25,6 +26,7 @@ class Services:
 
     settings: Settings
     home: Home
+    store: RecordStore
     versions: WeightsVersions
     runs: RunService
     pool: ServingPool
@@ -39,26 +41,13 @@ class Services:
 
         Raises InvalidArguments naming the choices.
         """
-        version = await self.find_weights(model, choice)
-        if version is None:
-            newest = [item.id for item in await self.versions.list(model)][:100]
-            known = ", ".join(newest[:5]) + (", ..." if len(newest) > 5 else "")
-            raise InvalidArguments(
-                {
-                    "weights": [
-                        f"No such version. There are: latest, {known}."
-                        if newest
-                        else "No such version: this model has no weights yet."
-                    ]
-                }
-            )
+        try:
+            version = await self.versions.get(model, choice)
+        except WeightsNotFound as error:
+            newest = [item.id for item in await self.versions.list(model, 5)]
+            known = f" The newest are: {', '.join(newest)}." if newest else ""
+            raise InvalidArguments({"weights": [error.message + known]}) from error
         return WeightsRef(version.id, version.folder)
-
-    async def find_weights(self, model: str, choice: str) -> WeightsVersion | None:
-        """The version with this id or alias, or None."""
-        if choice == "latest":
-            return await self.versions.latest(model)
-        return await self.versions.find(model, choice)
 
 
 SERVICES = web.AppKey("services", Services)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
 
@@ -140,13 +141,13 @@ def run_data(here: Services, record: RunRecord) -> dict[str, Any]:
         "phase": record.phase,
         "reason": record.reason,
         "message": record.message,
-        "progress": record.progress,
+        "progress": asdict(record.progress),
         "position": record.position,
         "attempt": record.attempt,
         "created_at": record.created_at,
         "started_at": record.started_at,
         "ended_at": record.ended_at,
-        "result": record.result,
+        "result": None if record.result is None else asdict(record.result),
         "weights": record.weights,
         "links": {
             "self": path,

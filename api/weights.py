@@ -6,7 +6,6 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import WeightsNotFound
 from ..schemas.resources import WeightsSchema
 from ..storage.weights import WeightsVersion
 from .responses import json_response
@@ -18,23 +17,18 @@ async def list_weights(request: web.Request) -> web.StreamResponse:
     handle = model_of(request)
     here = services(request)
     versions = await here.versions.list(handle.name)
-    latest = await here.versions.latest(handle.name)
-    data = [_data(version, latest) for version in versions]
+    data = [_data(version) for version in versions]
     return json_response({"weights": WeightsSchema(many=True).dump(data)})
 
 
 async def get_weights(request: web.Request) -> web.StreamResponse:
     """One version, by its id or by `latest`."""
     handle = model_of(request)
-    here = services(request)
-    version = await here.find_weights(handle.name, request.match_info["id"])
-    if version is None:
-        raise WeightsNotFound(f"The model {handle.name!r} has no such weights version.")
-    latest = await here.versions.latest(handle.name)
-    return json_response(_data(version, latest), WeightsSchema())
+    version = await services(request).versions.get(handle.name, request.match_info["id"])
+    return json_response(_data(version), WeightsSchema())
 
 
-def _data(version: WeightsVersion, latest: WeightsVersion | None) -> dict[str, Any]:
+def _data(version: WeightsVersion) -> dict[str, Any]:
     return {
         "id": version.id,
         "model": version.model,
@@ -46,5 +40,5 @@ def _data(version: WeightsVersion, latest: WeightsVersion | None) -> dict[str, A
         "metrics": version.metrics,
         "files": version.files,
         "size": version.size,
-        "aliases": ["latest"] if latest is not None and latest.id == version.id else [],
+        "aliases": list(version.aliases),
     }

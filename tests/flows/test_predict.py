@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import requests
@@ -339,8 +340,7 @@ def test_the_worker_sees_no_secret_of_the_server(start_server):
     ]
     assert pids
     for pid in pids:
-        with open(f"/proc/{pid}/environ", "rb") as environ:
-            assert b"s3cret" not in environ.read()
+        assert b"s3cret" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def test_a_page_of_another_site_can_change_nothing(server):

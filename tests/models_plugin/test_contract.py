@@ -1,4 +1,4 @@
-"""The contract is checked when a plugin is loaded: each usual mistake names plugin, part, remedy."""
+"""The contract is checked when a plugin is loaded: a mistake names plugin, part and remedy."""
 
 import pytest
 from marshmallow import Schema, fields, validate

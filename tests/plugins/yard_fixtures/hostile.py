@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from marshmallow import ValidationError, fields
@@ -103,7 +104,7 @@ class Hostile(Model):
     def _chdir(self, seconds):
         os.chdir("/")
         os.umask(0o777)
-        return os.getcwd()
+        return str(Path.cwd())
 
     def _close_files(self, seconds):
         os.closerange(0, 100)

@@ -1,0 +1,51 @@
+"""Runs every benchmark (or those named) and prints its figures: `python benchmarks/run.py [NAME ...]`.
+
+Each prints ratios of A and B measured in turn in this one run: absolute times drift from machine to
+machine and from minute to minute, ratios and counts hold. Traffic goes to loopback only.
+"""
+
+import argparse
+import json
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import front_memory
+import predict_latency
+import reporting
+import tensor_field
+import warm_start
+
+BENCHMARKS = {
+    "predict-latency": predict_latency.measure,
+    "warm-start": warm_start.measure,
+    "reporting": reporting.measure,
+    "front-memory": front_memory.measure,
+    "tensor-field": tensor_field.measure,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"from {', '.join(BENCHMARKS)}")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    figures = {}
+    print(f"Python {platform.python_version()}, {platform.machine()}, {platform.release()}")
+    for name in chosen.names or BENCHMARKS:
+        print(f"\n{name}: {BENCHMARKS[name].__doc__.splitlines()[0]}", flush=True)
+        figures[name] = BENCHMARKS[name]()
+        for label, value in figures[name].items():
+            print(f"  {label:<58} {value}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
