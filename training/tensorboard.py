@@ -1,0 +1,152 @@
+"""The one TensorBoard child of the server, for all runs. Runs in the server.
+
+Started by the first request, stopped with the server, started again if it has died. It listens on
+a Unix socket only; `api/` proxies HTTP to it. What it shows are links: HOME/tensorboard/<model>/<run
+id> to the run's events folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import Busy
+from ..records.home import Home
+from .messages import RunOrder
+from .paths import RunPaths, read_json
+
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 60.0, 2.0
+_LINKS_EVERY_S = 2.0
+_LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107 (unix(7))
+
+
+class TensorBoard:
+    """Owns the child process. `path_prefix` is where it is served, such as `/tensorboard`."""
+
+    def __init__(self, home: Home, path_prefix: str) -> None:
+        self._home = home
+        self._path_prefix = path_prefix
+        self._links = RunLinks(home.runs, home.tensorboard)
+        self._linked_at = 0.0
+        self._process: asyncio.subprocess.Process | None = None
+        self._folder: Path | None = None
+        self._turn = asyncio.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """None while no child runs."""
+        if self._process is None or self._process.returncode is not None:
+            return None
+        return self._process.pid
+
+    async def socket(self) -> Path:
+        """The Unix socket on which it answers HTTP; starts it if need be (some seconds).
+
+        Raises Busy if it does not start.
+        """
+        async with self._turn:
+            if time.monotonic() > self._linked_at + _LINKS_EVERY_S:
+                await asyncio.to_thread(self._links.refresh)
+                self._linked_at = time.monotonic()
+            if self.pid is None:
+                await self._start()
+            return self._socket_path()
+
+    async def close(self) -> None:
+        async with self._turn:
+            await self._stop()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder = None
+
+    def _socket_path(self) -> Path:
+        if self._folder is None:
+            # Named by chance, in a folder for this user only: a socket in /tmp itself could be
+            # somebody else's.
+            parent = str(self._home.tmp)
+            if len(os.fsencode(parent)) > _LONGEST_SOCKET_PATH - 40:
+                parent = tempfile.gettempdir()
+            self._folder = Path(tempfile.mkdtemp(prefix="tb-", dir=parent))
+        return self._folder / "http"
+
+    async def _start(self) -> None:
+        socket = self._socket_path()
+        socket.unlink(missing_ok=True)
+        log = self._home.logs / "tensorboard.log"
+        with log.open("wb") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", f"{__package__}.tensorboard_child"),
+                *("--socket", str(socket), "--logdir", str(self._home.tensorboard)),
+                *("--path-prefix", self._path_prefix, "--parent", str(os.getpid())),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        end = time.monotonic() + _START_TIMEOUT_S
+        while not await _answers(socket):
+            if self.pid is None or time.monotonic() > end:
+                await self._stop()
+                raise Busy(f"TensorBoard does not start; {log} says why.", retry_after_s=5)
+            await asyncio.sleep(0.05)
+
+    async def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+async def _answers(socket: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+class RunLinks:
+    """The folder that TensorBoard reads: one link a run, ended and running."""
+
+    def __init__(self, runs: Path, folder: Path) -> None:
+        self._runs = runs
+        self._folder = folder
+        self._known: set[str] = set()
+
+    def refresh(self) -> None:
+        """Links new runs and drops links of removed ones. Blocking; reads run.json of new ones."""
+        present = {path.name for path in self._runs.iterdir()} if self._runs.exists() else set()
+        for name in present - self._known:
+            if self._link(RunPaths(self._runs / name)):
+                self._known.add(name)
+        for link in self._folder.glob("*/*"):
+            if link.is_symlink() and link.name not in present:
+                link.unlink(missing_ok=True)
+        self._known &= present
+
+    def _link(self, paths: RunPaths) -> bool:
+        try:
+            data = read_json(paths.run)
+        except ValueError:
+            return False
+        if data is None:
+            return False
+        link = self._folder / RunOrder.from_data(data).model / paths.id
+        link.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            # Relative: a home that is moved or mounted elsewhere keeps its links.
+            link.symlink_to(os.path.relpath(paths.events, link.parent))
+        return True
