@@ -1,0 +1,342 @@
+"""The client for programs that have an event loop; `sync.py` is the same for those that have none.
+
+async with AsyncClient("http://127.0.0.1:5000") as client:
+    run = await client.train("image-classifier", {"dataset": "digits", "epochs": 5})
+    run = await client.wait("image-classifier", run.id)
+    answer = await client.predict("image-classifier", files={"image": "seven.png"})
+    print(answer.json())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import unquote
+
+import aiohttp
+from yarl import URL
+
+from .bodies import CallBody, FileSource
+from .errors import Busy, ClientError, NotFound, TimedOut
+from .events import follow, lines_of
+from .models import Model
+from .reading import mapping, sequence
+from .runs import Checkpoints, Event, Metrics, Run
+from .transport import Call, Timeouts, Transport, path_of
+from .weights import Prediction, Weights
+
+DEFAULT_URL = "http://127.0.0.1:5000"
+
+Files = Mapping[str, FileSource | Sequence[FileSource]]
+_CHUNK = 256 * 1024
+_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+
+
+class AsyncClient:
+    """One Modelyard server. All methods raise ClientError's family; see `errors.py`.
+
+    `headers` go with every request. `attempts` is how often a call is made that may safely be
+    repeated; `reconnect_s` for how long a broken stream of events is taken up again.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        attempts: int = 3,
+        reconnect_s: float = 60.0,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._transport = Transport(url, headers or {}, self._timeouts, attempts)
+        self._reconnect_s = reconnect_s
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections. A later call opens new ones."""
+        await self._transport.close()
+
+    # -- models -------------------------------------------------------------------------------
+
+    async def models(self) -> list[Model]:
+        """All models of the server, those too that cannot serve, with the reason."""
+        data = mapping(await self._get(path_of("v2", "models", "")), "list of models")
+        return [Model.from_data(item) for item in sequence(data.get("models"), "models")]
+
+    async def model(self, model: str) -> Model:
+        """One model with the description of its arguments."""
+        return Model.from_data(await self._get(path_of("v2", "models", model, "")), model)
+
+    async def is_ready(self, model: str | None = None) -> bool:
+        """True if the server can do its work; with `model` (or "all"), if that model is loaded too.
+
+        Raises NotFound for a model that the server does not have.
+        """
+        try:
+            await self._get("/readyz", {"model": model}, retried=False)
+        except Busy:
+            return False
+        return True
+
+    async def wait_ready(self, model: str | None = None, timeout_s: float = 60.0) -> None:
+        """Returns once `is_ready` does; a server that does not listen yet is waited for too.
+
+        Raises TimedOut, which tells what is missing, and NotFound.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                await self._get("/readyz", {"model": model}, retried=False)
+                return
+            except NotFound:
+                raise
+            except ClientError as error:
+                missing = error.message
+            if time.monotonic() > deadline:
+                raise TimedOut(f"Not ready after {timeout_s:g} s: {missing}")
+            await asyncio.sleep(0.1)
+
+    # -- predictions --------------------------------------------------------------------------
+
+    async def predict(
+        self,
+        model: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        weights: str | None = None,
+        accept: str | None = None,
+        timeout_s: float | None = None,
+        save_to: str | os.PathLike[str] | None = None,
+    ) -> Prediction:
+        """One prediction. Never repeated by itself.
+
+        `arguments` travel as JSON, or, with `files` (paths, bytes or open binary files), as a
+        multipart form; `query` and `headers` are for arguments that the model wants there.
+        `weights` is a version's id or `latest`; `accept` the content type wished for; `timeout_s`
+        the server's deadline for this call; `save_to` a path that the answer is streamed to.
+        """
+        more = dict(headers or {})
+        if weights is not None:
+            more["X-Modelyard-Weights"] = weights
+        if accept is not None:
+            more["Accept"] = accept
+        if timeout_s is not None:
+            more["X-Request-Timeout"] = f"{timeout_s:g}"
+        call = Call(
+            "POST",
+            path_of("v2", "models", model, "predict", ""),
+            query=query or {},
+            headers=more,
+            body=CallBody(arguments or {}, files or {}),
+            # The server's own words about its deadline are better than ours: let it answer first.
+            timeout_s=self._timeouts.predict_s if timeout_s is None else timeout_s + 10,
+            streamed=True,
+        )
+        async with self._transport.open(call) as response:
+            path = None if save_to is None else Path(save_to)
+            content = b"" if path else await response.read()
+            if path:
+                await _save(response, path)
+            return Prediction(
+                content_type=response.content_type,
+                content=content,
+                path=path,
+                filename=_offered_name(response),
+                weights=response.headers.get("X-Modelyard-Weights"),
+            )
+
+    # -- trainings ----------------------------------------------------------------------------
+
+    async def train(
+        self,
+        model: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        files: Files | None = None,
+        query: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Starts a training and returns its record; it runs on the server, whoever watches.
+
+        Sent with an Idempotency-Key (a fresh one unless given), so that a request that is repeated
+        after a lost connection, by us or by you with the same key, starts one training only.
+        """
+        key = idempotency_key or uuid.uuid4().hex
+        call = Call(
+            "POST",
+            path_of("v2", "models", model, "train", ""),
+            query=query or {},
+            headers={**(headers or {}), "Idempotency-Key": key},
+            body=CallBody(arguments or {}, files or {}),
+        )
+        return Run.from_data(model, await self._transport.json(call))
+
+    async def runs(
+        self, model: str, *, limit: int | None = None, status: str | None = None
+    ) -> list[Run]:
+        """The trainings of a model: all, oldest first; with `limit` the newest, newest first."""
+        runs: list[Run] = []
+        path = path_of("v2", "models", model, "train", "")
+        query: Mapping[str, Any] = {"limit": limit, "status": status}
+        while True:
+            async with self._transport.open(Call("GET", path, query, streamed=True)) as response:
+                data = sequence(await self._transport.json_of(response), "runs")
+                following = _NEXT.search(response.headers.get("Link", ""))
+            runs.extend(Run.from_data(model, item) for item in data)
+            if following is None or limit is None or len(runs) >= limit:
+                return runs[:limit]
+            query = _query_of(following.group(1))
+
+    async def run(self, model: str, run_id: str) -> Run:
+        """The record of one training."""
+        return Run.from_data(model, await self._get(self._run(model, run_id)))
+
+    async def cancel(self, model: str, run_id: str) -> Run:
+        """Cancels a training; its record stays. An ended one is left as it is."""
+        call = Call("DELETE", self._run(model, run_id))
+        return Run.from_data(model, await self._transport.json(call))
+
+    async def wait(self, model: str, run_id: str, timeout_s: float | None = None) -> Run:
+        """The record once the training has ended, well or badly: look at `run.status`.
+
+        Raises TimedOut after `timeout_s`; the training goes on.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for _ in self.events(model, run_id):
+                    pass
+                return await self.run(model, run_id)
+        except TimeoutError as error:
+            raise TimedOut(f"The run {run_id} has not ended after {timeout_s:g} s.") from error
+
+    # -- watching -----------------------------------------------------------------------------
+
+    async def events(
+        self, model: str, run_id: str, *, log: bool = False, last_event_id: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """What happens in a training until it has ended: `record`, `metrics`, and `log` if asked.
+
+        All from its beginning, or from behind `last_event_id`. A lost connection is taken up again
+        where it broke off.
+        """
+
+        async def has_ended() -> bool:
+            return (await self.run(model, run_id)).ended
+
+        call = Call(
+            "GET",
+            self._run(model, run_id, "events"),
+            query={"log": 1 if log else None},
+            headers={"Accept": "text/event-stream"},
+            streamed=True,
+        )
+        async for event in follow(
+            self._transport, call, last_event_id, self._reconnect_s, has_ended
+        ):
+            yield event
+
+    async def log(self, model: str, run_id: str, *, tail: int | None = None) -> str:
+        """The training's log so far, or its last `tail` lines."""
+        call = Call("GET", self._run(model, run_id, "log"), {"tail": tail}, streamed=True)
+        async with self._transport.open(call) as response:
+            return (await response.read()).decode("utf-8", "replace")
+
+    async def follow_log(
+        self, model: str, run_id: str, *, tail: int | None = None
+    ) -> AsyncGenerator[str, None]:
+        """The log's lines, as they come, until the training has ended."""
+        query = {"tail": tail, "follow": 1}
+        call = Call("GET", self._run(model, run_id, "log"), query, endless=True)
+        async with self._transport.open(call) as response:
+            async for line in lines_of(response.content.iter_any()):
+                yield line
+
+    async def metrics(
+        self, model: str, run_id: str, *, names: Sequence[str] = (), since: int | None = None
+    ) -> Metrics:
+        """The reported numbers, all series or those named, of all steps or those after `since`."""
+        query = {"name": list(names), "since": since}
+        return Metrics.from_data(await self._get(self._run(model, run_id, "metrics"), query))
+
+    async def checkpoints(self, model: str, run_id: str) -> Checkpoints:
+        """The checkpoints that the training keeps."""
+        return Checkpoints.from_data(await self._get(self._run(model, run_id, "checkpoints")))
+
+    # -- weights ------------------------------------------------------------------------------
+
+    async def weights(self, model: str) -> list[Weights]:
+        """The weights versions of a model, newest first."""
+        data = mapping(
+            await self._get(path_of("v2", "models", model, "weights", "")), "list of weights"
+        )
+        items = sequence(data.get("weights"), "weights")
+        return [Weights.from_data(model, item) for item in items]
+
+    async def weights_version(self, model: str, version: str) -> Weights:
+        """One weights version, by its id or `latest`."""
+        path = path_of("v2", "models", model, "weights", version)
+        return Weights.from_data(model, await self._get(path))
+
+    # -- inner --------------------------------------------------------------------------------
+
+    async def _get(
+        self, path: str, query: Mapping[str, Any] | None = None, retried: bool = True
+    ) -> Any:
+        return await self._transport.json(Call("GET", path, query or {}, retried=retried))
+
+    @staticmethod
+    def _run(model: str, run_id: str, *parts: str) -> str:
+        return path_of("v2", "models", model, "train", run_id, *parts)
+
+
+async def _save(response: aiohttp.ClientResponse, path: Path) -> None:
+    """Streams an answer to a file that is whole when it appears."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with part.open("wb") as file:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                await asyncio.to_thread(file.write, chunk)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _offered_name(response: aiohttp.ClientResponse) -> str | None:
+    """The name in Content-Disposition: the last part only, since it comes from elsewhere."""
+    header = response.headers.get("Content-Disposition", "")
+    match = re.search(r"filename\*=UTF-8''([^;]+)", header) or re.search(
+        r'filename="?([^";]+)', header
+    )
+    return Path(unquote(match.group(1))).name or None if match else None
+
+
+def _query_of(link: str) -> Mapping[str, Any]:
+    """The query of the next page's address; its host may be one that only the server knows."""
+    from_link = URL(link).query
+    return {name: from_link.getall(name) for name in from_link}
