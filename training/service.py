@@ -9,6 +9,7 @@ A run that `submit` has returned is never lost: its folder is whole and its reco
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import shutil
 import uuid
@@ -20,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..errors import Busy, DiskFull, RunNotFound
+from ..errors import Busy, DiskFull, RunNotFound, StorageUnavailable
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.idempotency import find_key, insert_key
@@ -215,7 +216,9 @@ class RunService(RunListing):
         except BaseException as error:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True))
             if isinstance(error, OSError):
-                raise DiskFull(f"The run's folder cannot be written: {error}") from error
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                kind = DiskFull if full else StorageUnavailable
+                raise kind(f"The run's folder cannot be written: {error}") from error
             raise
         self._scheduler.wake()
         return record

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -126,22 +127,41 @@ class Yard:
                 Identity.of(stat.pid).signal(signal.SIGKILL)
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with its records migrated, to be copied: a migration takes half a second."""
+    root = tmp_path_factory.mktemp("empty") / "home"
+    home = Home(root)
+    home.open()
+    store = RecordStore(home.database)
+    asyncio.run(store.open())
+    asyncio.run(store.close())
+    home.close()
+    return root
+
+
 @pytest.fixture
-async def yard(tmp_path: Path) -> AsyncIterator[Yard]:
+def home_root(tmp_path: Path, empty_home: Path) -> Path:
+    """Where a new home lies."""
+    return Path(shutil.copytree(empty_home, tmp_path / "home"))
+
+
+@pytest.fixture
+async def yard(home_root: Path) -> AsyncIterator[Yard]:
     """A started yard with one place for trainings."""
-    made = await Yard(tmp_path / "home").start()
+    made = await Yard(home_root).start()
     yield made
     await made.stop()
     made.kill_all()
 
 
 @pytest.fixture
-async def new_yard(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+async def new_yard(home_root: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts yards on one home, one after the other, with options of the test's choice."""
     made: list[Yard] = []
 
     async def make(**options: Any) -> Yard:
-        made.append(await Yard(tmp_path / "home").start(**options))
+        made.append(await Yard(home_root).start(**options))
         return made[-1]
 
     yield make

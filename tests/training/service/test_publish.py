@@ -1,0 +1,102 @@
+"""From a trained run to a version that is listed: what fails, and what is tried again."""
+
+import asyncio
+import json
+from typing import Any
+
+from modelyard.schemas.states import Phase, Reason, Status
+from modelyard.training.paths import read_json
+
+
+async def test_version_that_cannot_be_written_is_tried_again(yard: Any) -> None:
+    """The weights folder is unusable when the run ends, and usable again later."""
+    aside = yard.root / "aside"
+    yard.home.weights.rename(aside)
+    yard.home.weights.write_text("no folder")
+    record = await yard.submit()
+    waiting = await yard.until(record, lambda now: now.message)
+    assert (waiting.status, waiting.phase) == (Status.RUNNING, Phase.PUBLISHING)
+    assert "Trying again" in waiting.message
+    other = await yard.submit("cooperative")
+    await yard.in_phase(other, Phase.TRAINING)  # publishing holds no place
+    yard.home.weights.unlink()
+    aside.rename(yard.home.weights)
+    done = await yard.finished(record)
+    assert (done.status, done.message) == (Status.DONE, None)
+    assert await yard.versions.check(await yard.versions.get("behaving", done.weights))
+
+
+async def test_publishing_is_given_up_after_its_limit(new_yard: Any) -> None:
+    yard = await new_yard(publish_limit_s=0.5)
+    yard.home.weights.rmdir()
+    yard.home.weights.write_text("no folder")
+    failed = await yard.finished(await yard.submit())
+    assert (failed.status, failed.reason) == (Status.ERROR, Reason.PUBLISH_FAILED)
+    assert yard.paths(failed).version_manifest.exists()
+    yard.home.weights.unlink()
+    yard.home.weights.mkdir()
+
+
+async def test_run_that_waits_to_publish_can_be_cancelled(yard: Any) -> None:
+    yard.home.weights.rmdir()
+    yard.home.weights.write_text("no folder")
+    record = await yard.submit()
+    await yard.until(record, lambda now: now.message)
+    await yard.service.cancel("behaving", record.id)
+    cancelled = await yard.finished(record, 3)
+    assert (cancelled.status, cancelled.weights) == (Status.CANCELLED, None)
+    yard.home.weights.unlink()
+    yard.home.weights.mkdir()
+
+
+async def test_publishing_goes_on_under_the_next_server(new_yard: Any) -> None:
+    yard = await new_yard()
+    yard.home.weights.rmdir()
+    yard.home.weights.write_text("no folder")
+    record = await yard.submit()
+    await yard.until(record, lambda now: now.message)
+    await yard.stop()
+    yard.home.weights.unlink()
+    yard = await new_yard()
+    done = await yard.finished(record)
+    assert (done.status, done.attempt) == (Status.DONE, 1)
+
+
+async def test_damaged_version_is_never_listed(new_yard: Any, eventually: Any) -> None:
+    yard = await new_yard()
+    record = await yard.submit("cooperative", arguments={"seconds": 1.0})
+    following = await yard.submit()
+    await yard.in_phase(record, Phase.TRAINING)
+    await yard.stop()
+    await eventually(yard.paths(record).exit.exists)
+    yard = await new_yard()
+    done = await yard.finished(following)
+    await yard.stop()
+    # As if the server had been killed before it published, and the disk had lost the end of a file.
+    paths = yard.paths(done)
+    manifest = read_json(paths.version_manifest)
+    manifest["id"] = "c" * 32
+    manifest["files"][0]["size"] += 1
+    paths.version_manifest.write_text(json.dumps(manifest))
+    import sqlite3
+
+    with sqlite3.connect(yard.home.database) as database:
+        database.execute(
+            "UPDATE runs SET status='running', phase='training', tidied=0 WHERE id=?", [done.id]
+        )
+    database.close()
+    yard = await new_yard()
+    failed = await yard.finished(done)
+    assert failed.reason is Reason.PUBLISH_FAILED
+    assert "bytes" in failed.message
+    assert await yard.versions.find("behaving", "c" * 32) is None
+
+
+async def test_failing_listener_does_not_harm_the_run(yard: Any) -> None:
+    async def fail(model: str, version: object) -> None:
+        raise RuntimeError("the swap failed")
+
+    yard.service._conclusion._on_version = fail
+    done = await yard.finished(await yard.submit())
+    await asyncio.sleep(0.1)
+    assert done.status is Status.DONE
