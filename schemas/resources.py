@@ -200,7 +200,7 @@ class CheckpointSchema(Schema):
         allow_none=True, metadata={"description": "The number that chooses the best."}
     )
     metrics = fields.Dict(allow_none=True)
-    created_at = fields.Raw(metadata={"description": "When it was whole on disk."})
+    created_at = _text("When it was whole on disk. RFC 3339, UTC.")
     size = fields.Integer(metadata={"description": "Bytes on disk."})
 
 

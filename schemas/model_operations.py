@@ -1,0 +1,171 @@
+"""The predict and train operations of one model, documented from its own arguments.
+
+Runs in the front, on plain descriptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .description import FieldDescription, ModelDescription
+from .jsonschema import form_object_schema, form_schema, is_file, object_schema
+from .routes import JSON
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
+CHOICES_SHOWN = 100
+"""Weights versions that the document lists, newest first."""
+
+_UNDOCUMENTABLE = {"accept", "content-type", "authorization"}
+"""Header parameters of these names are ignored by readers of OpenAPI."""
+
+Which = Literal["predict", "train"]
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model by its name in addresses; `weights` are its selectable versions, newest first.
+
+    `description` is None as long as its worker has not described it.
+    """
+
+    name: str
+    description: ModelDescription | None = None
+    weights: Sequence[str] = ()
+
+    def arguments(self, which: Which) -> list[FieldDescription] | None:
+        """The function's arguments; None if there is no such function, as far as is known."""
+        described = self.description
+        if described is None:
+            return None
+        return described.predict_arguments if which == "predict" else described.train_arguments
+
+    @property
+    def about(self) -> str:
+        """What its author says of it, in a paragraph."""
+        metadata = self.description.metadata if self.description else {}
+        text = metadata.get("summary") or metadata.get("description") or ""
+        return str(text).strip().split("\n\n")[0][:500]
+
+
+def argument_parameters(fields: Sequence[FieldDescription]) -> list[dict[str, Any]]:
+    """The arguments that are looked for in the query or the headers only."""
+    parameters = []
+    for field in fields:
+        if field.place == "headers" and field.name.lower() in _UNDOCUMENTABLE:
+            continue
+        if field.place in ("query", "headers"):
+            where = "query" if field.place == "query" else "header"
+            parameters.append(_parameter(field.name, where, form_schema(field), field.required))
+    return parameters
+
+
+def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
+    """What the server itself takes beside the arguments of a prediction.
+
+    The short name `weights` is the plugin's where it has an argument of that name; the header
+    always works. Other contracts choose their weights by their own arguments.
+    """
+    if which != "predict" or model.description is None:
+        return []
+    parameters = [
+        _parameter(
+            "X-Request-Timeout",
+            "header",
+            {"type": "number", "exclusiveMinimum": 0},
+            description="Seconds after which the call is given up.",
+        )
+    ]
+    if model.description.contract == "native":
+        about = "The weights version to predict with: an id, or `latest`."
+        schema: dict[str, Any] = {"type": "string"}
+        if model.weights:
+            schema["enum"] = ["latest", *model.weights[:CHOICES_SHOWN]]
+        names = [("X-Modelyard-Weights", "header"), ("weights", "query")]
+        taken = {field.name for field in model.arguments(which) or ()}
+        parameters = [
+            _parameter(name, where, schema, description=about)
+            for name, where in names
+            if name not in taken
+        ] + parameters
+    return parameters
+
+
+def request_body(model: ServedModel, fields: Sequence[FieldDescription]) -> dict[str, Any] | None:
+    """Every content type in which the arguments can come; None if nothing goes into a body."""
+    body = [field for field in fields if field.place not in ("query", "headers")]
+    if not body:
+        return None
+    closed = model.description is not None and model.description.contract == "native"
+    files = [field for field in body if is_file(field)]
+    in_forms = [field for field in body if field.place != "json"]
+    texts = [field for field in in_forms if not is_file(field)]
+    in_json = [
+        field for field in body if field.place not in ("form", "files") and not is_file(field)
+    ]
+    kinds = [(MULTIPART, in_forms), (FORM, texts), (JSON, in_json)]
+    if not files:  # a program's way first; with files only multipart has it all
+        kinds = [kinds[2], kinds[0], kinds[1]]
+    content: dict[str, Any] = {}
+    for content_type, members in kinds:
+        if members and _all_required_in(members, body):
+            make = object_schema if content_type == JSON else form_object_schema
+            content[content_type] = {"schema": make(members, closed)}
+    if not content:  # no single way carries all that is required; the query may carry the rest
+        content[MULTIPART] = {"schema": form_object_schema(in_forms, closed)}
+    for content_type in _raw_types(files, body):
+        content[content_type] = {"schema": {"type": "string", "format": "binary"}}
+    return {"required": any(field.required for field in body), "content": content}
+
+
+def prediction_content(model: ServedModel) -> dict[str, Any]:
+    """The content of a good prediction, by content type."""
+    described = model.description or ModelDescription(name=model.name)
+    if described.predict_response is None:
+        members = {"status": {"type": "string", "const": "OK"}, "predictions": {}}
+        json_body: dict[str, Any] = {
+            "type": "object",
+            "properties": members,
+            "required": list(members),
+        }
+    else:
+        json_body = object_schema(described.predict_response)
+    return {
+        content_type: {
+            "schema": json_body if content_type == JSON else {"type": "string", "format": "binary"}
+        }
+        for content_type in described.content_types or [JSON]
+        if content_type != "*/*"
+    } or {JSON: {"schema": json_body}}
+
+
+def _parameter(
+    name: str, where: str, schema: dict[str, Any], required: bool = False, description: str = ""
+) -> dict[str, Any]:
+    schema = dict(schema)
+    told = description or schema.pop("description", "")
+    return {
+        "name": name,
+        "in": where,
+        "required": required,
+        **({"description": told} if told else {}),
+        "schema": schema,
+    }
+
+
+def _all_required_in(members: Sequence[FieldDescription], body: Sequence[FieldDescription]) -> bool:
+    names = {field.name for field in members}
+    return all(field.name in names for field in body if field.required)
+
+
+def _raw_types(files: Sequence[FieldDescription], body: Sequence[FieldDescription]) -> list[str]:
+    """Content types of a body that is the one file itself, with nothing around it."""
+    required = [field for field in body if field.required]
+    if len(files) != 1 or any(field is not files[0] for field in required):
+        return []
+    file = files[0].items if files[0].items is not None else files[0]
+    told = file.content_types or ["application/octet-stream"]
+    # Text is refused on these routes: a form sent by mistake as text would become a file.
+    return [kind for kind in told if not kind.startswith(("text/", "multipart/", "*"))]

@@ -1,0 +1,88 @@
+"""What a route says of itself: one declaration from which it is documented and validated.
+
+`api/` adds the handler. Runs in the front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from marshmallow import Schema
+
+from .resources import ArgumentErrorsSchema, ProblemSchema
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+SchemaLike = Schema | type[Schema]
+
+
+class ResponseDoc(NamedTuple):
+    """One answer. Without a schema the body is bytes of the content types, or nothing if none."""
+
+    description: str
+    schema: SchemaLike | None = None
+    content_types: Sequence[str] = (JSON,)
+    headers: Mapping[str, str] = {}
+    """Names of headers, and what they say."""
+
+
+class PathParameter(NamedTuple):
+    """A `{name}` in a path; `pattern` is what a value has to match as a whole."""
+
+    description: str
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
+class RouteDoc:
+    """One method of one path.
+
+    `query` and `headers` are schemas whose fields are parameters. `model_body` says that the
+    arguments are those of a model's function: the document then has one operation for each model
+    in place of the one with `{model}`.
+    """
+
+    method: str
+    path: str
+    operation_id: str
+    summary: str
+    tag: str
+    description: str = ""
+    query: SchemaLike | None = None
+    headers: SchemaLike | None = None
+    path_parameters: Mapping[str, PathParameter] = field(default_factory=dict)
+    responses: Mapping[int, ResponseDoc] = field(default_factory=dict)
+    model_body: Literal["predict", "train"] | None = None
+
+
+_PROBLEMS = {
+    400: "The request cannot be read: malformed JSON or form.",
+    403: "Not allowed: the request's Host or Origin is refused.",
+    404: "There is no such thing here.",
+    406: "None of the accepted content types can be made.",
+    409: "The present state does not allow this.",
+    413: "The request is larger than the server allows.",
+    415: "The body's content type is not taken here.",
+    500: "The model's own code failed; `detail` says how.",
+    501: "The model does not offer this.",
+    503: "The model or the server cannot do this now; `Retry-After` says when to try again.",
+    504: "The model did not answer in time.",
+    507: "The server's disk is full.",
+}
+
+
+def problems(*statuses: int) -> dict[int, ResponseDoc]:
+    """The usual answers for these error statuses, to be merged into a route's `responses`."""
+    found = {}
+    for status in statuses:
+        if status == 422:
+            found[422] = ResponseDoc(
+                "Arguments are wrong: `{field: [messages]}`.", ArgumentErrorsSchema
+            )
+        else:
+            headers = {"Retry-After": "Seconds to wait."} if status == 503 else {}
+            found[status] = ResponseDoc(_PROBLEMS[status], ProblemSchema, (PROBLEM,), headers)
+    return found
