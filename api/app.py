@@ -23,7 +23,7 @@ from .access_log import access_log
 from .describe import OpenAPICache
 from .errors import errors_to_responses
 from .guard import guard
-from .routes import add_routes
+from .routes import add_routes, documented
 from .services import OPENAPI, SERVICES, Services
 
 TEXT_LIMIT = 1024**2
@@ -47,7 +47,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app[SERVICES] = await open_services(settings, sources, stack)
-            app[OPENAPI] = OpenAPICache()
+            app[OPENAPI] = OpenAPICache(documented())
             yield
 
     app.cleanup_ctx.append(rooms)

@@ -20,7 +20,7 @@ from ..schemas.states import Phase
 from ..training.metrics import read_points
 from ..training.paths import RunPaths
 from ..training.service import RunRecord
-from .services import services
+from .services import QUERY, services
 from .train import run_data, run_of
 from .watch import read_log
 
@@ -69,7 +69,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         }
     )
     await response.prepare(request)
-    stream = _Stream(request, response, position, bool(request["query"].get("log")))
+    stream = _Stream(request, response, position, bool(request[QUERY].get("log")))
     await stream.run(record)
     await response.write_eof()
     return response

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from ..errors import ModelUnavailable
 from .responses import json_response
-from .services import services
+from .services import QUERY, services
 
 
 async def healthz(request: web.Request) -> web.StreamResponse:
@@ -23,7 +23,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     await here.store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
         raise ModelUnavailable("The home folder cannot be written.")
-    wanted = request.query.get("model")
+    wanted = request[QUERY].get("model")
     handles = []
     if wanted == "all":
         handles = here.pool.all()

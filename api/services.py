@@ -51,6 +51,9 @@ class Services:
 
 
 SERVICES = web.AppKey("services", Services)
+OPENAPI = web.AppKey("openapi", Any)
+QUERY = "query"
+"""Key under which a request carries its validated query (`api/routes.py` puts it there)."""
 
 
 def services(request: web.Request) -> Services:

@@ -18,7 +18,7 @@ from ..serving.handle import ModelHandle
 from ..training.service import RunRecord
 from .body import ModelRequestReader
 from .responses import json_response
-from .services import Services, model_of, services
+from .services import QUERY, Services, model_of, services
 
 LONGEST_KEY = 255
 
@@ -66,7 +66,7 @@ async def list_runs(request: web.Request) -> web.StreamResponse:
     """Without `limit` every record, oldest first, as DEEPaaS clients expect; with it, pages."""
     handle = model_of(request)
     here = services(request)
-    query = request["query"]
+    query = request[QUERY]
     limit, cursor, status = query.get("limit"), query.get("cursor"), query.get("status")
     if limit is None:
         if cursor is not None:

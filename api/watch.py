@@ -12,7 +12,7 @@ from ..training.metrics import read_series
 from ..training.paths import read_json
 from .body import CHUNK
 from .responses import json_response
-from .services import services
+from .services import QUERY, services
 from .train import run_of
 
 POLL_S = 0.3
@@ -22,7 +22,7 @@ async def log(request: web.Request) -> web.StreamResponse:
     """The run's log as text, whole or its last lines; `follow` goes on until the run has ended."""
     record = await run_of(request)
     here = services(request)
-    query = request["query"]
+    query = request[QUERY]
     path = here.runs.paths(record).log
     offset = await asyncio.to_thread(_tail_offset, path, query.get("tail"))
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
@@ -42,7 +42,7 @@ async def log(request: web.Request) -> web.StreamResponse:
 async def metrics(request: web.Request) -> web.StreamResponse:
     """The run's numbers by name: `[step, unix time, value]` each, from a step on."""
     record = await run_of(request)
-    query = request["query"]
+    query = request[QUERY]
     path = services(request).runs.paths(record).metrics
     found = await asyncio.to_thread(read_series, path, query.get("name"), query.get("since", -1))
     return json_response({"series": found.series, "last_step": found.last_step})

@@ -60,12 +60,13 @@ class RouteDoc:
 
 _PROBLEMS = {
     400: "The request cannot be read: malformed JSON or form.",
-    403: "Not allowed: the request's Host or Origin is refused.",
+    403: "Not allowed: the request comes from another site.",
     404: "There is no such thing here.",
     406: "None of the accepted content types can be made.",
     409: "The present state does not allow this.",
     413: "The request is larger than the server allows.",
     415: "The body's content type is not taken here.",
+    421: "The request's Host is none of this server's names.",
     500: "The model's own code failed; `detail` says how.",
     501: "The model does not offer this.",
     503: "The model or the server cannot do this now; `Retry-After` says when to try again.",

@@ -1,0 +1,55 @@
+"""`/openapi.json`: from the routes' declarations and what the models' workers describe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import orjson
+from aiohttp import web
+
+from .. import __version__
+from ..schemas.model_operations import CHOICES_SHOWN, ServedModel
+from ..schemas.openapi import openapi_document
+from ..schemas.routes import RouteDoc
+from .services import OPENAPI, Services, services
+
+ABOUT = (
+    "Describe, train, watch, keep and serve models. A model's arguments are those of its plugin. "
+    "A training runs in the background; the moment it is done its weights can be chosen."
+)
+
+
+class OpenAPICache:
+    """The document as bytes, made anew only when a model or its weights have changed."""
+
+    def __init__(self, routes: Sequence[RouteDoc]) -> None:
+        self._routes = routes
+        self._models: list[ServedModel] | None = None
+        self._body = b""
+        self._tag = ""
+
+    async def document(self, here: Services) -> tuple[bytes, str]:
+        """The document and its entity tag."""
+        models = []
+        for handle in here.pool.all():
+            newest = await here.versions.list(handle.name, CHOICES_SHOWN)
+            weights = [version.id for version in newest]
+            models.append(ServedModel(handle.name, handle.description, weights))
+        if models != self._models:
+            document = openapi_document(
+                self._routes, models, __version__, here.settings.base_path, ABOUT
+            )
+            self._body = orjson.dumps(document)
+            self._tag = f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
+            self._models = models
+        return self._body, self._tag
+
+
+async def openapi(request: web.Request) -> web.StreamResponse:
+    """The OpenAPI 3.1 document."""
+    body, tag = await request.config_dict[OPENAPI].document(services(request))
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    if request.headers.get("If-None-Match") == tag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=body, content_type="application/json", headers=headers)
