@@ -19,7 +19,7 @@ from .model_operations import (
     request_body,
     server_parameters,
 )
-from .routes import ResponseDoc, RouteDoc
+from .routes import JSON, ResponseDoc, RouteDoc
 
 OPENAPI_VERSION = "3.1.0"
 _MODEL = "{model}"
@@ -97,7 +97,7 @@ class _Builder:
             doc = declared.get(name)
             schema: dict[str, Any] = {"type": "string"}
             if doc and doc.pattern:
-                schema["pattern"] = doc.pattern
+                schema["pattern"] = f"^(?:{doc.pattern})$"
             if name == "model" and self._names:
                 schema = {"type": "string", "enum": self._names}
             about = {"description": doc.description} if doc else {}
@@ -182,8 +182,9 @@ def _response(doc: ResponseDoc) -> dict[str, Any]:
             name: {"description": about, "schema": {"type": "string"}}
             for name, about in doc.headers.items()
         }
-    if doc.schema is not None or tuple(doc.content_types) != ("application/json",):
-        response["content"] = {kind: {"schema": schema} for kind in doc.content_types}
+    if doc.schema is not None or tuple(doc.content_types) != (JSON,):
+        content = {kind: {"schema": schema} for kind in doc.content_types}
+        response.update({"content": content} if content else {})
     return response
 
 

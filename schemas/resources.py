@@ -265,6 +265,26 @@ class ArgumentErrorsSchema(Schema):
         unknown = INCLUDE
 
 
+class PredictionSchema(Schema):
+    """A prediction of a model without a response schema of its own."""
+
+    status = fields.String(required=True, metadata={"description": "`OK`."})
+    predictions = fields.Raw(
+        required=True, allow_none=True, metadata={"description": "What the model answered."}
+    )
+
+
+class DocumentSchema(Schema):
+    """An OpenAPI document."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    openapi = fields.String(required=True)
+    info = fields.Dict(required=True)
+    paths = fields.Dict(required=True)
+
+
 class HealthSchema(Schema):
     """The process is alive."""
 

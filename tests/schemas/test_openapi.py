@@ -38,7 +38,7 @@ class StartHeaders(Schema):
     key = fields.String(data_key="Idempotency-Key")
 
 
-RUN_ID = {"id": PathParameter("The run.", "^[0-9a-f]{32}$")}
+RUN_ID = {"id": PathParameter("The run.", "[0-9a-f]{32}")}
 ROUTES = [
     RouteDoc(
         "GET",
@@ -378,6 +378,20 @@ def test_states_are_told_with_their_sentences():
     assert None in run["reason"]["enum"] and "null" in run["reason"]["type"]
 
 
+def test_a_path_parameter_matches_as_a_whole():
+    parameters = document_of()["paths"]["/v2/models/{model}/train/{id}/log"]["parameters"]
+    assert {item["name"]: item["schema"].get("pattern") for item in parameters} == {
+        "model": None,
+        "id": "^(?:[0-9a-f]{32})$",
+    }
+
+
+def test_an_answer_without_content_has_none():
+    routes = [RouteDoc("GET", "/x", "x", "X", "x", responses={304: ResponseDoc("Same.", None, ())})]
+    document = openapi_document(routes, [], "1")
+    assert "content" not in document["paths"]["/x"]["get"]["responses"]["304"]
+
+
 def test_a_base_path_is_the_server():
     assert document_of(base_path="/yard")["servers"] == [{"url": "/yard"}]
 
@@ -389,7 +403,7 @@ def test_no_secret_default_is_in_the_document():
 
 
 @pytest.mark.parametrize(
-    "status", [400, 403, 404, 406, 409, 413, 415, 422, 500, 501, 503, 504, 507]
+    "status", [400, 403, 404, 406, 409, 413, 415, 421, 422, 500, 501, 503, 504, 507]
 )
 def test_every_error_status_has_its_words(status):
     assert problems(status)[status].description
