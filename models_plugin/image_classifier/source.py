@@ -1,0 +1,59 @@
+"""Where a training's pictures come from: a folder below the data root, or an uploaded archive."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..contract import Run
+from ..values import InvalidData, UploadedFile
+from .archive import unpack
+
+
+@contextmanager
+def opened_dataset(
+    run: Run, dataset: str | UploadedFile | None, archive: UploadedFile | None
+) -> Iterator[Path]:
+    """The folder with the pictures; what was unpacked is gone when the block ends.
+
+    Raises InvalidData if there is no such folder or the archive cannot be taken.
+    """
+    uploaded = dataset if isinstance(dataset, UploadedFile) else archive
+    if uploaded is None:
+        yield _named_folder(run.data_root, str(dataset))
+        return
+    folder = run.folder / "dataset"
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
+    folder.mkdir(parents=True)
+    try:
+        run.log(f"unpacking {uploaded.original_filename} ({uploaded.size} bytes)")
+        unpack(uploaded.path, folder, uploaded.original_filename or uploaded.name)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _named_folder(root: Path | None, name: str) -> Path:
+    """Looked up among the folders that are there, so no name can lead out of the root."""
+    if root is None:
+        raise InvalidData(
+            f"the data set {name!r} cannot be looked up: the server has no data root (--data);"
+            " upload an archive instead"
+        )
+    try:
+        folders = {
+            entry.name: Path(entry.path)
+            for entry in os.scandir(root)
+            if entry.is_dir() and not entry.name.startswith(".")
+        }
+    except OSError as error:
+        raise InvalidData(f"the server's data root cannot be read: {error.strerror}") from error
+    if name in folders:
+        return folders[name]
+    near = difflib.get_close_matches(name, folders, n=3) or sorted(folders)[:10]
+    there = f"near names: {', '.join(near)}" if near else "it has no folders"
+    raise InvalidData(f"the data root has no folder named {name!r}; {there}")
