@@ -103,9 +103,7 @@ async def test_word_of_an_old_epoch_is_ignored(store: RecordStore) -> None:
 
     def work(c):
         insert_run(c, record)
-        old = move_run(
-            c, record.id, of_epoch=2, phase=Phase.FINISHED, status=Status.DONE
-        )
+        old = move_run(c, record.id, of_epoch=2, phase=Phase.FINISHED, status=Status.DONE)
         return old, find_run(c, record.id)
 
     old, after = await store.write(work)

@@ -1,0 +1,66 @@
+"""kill -9 of the server at random moments: nothing that was said is taken back."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from modelyard.schemas.states import Phase, Reason, Status
+from modelyard.training.marker import marked
+
+FRONT = Path(__file__).parent / "front.py"
+ROUNDS = 10
+
+
+def _round(home: Path, seed: int, lives_s: float) -> list[dict[str, Any]]:
+    """Runs a server for so long and kills it; what it had said."""
+    front = subprocess.Popen([sys.executable, FRONT, home, str(seed)], stdout=subprocess.PIPE)
+    assert front.stdout is not None
+    lines = [front.stdout.readline()]
+    time.sleep(lives_s)
+    front.kill()
+    lines += front.stdout.readlines()
+    front.wait()
+    said = []
+    for line in lines:
+        if line.endswith(b"\n"):  # the last one may be cut off by the kill
+            said.append(json.loads(line))
+    assert said and said[0] == {"event": "started"}, lines
+    return said
+
+
+async def test_server_killed_at_random_moments_keeps_its_word(
+    new_yard: Any, home_root: Path
+) -> None:
+    chance = random.Random(20_26)
+    said = []
+    for number in range(ROUNDS):
+        said += _round(home_root, number, chance.uniform(0.05, 2.0))
+    yard = await new_yard(max_trainings=2, threads=1)
+    records = {record.id: record for record in (await yard.service.list("behaving"))[0]}
+    for run_id, record in records.items():
+        records[run_id] = await yard.finished(record, 60)
+
+    acknowledged = {line["id"] for line in said if line["event"] == "acknowledged"}
+    assert len(acknowledged) > 10
+    assert acknowledged <= set(records), "an acknowledged run was lost"
+    assert len(records) <= len(acknowledged) + ROUNDS, "a run that nobody asked for"
+    for line in said:
+        if line["event"] == "seen" and line["status"] != "running":
+            now = records[line["id"]]
+            assert (now.status.value, now.weights) == (line["status"], line["weights"])
+
+    assert [stat for run_id in records for stat in marked(run_id)] == [], "orphans"
+    assert {record.phase for record in records.values()} == {Phase.FINISHED}
+    own_ends = {Reason.COMPLETED, Reason.CANCELLED, Reason.PLUGIN_FAILED}
+    assert {record.reason for record in records.values()} <= own_ends, "a run was harmed"
+    assert Status.DONE in {record.status for record in records.values()}
+    listed = {version.id: version for version in await yard.versions.list("behaving")}
+    published = [r.weights for r in records.values() if r.weights is not None]
+    assert sorted(published) == sorted(listed)
+    assert all([await yard.versions.check(version) for version in listed.values()])
+    assert {path.name for path in yard.home.runs.iterdir()} == set(records)
+    assert not list(yard.home.weights.glob(".new-*"))
