@@ -103,6 +103,11 @@ PINNED_TORCH = $(shell sed -n '/^torch==/p' constraints.txt 2>/dev/null)
 # A comma of its own would end an argument of $(call).
 DEMO_AND_DEV := demo,dev
 
+# An environment is made anew when the pins or the declared dependencies say something else: told
+# by their content, since a checkout touches files without changing them.
+DEPENDENCIES := { cat constraints.txt; sed -n '/^install_requires/,/^\[options.package_data/p' setup.cfg; }
+STAMP := .environment-$(firstword $(shell $(DEPENDENCIES) 2>/dev/null | cksum))
+
 # $(1) the environment's folder, $(2) the extras
 define make_environment
 	@echo "Making $(1) from constraints.txt (some minutes the first time; torch is large)"
@@ -119,18 +124,18 @@ endef
 # build/lib would be shipped again although its source is gone.
 copy_tree = rm -rf $(1)/tree && mkdir $(1)/tree && tar -cf - --no-recursion $(2) | tar -xf - -C $(1)/tree
 
-$(VENV)/.environment: constraints.txt setup.cfg | python-found
+$(VENV)/$(STAMP): | python-found
 	$(call make_environment,$(VENV),demo)
 
-$(TEST_VENV)/.environment: constraints.txt setup.cfg | python-found
+$(TEST_VENV)/$(STAMP): | python-found
 	$(call make_environment,$(TEST_VENV),$(DEMO_AND_DEV))
 
-%/.package: %/.environment $(SOURCES)
+%/.package: %/$(STAMP) $(SOURCES)
 	@$(call copy_tree,$*,$(SOURCES))
 	@$*/bin/pip $(PIP_INSTALL) --no-deps --no-build-isolation --force-reinstall $*/tree
 	@rm -rf $*/tree && touch $@
 
-%/.examples: %/.environment $(EXAMPLE_SOURCES)
+%/.examples: %/$(STAMP) $(EXAMPLE_SOURCES)
 	@$(call copy_tree,$*,$(EXAMPLE_SOURCES))
 	@$(if $(EXAMPLES),$*/bin/pip $(PIP_INSTALL) --no-deps --no-build-isolation --force-reinstall \
 	  $(addprefix $*/tree/,$(EXAMPLES)))
