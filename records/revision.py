@@ -49,8 +49,8 @@ def _read(path: Path) -> str | None:
             problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise CannotStart(
-                    f"{path}: the database is damaged ({problem}). Move it away and put a backup "
-                    "in its place, or recover it with `sqlite3 FILE .recover`."
+                    f"{path}: the database is damaged ({problem.splitlines()[-1]}). Move it away "
+                    "and put a backup in its place, or recover it with `sqlite3 FILE .recover`."
                 )
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
         if not names:

@@ -84,7 +84,8 @@ def install_version(source: Path, root: Path) -> Manifest:
     new = root / f".new-{manifest.id}"
     shutil.rmtree(new, ignore_errors=True)
     try:
-        (new / "files").mkdir(mode=0o700, parents=True)
+        new.mkdir(mode=0o700)
+        (new / "files").mkdir(mode=0o700)
         for item in manifest.files:
             _place(source / "files" / item["path"], new / "files" / item["path"], item["size"])
         _copy(source / "manifest.json", new / "manifest.json")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from typing import Any
 
 from modelyard.schemas.states import Phase, Reason, Status
@@ -78,8 +79,6 @@ async def test_damaged_version_is_never_listed(new_yard: Any, eventually: Any) -
     manifest["id"] = "c" * 32
     manifest["files"][0]["size"] += 1
     paths.version_manifest.write_text(json.dumps(manifest))
-    import sqlite3
-
     with sqlite3.connect(yard.home.database) as database:
         database.execute(
             "UPDATE runs SET status='running', phase='training', tidied=0 WHERE id=?", [done.id]

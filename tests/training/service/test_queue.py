@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ async def test_waiting_runs_start_in_the_order_of_submission(yard: Any) -> None:
     done = [await yard.finished(record) for record in waiting]
     started = [record.started_at for record in done]
     assert started == sorted(started)
-    assert all(a.ended_at <= b.started_at for a, b in zip(done, done[1:], strict=False))
+    assert all(a.ended_at <= b.started_at for a, b in pairwise(done))
 
 
 async def test_position_moves_up_and_watchers_see_it(yard: Any) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,6 @@ async def test_secrets_of_a_run_that_ended_unseen_are_removed(
     await yard.stop()
     paths = yard.paths(record)
     paths.body.write_text("left by a server that was killed")
-    import sqlite3
-
     with sqlite3.connect(yard.home.database) as database:
         database.execute("UPDATE runs SET tidied = 0")
     database.close()
@@ -175,7 +174,7 @@ async def test_runs_do_not_keep_the_home(new_yard: Any) -> None:
     await yard.in_phase(record, Phase.TRAINING)
     await yard.stop()
     for stat in marked(record.id):
-        targets = [os.readlink(p) for p in Path(f"/proc/{stat.pid}/fd").iterdir()]
+        targets = [str(p.readlink()) for p in Path(f"/proc/{stat.pid}/fd").iterdir()]
         assert not any(target.endswith(("/lock", "records.db")) for target in targets)
     yard = await new_yard()
     assert (await yard.get(record)).status is Status.RUNNING

@@ -1,0 +1,292 @@
+"""The record store: what it keeps, how durably, and what it says when it cannot be used."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import IntegrityError
+
+from modelyard.errors import CannotStart, StorageUnavailable
+from modelyard.records import engine, migrate, revision
+from modelyard.records.runs import RunRecord, find_run, insert_run, page_of_runs
+from modelyard.records.store import RecordStore
+from modelyard.records.tables import idempotency, metadata
+
+
+def _record(number: int = 1, **values: object) -> RunRecord:
+    given = {"model": "m", "args": {"x": 1}, "date": "", "created_at": datetime.now(UTC), **values}
+    return RunRecord(f"{number:032x}", **given)  # type: ignore[arg-type]
+
+
+async def _opened(path: Path) -> RecordStore:
+    store = RecordStore(path)
+    await store.open()
+    return store
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "records.db"
+
+
+async def test_migrations_make_exactly_the_tables_of_the_code(database: Path) -> None:
+    store = await _opened(database)
+
+    def differences(connection):
+        return compare_metadata(MigrationContext.configure(connection), metadata)
+
+    assert await store.read(differences) == []
+    await store.close()
+
+
+def test_newest_revision_is_the_head_of_the_migrations() -> None:
+    assert ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head() == revision.newest_revision()
+
+
+async def test_database_that_is_up_to_date_is_opened_without_a_migration(database: Path) -> None:
+    await (await _opened(database)).close()
+    at = time.monotonic()
+    store = await _opened(database)
+    assert time.monotonic() - at < 0.3
+    await store.close()
+
+
+async def test_server_process_never_imports_the_migration_tool(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys, pathlib; from modelyard.records.store import RecordStore\n"
+        "asyncio.run(RecordStore(pathlib.Path(sys.argv[1])).open())\n"
+        "print('alembic' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "records.db")]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "False"
+
+
+async def test_migration_killed_in_the_middle_is_made_by_the_next_start(database: Path) -> None:
+    """A migration is one transaction: what a killed one leaves is a database without tables."""
+    half = engine.open_engine(engine.sqlite_url(database))
+    with half.connect() as connection, connection.begin() as transaction:
+        metadata.tables["runs"].create(connection)
+        transaction.rollback()
+    half.dispose()
+    store = await _opened(database)
+    await store.write(lambda c: insert_run(c, _record()))
+    await store.close()
+
+
+async def test_transactions_are_durable_and_foreign_keys_are_checked(database: Path) -> None:
+    store = await _opened(database)
+
+    def pragmas(connection):
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+
+    assert await store.read(pragmas) == ["wal", 2, 1, 5000]
+    row = {"key": "k", "digest": "d", "run": "no such run", "created_at": datetime.now(UTC)}
+    with pytest.raises(IntegrityError):
+        await store.write(lambda c: c.execute(idempotency.insert().values(row)))
+    await store.close()
+
+
+async def test_committed_record_survives_a_killed_server(database: Path) -> None:
+    await (await _opened(database)).close()
+    code = """
+import asyncio, os, pathlib, signal, sys
+from datetime import UTC, datetime
+from modelyard.records.runs import RunRecord, insert_run
+from modelyard.records.store import RecordStore
+async def main():
+    store = RecordStore(pathlib.Path(sys.argv[1]))
+    await store.open()
+    record = RunRecord("a" * 32, "m", {}, "date", datetime.now(UTC))
+    await store.write(lambda c: insert_run(c, record))
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    subprocess.run([sys.executable, "-c", code, str(database)])
+    store = await _opened(database)
+    assert await store.read(lambda c: find_run(c, "a" * 32)) is not None
+    await store.close()
+
+
+async def test_failed_work_leaves_nothing(database: Path) -> None:
+    store = await _opened(database)
+
+    def work(connection):
+        insert_run(connection, _record())
+        raise KeyError("in the middle")
+
+    with pytest.raises(KeyError):
+        await store.write(work)
+    assert await store.read(lambda c: find_run(c, _record().id)) is None
+    await store.close()
+
+
+async def test_times_keep_their_moment_and_naive_ones_are_refused(database: Path) -> None:
+    store = await _opened(database)
+    moment = datetime(2026, 3, 29, 2, 30, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
+    await store.write(lambda c: insert_run(c, _record(1, started_at=moment)))
+    found = await store.read(lambda c: find_run(c, _record(1).id))
+    assert found is not None
+    assert found.started_at == moment
+    assert found.started_at.tzinfo is UTC
+    with pytest.raises(Exception, match="naive"):
+        await store.write(lambda c: insert_run(c, _record(2, started_at=datetime(2026, 1, 1))))
+    await store.close()
+
+
+async def test_ten_thousand_runs_are_paged_in_bounded_time(database: Path) -> None:
+    store = await _opened(database)
+
+    def fill(connection):
+        for number in range(10_000):
+            insert_run(connection, _record(number, model="m" if number % 2 else "other"))
+
+    await store.write(fill)
+    times, seen, beyond = [], 0, None
+    while True:
+        at = time.perf_counter()
+        page = await store.read(
+            lambda c, beyond=beyond: page_of_runs(
+                c, "m", limit=100, newest_first=True, beyond=beyond
+            )
+        )
+        times.append(time.perf_counter() - at)
+        seen += len(page)
+        if len(page) < 100:
+            break
+        beyond = page[-1].seq
+    assert seen == 5000
+    # The last page costs what the first one does: no page counts its way through the others.
+    assert sorted(times)[len(times) // 2] < 0.1
+    assert sum(times[-5:]) < 5 * sum(times[:5])
+    await store.close()
+
+
+async def test_newer_database_is_refused_and_left_alone(database: Path) -> None:
+    await (await _opened(database)).close()
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    before = database.read_bytes()
+    with pytest.raises(CannotStart, match=rf"{database}: written by a newer release.*9999"):
+        await _opened(database)
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["no database at all" * 100, None])
+async def test_damaged_database_is_refused_and_left_alone(
+    database: Path, damage: str | None
+) -> None:
+    store = await _opened(database)
+    await store.write(lambda c: [insert_run(c, _record(n)) for n in range(200)])
+    await store.close()
+    content = damage.encode() if damage else _with_a_hole(database.read_bytes())
+    database.write_bytes(content)
+    with pytest.raises(CannotStart, match=rf"(?s){database}: .*[Mm]ove it away"):
+        await _opened(database)
+    assert database.read_bytes() == content
+
+
+def _with_a_hole(content: bytes) -> bytes:
+    return content[:8192] + b"\xa5" * 8192 + content[16384:]
+
+
+async def test_foreign_database_is_refused(database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        connection.execute("CREATE TABLE people (name)")
+    connection.close()
+    with pytest.raises(CannotStart, match="not Modelyard's"):
+        await _opened(database)
+
+
+async def test_locked_database_is_refused_with_the_remedy(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await _opened(database)).close()
+    monkeypatch.setattr(revision, "BUSY_TIMEOUT_S", 0.2)
+    holder = sqlite3.connect(database, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(CannotStart, match="another program holds"):
+        await _opened(database)
+    holder.execute("ROLLBACK")
+    holder.close()
+    await (await _opened(database)).close()
+
+
+async def test_lock_held_for_a_moment_is_waited_for(database: Path) -> None:
+    store = await _opened(database)
+    holder = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    writing = asyncio.ensure_future(store.write(lambda c: insert_run(c, _record())))
+    await asyncio.sleep(0.3)
+    assert not writing.done()
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert (await writing).seq == 1
+    await store.close()
+
+
+async def test_database_that_may_not_be_written_is_refused() -> None:
+    """As another user, for whom file and folder are read-only (root may always write)."""
+    if os.geteuid() != 0:
+        pytest.skip("needs another user to be")
+    with tempfile.TemporaryDirectory() as folder:
+        database = Path(folder) / "records.db"
+        await (await _opened(database)).close()
+        Path(folder).chmod(0o755)
+        database.chmod(0o444)
+        said = _said_to_nobody(database)
+    assert said.startswith(f"CannotStart: {database}: ")
+    assert "right to" in said
+
+
+def _said_to_nobody(database: Path) -> str:
+    """What a process of the user `nobody` gets to hear; forked, since it may import nothing."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65534)
+            revision.revision_of(database)
+        except BaseException as error:
+            os.write(writing, f"{type(error).__name__}: {error}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        return file.read()
+
+
+async def test_closed_store_says_so(database: Path) -> None:
+    store = await _opened(database)
+    await store.close()
+    with pytest.raises(StorageUnavailable):
+        await store.read(lambda c: None)
+
+
+async def test_full_disk_is_told_and_loses_nothing(database: Path) -> None:
+    """SQLite's own page limit stands for the disk's: the same error, without a small disk."""
+    store = await _opened(database)
+    await store.write(lambda c: insert_run(c, _record(1)))
+
+    def overfill(connection):
+        connection.exec_driver_sql("PRAGMA max_page_count=1")
+        for number in range(2, 2000):
+            insert_run(connection, _record(number, message="x" * 2000))
+
+    with pytest.raises(StorageUnavailable, match="disk is full") as caught:
+        await store.write(overfill)
+    assert type(caught.value).__name__ == "DiskFull"
+    found = await store.read(lambda c: page_of_runs(c, limit=10, newest_first=False))
+    assert [record.id for record in found] == [_record(1).id]
+    await store.close()
