@@ -1,0 +1,38 @@
+"""Errors across the socket: an error of our family as a message, and back. Python 3.8 syntax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import errors
+from .messages import Failed
+
+_CARRIED = ("errors", "status", "original_type", "traceback")
+
+
+def failed(id: int, error: errors.ModelyardError) -> Failed:
+    """The message that tells this error."""
+    details: dict[str, Any] = {
+        name: getattr(error, name) for name in _CARRIED if hasattr(error, name)
+    }
+    return Failed(id, type(error).__name__, error.message, details)
+
+
+def error_of(message: Failed) -> errors.ModelyardError:
+    """The error that a worker told; one that we do not know is the plugin's failure."""
+    details = message.details
+    cls = getattr(errors, message.error, errors.PluginFailed)
+    if cls is errors.InvalidArguments:
+        return errors.InvalidArguments(details["errors"], message.message)
+    if cls is errors.PluginRefused:
+        return errors.PluginRefused(
+            details["status"], message.message, original_type=details.get("original_type", "")
+        )
+    if issubclass(cls, errors.PluginFailed):
+        return cls(
+            message.message,
+            original_type=details.get("original_type", ""),
+            traceback=details.get("traceback", ""),
+        )
+    error: errors.ModelyardError = cls(message.message)
+    return error

@@ -1,0 +1,329 @@
+"""One served model: its state, its default weights, and the workers behind them. Runs in the front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelUnavailable, ModelyardError, NotSupported, NoWeights, PluginFailed
+from ..models_plugin.plugin import PluginSource
+from ..schemas.description import ModelDescription
+from ..schemas.transport import RequestData
+from .environment import plugin_environment
+from .group import WorkerGroup
+from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
+from .options import ServedOptions
+from .process import WorkerProcess
+
+log = logging.getLogger(__name__)
+
+_RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
+
+
+@dataclass(frozen=True)
+class LoadError:
+    """Why a model does not serve; `type` is the class of what the plugin raised."""
+
+    message: str
+    type: str = ""
+    traceback: str = ""
+
+
+class ModelHandle:
+    """What `api/` holds of a model. `state`: importing, ready, failed or restarting."""
+
+    def __init__(self, source: PluginSource, options: ServedOptions, logs: Path) -> None:
+        self.source = source
+        self.name = source.name
+        self.description: ModelDescription | None = None
+        self.error: LoadError | None = None
+        self.swap_error: str | None = None
+        self._options = options
+        self._log = logs / f"{source.name}.log"
+        self._default: WorkerGroup | None = None
+        self._others: dict[str, WorkerGroup] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._swapping = asyncio.Lock()
+        self._newest: WeightsRef | None = None
+        self._first_try = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+
+    # -- lifetime -----------------------------------------------------------------------------
+
+    def open(self, default_weights: DefaultWeights) -> None:
+        """Begins to load; returns at once."""
+        self._spawn(self._first_load(default_weights))
+
+    async def loaded(self) -> None:
+        """Returns when the first try to load has ended, well or not."""
+        await self._first_try.wait()
+
+    async def close(self) -> None:
+        """Ends every worker, within seconds."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        groups = [*self._others.values(), *([self._default] if self._default else [])]
+        closing = [group.close("The server is stopping.") for group in groups]
+        if self._spare is not None and self._spare.done() and not self._spare.cancelled():
+            if self._spare.exception() is None:
+                closing.append(self._spare.result().close(0.0))
+        await asyncio.gather(*closing)
+
+    async def _first_load(self, default_weights: DefaultWeights) -> None:
+        tries = 0
+        while True:
+            try:
+                await self._open_default(default_weights)
+                self.error = None
+                self._first_try.set()
+                return
+            except ModelyardError as error:
+                self.error = _load_error(error)
+                self._first_try.set()
+                log.error("model not loaded", extra={"model": self.name, "why": error.message})
+                if isinstance(error, PluginFailed) and error.original_type:
+                    return  # its own code or contract: trying again changes nothing
+            await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
+            tries += 1
+
+    async def _open_default(self, default_weights: DefaultWeights) -> None:
+        if self.source.problem:
+            raise PluginFailed(self.source.problem, original_type="ContractFault")
+        ref = await default_weights(self.name)
+        group = self._group(ref, load=False)
+        await group.open()
+        self._default = group
+        assert self.description is not None
+        capabilities = self.description.capabilities
+        if "predict" not in capabilities:
+            return
+        if ref is not None:
+            await self._assign(group, ref)
+        elif "weights_optional" in capabilities:
+            await self._assign(group, None)
+
+    async def _assign(self, group: WorkerGroup, ref: WeightsRef | None) -> None:
+        try:
+            await group.assign(ref)
+        except ModelyardError:
+            self._default = None
+            await group.close()
+            raise
+
+    def _group(self, ref: WeightsRef | None, load: bool) -> WorkerGroup:
+        return WorkerGroup(
+            self.source, self._options, self._start, ref if load else None, load, self._describe
+        )
+
+    def _start(self, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
+        environment = plugin_environment(self._options.env, self._options.threads)
+        return WorkerProcess(environment, self._log, on_end)
+
+    def _describe(self, description: ModelDescription) -> None:
+        self.description = description
+
+    # -- state --------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        if self._default is None:
+            return "failed" if self.error is not None else "importing"
+        if self._default.load:
+            return "ready" if self._default.ready else "restarting"
+        if not self._first_try.is_set():
+            return "importing"
+        return "ready" if self._default.processes() else "restarting"
+
+    @property
+    def weights(self) -> str | None:
+        """The version that answers by default."""
+        ref = self._default.ref if self._default is not None else None
+        return None if ref is None else ref.id
+
+    @property
+    def workers(self) -> list[dict[str, Any]]:
+        """Every worker as plain data, those of the default version first."""
+        groups = [*([self._default] if self._default else []), *self._others.values()]
+        return [worker for group in groups for worker in group.workers()]
+
+    # -- calls --------------------------------------------------------------------------------
+
+    async def predict(
+        self,
+        request: RequestData,
+        weights: WeightsRef | None,
+        folder: Path,
+        timeout_s: float | None = None,
+    ) -> Prediction:
+        """One prediction by the chosen version (None: the default).
+
+        Raises what the worker answers with, WorkerDied with how it ended, DeadlineExceeded,
+        ModelUnavailable, NoWeights and NotSupported. Cancelling drops a call that waits; one that
+        runs goes on in its worker, and its answer is thrown away.
+        """
+        limit = timeout_s or self._options.predict_timeout_s
+        group = self._default
+        if group is None or self.description is None or not self._first_try.is_set():
+            raise self._unavailable()
+        if "predict" not in self.description.capabilities:
+            raise NotSupported(f"The model {self.name!r} cannot predict.")
+        if weights is not None and weights.id != self.weights:
+            group = self._explicit(weights)
+        elif not group.load:
+            raise NoWeights(
+                f"The model {self.name!r} has no weights yet: train it first "
+                f"(POST /v2/models/{self.name}/train/)."
+            )
+        return await group.predict(request, folder, limit)
+
+    async def validate(self, which: str, request: RequestData) -> Validated:
+        """Checks arguments, also while the worker predicts. Raises as `predict` does."""
+        message = Validate(which=which, request=request.to_data(), body=request.body)
+        answer = await self._ask(message)
+        assert isinstance(answer, Validated)
+        return answer
+
+    async def describe_again(self) -> ModelDescription:
+        """A fresh description: choices may have changed."""
+        answer = await self._ask(Describe())
+        assert isinstance(answer, Described)
+        self.description = ModelDescription.from_data(answer.description)
+        return self.description
+
+    async def _ask(self, message: Describe | Validate) -> Any:
+        processes = self._default.processes() if self._default is not None else []
+        if not processes or not self._first_try.is_set():
+            raise self._unavailable()
+        limit = self._options.validate_timeout_s
+        try:
+            return await processes[0].question(message, limit)
+        except TimeoutError:
+            raise ModelUnavailable(
+                f"The model's process did not answer within {limit:g} s.", 5.0
+            ) from None
+
+    def _unavailable(self) -> ModelUnavailable:
+        if self.error is not None:
+            return ModelUnavailable(self.error.message, 30.0)
+        return ModelUnavailable(f"The model {self.name!r} is being loaded.", 2.0)
+
+    # -- versions -----------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """A run is about to publish: has a process import the plugin, so that the swap is quick."""
+        if self._spare is None and self._default is not None and not self._closing:
+            self._spare = asyncio.ensure_future(self._import_spare())
+            self._tasks.add(self._spare)
+            self._spare.add_done_callback(self._tasks.discard)
+
+    async def _import_spare(self) -> WorkerProcess:
+        process = self._start(lambda ended: None)
+        try:
+            await self._group(None, load=False).import_plugin(process)
+        except BaseException:
+            await asyncio.shield(process.close(0.0))
+            raise
+        return process
+
+    async def use_weights(self, ref: WeightsRef) -> None:
+        """Makes a version the default: its workers are started and warmed, then the pointer moves.
+
+        The old workers finish what they have, and stay warm for explicit choices. If the new ones
+        cannot be loaded the old keep serving, and `swap_error` says why.
+        """
+        self._newest = ref
+        async with self._swapping:
+            if self._newest != ref or self.weights == ref.id or self._default is None:
+                return
+            try:
+                await self._swap(ref)
+                self.swap_error = None
+            except ModelyardError as error:
+                self.swap_error = f"Weights {ref.id}: {error.message}"
+                log.error(
+                    "new weights not loaded", extra={"model": self.name, "why": error.message}
+                )
+
+    async def _swap(self, ref: WeightsRef) -> None:
+        old = self._default
+        assert old is not None
+        if not old.load:
+            await old.assign(ref)
+            return
+        opening = self._opening.get(ref.id)
+        if opening is not None:
+            await asyncio.wait([opening])
+        new = self._others.pop(ref.id, None)
+        if new is None:
+            new = self._group(ref, load=True)
+            await new.open(await self._take_spare())
+        self._default = new
+        if old.ref is not None:
+            self._others[old.ref.id] = old
+            self._forget_oldest()
+        else:
+            self._spawn(self._retire(old))
+
+    async def _take_spare(self) -> WorkerProcess | None:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        try:
+            process = await spare
+        except ModelyardError:
+            return None
+        return process if process.alive else None
+
+    def _explicit(self, ref: WeightsRef) -> WorkerGroup:
+        """The group of a version that is not the default; begins to load it if need be."""
+        group = self._others.get(ref.id)
+        if group is None:
+            group = self._others[ref.id] = self._group(ref, load=True)
+            group.used_at = asyncio.get_running_loop().time()
+            task = self._opening[ref.id] = asyncio.ensure_future(self._open_other(ref, group))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            self._forget_oldest()
+        return group
+
+    async def _open_other(self, ref: WeightsRef, group: WorkerGroup) -> None:
+        try:
+            await group.open()
+        except ModelyardError as error:
+            self._others.pop(ref.id, None)
+            await group.close(f"These weights cannot be loaded: {error.message}")
+        finally:
+            self._opening.pop(ref.id, None)
+
+    def _forget_oldest(self) -> None:
+        """Keeps as many other versions warm as are allowed; the least recently used go first."""
+        by_use = sorted(self._others, key=lambda version: self._others[version].used_at)
+        for version in by_use[: max(0, len(by_use) - self._options.keep_versions)]:
+            if version not in self._opening:
+                self._spawn(self._retire(self._others.pop(version)))
+
+    async def _retire(self, group: WorkerGroup) -> None:
+        try:
+            await group.drain()
+        finally:
+            await asyncio.shield(group.close())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _load_error(error: ModelyardError) -> LoadError:
+    if isinstance(error, PluginFailed):
+        return LoadError(error.message, error.original_type, error.traceback)
+    return LoadError(error.message, type(error).__name__)

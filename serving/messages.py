@@ -1,0 +1,168 @@
+"""Everything that the front and a worker say to each other, as named messages.
+
+One message is one frame (`frames.py`): its fields as the JSON header, `body` as the frame's body.
+Standard library only (orjson if it is there), Python 3.8 syntax.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from .frames import encode
+
+try:
+    import orjson
+except ImportError:  # a model's own interpreter may lack it
+    orjson = None  # type: ignore[assignment]
+
+FORMAT = 1
+"""Version of these messages; a worker of another version refuses to start."""
+
+
+@dataclass
+class Message:
+    """`id` ties an answer to its question; each front counts its own."""
+
+    id: int = 0
+
+
+# -- from the front ------------------------------------------------------------------------------
+
+
+@dataclass
+class Start(Message):
+    """The first message: import this plugin (PluginSource data). Answered by Described or Failed."""
+
+    format: int = FORMAT
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Load(Message):
+    """Load the weights in this folder (None: without) and warm up. Answered by Done or Failed."""
+
+    weights: str | None = None
+    device: str = "cpu"
+
+
+@dataclass
+class Describe(Message):
+    """Describe the plugin anew. Answered by Described or Failed, also while it predicts."""
+
+
+@dataclass
+class Validate(Message):
+    """Check arguments (RequestData data; the body in the frame). Answered by Validated or Failed."""
+
+    which: str = "train"
+    request: dict[str, Any] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass
+class Predict(Message):
+    """One call. `more`: the next message belongs to the same batch. Answered by Answered or Failed."""
+
+    request: dict[str, Any] = field(default_factory=dict)
+    folder: str = ""
+    more: bool = False
+    body: bytes = b""
+
+
+# -- from the worker -----------------------------------------------------------------------------
+
+
+@dataclass
+class Described(Message):
+    """ModelDescription data."""
+
+    description: dict[str, Any] = field(default_factory=dict)
+    max_batch: int = 1
+
+
+@dataclass
+class Done(Message):
+    """What was asked for is done."""
+
+
+@dataclass
+class Validated(Message):
+    """The arguments are valid: their JSON form for the record, and the names of the secret ones."""
+
+    record: dict[str, Any] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Answered(Message):
+    """An encoded answer: the body, or a file in the call's folder."""
+
+    content_type: str = "application/json"
+    path: str | None = None
+    filename: str | None = None
+    body: bytes = b""
+
+
+@dataclass
+class Failed(Message):
+    """An error of our family by its class name, with the arguments that make it again."""
+
+    error: str = "PluginFailed"
+    message: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+_KINDS = {
+    cls.__name__: cls
+    for cls in (
+        Start, Load, Describe, Validate, Predict, Described, Done, Validated, Answered, Failed
+    )
+}  # fmt: skip
+_NAMES = {
+    cls: [item.name for item in fields(cls) if item.name != "body"] for cls in _KINDS.values()
+}
+
+
+def pack(message: Message) -> bytes:
+    """The message as one frame."""
+    header = {name: getattr(message, name) for name in _NAMES[type(message)]}
+    header["kind"] = type(message).__name__
+    text = orjson.dumps(header) if orjson else json.dumps(header).encode()
+    return encode(text, getattr(message, "body", b""))
+
+
+def unpack(header: bytes, body: bytes) -> Message:
+    """The message of a frame. Raises ValueError for what is none of ours."""
+    values = orjson.loads(header) if orjson else json.loads(header)
+    try:
+        message: Message = _KINDS[values.pop("kind")](**values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a message: {error}") from error
+    if body:
+        message.body = body  # type: ignore[attr-defined]
+    return message
+
+
+# -- what the front's other rooms see ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WeightsRef:
+    """A weights version: its id, and the folder that a plugin loads."""
+
+    id: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer to pass through: `body`, or the file at `path`, which is in the call's folder."""
+
+    content_type: str
+    body: bytes
+    path: str | None
+    filename: str | None
+    weights_id: str | None

@@ -1,0 +1,66 @@
+"""How models are served: the server's settings as far as this room needs them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What one model has different from all; None: as for all."""
+
+    predict_timeout_s: float | None = None
+    workers: int | None = None
+    device: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """Times are in seconds.
+
+    `workers` is for each model; `threads` for each worker (None: the cores divided by `workers`).
+    `keep_versions` is how many weights versions beside the default one stay warm in a worker of
+    their own, the least recently used leaving first.
+    """
+
+    load_timeout_s: float = 60.0
+    predict_timeout_s: float = 60.0
+    validate_timeout_s: float = 5.0
+    workers: int = 1
+    threads: int | None = None
+    device: str = "auto"
+    keep_versions: int = 1
+    per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
+
+    def of(self, model: str) -> ServedOptions:
+        """The options of one model, its own first."""
+        own = self.per_model.get(model, ModelOptions())
+        workers = own.workers or self.workers
+        cores = len(os.sched_getaffinity(0))
+        return ServedOptions(
+            load_timeout_s=self.load_timeout_s,
+            predict_timeout_s=own.predict_timeout_s or self.predict_timeout_s,
+            validate_timeout_s=self.validate_timeout_s,
+            workers=workers,
+            threads=self.threads or max(1, cores // workers),
+            device=own.device or self.device,
+            keep_versions=self.keep_versions,
+            env=own.env,
+        )
+
+
+@dataclass(frozen=True)
+class ServedOptions:
+    """The options of one model."""
+
+    load_timeout_s: float
+    predict_timeout_s: float
+    validate_timeout_s: float
+    workers: int
+    threads: int
+    device: str
+    keep_versions: int
+    env: Mapping[str, str]

@@ -1,0 +1,86 @@
+"""All served models of one application. Runs in the front."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import ModelFailedToLoad, ModelNotFound
+from ..models_plugin.plugin import PluginSource
+from .handle import DefaultWeights, ModelHandle
+from .options import ServingOptions
+
+LOG_LIMIT = 32 * 1024**2
+"""Bytes of a model's log at which it is cut to its last part."""
+_LOG_KEPT = 1024**2
+_LOG_EVERY_S = 5.0
+
+
+class ServingPool:
+    """The models by name. Nothing is started before `start`."""
+
+    def __init__(
+        self, sources: Sequence[PluginSource], options: ServingOptions, logs: Path
+    ) -> None:
+        self._handles = {
+            source.name: ModelHandle(source, options.of(source.name), logs) for source in sources
+        }
+        self._logs = logs
+        self._cutting: asyncio.Task[None] | None = None
+
+    async def start(self, default_weights: DefaultWeights) -> None:
+        """Begins to load every model and returns; `default_weights` tells each one's version."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        for handle in self._handles.values():
+            handle.open(default_weights)
+        self._cutting = asyncio.ensure_future(self._cut_logs())
+
+    async def close(self) -> None:
+        """Ends every worker, within seconds."""
+        if self._cutting is not None:
+            self._cutting.cancel()
+        await asyncio.gather(*(handle.close() for handle in self._handles.values()))
+
+    def get(self, name: str) -> ModelHandle:
+        """The model of this name. Raises ModelNotFound."""
+        try:
+            return self._handles[name]
+        except KeyError:
+            known = ", ".join(self._handles) or "none"
+            raise ModelNotFound(f"There is no model {name!r} here. There are: {known}.") from None
+
+    def all(self) -> list[ModelHandle]:
+        """Every model, also those that cannot serve."""
+        return list(self._handles.values())
+
+    async def wait_loaded(self, names: Iterable[str]) -> None:
+        """Waits for the first load of the named models. Raises ModelFailedToLoad for the first bad.
+
+        Later failures are no matter of this: a model that served once is started again.
+        """
+        for name in names:
+            handle = self.get(name)
+            await handle.loaded()
+            if handle.error is not None:
+                raise ModelFailedToLoad(
+                    f"The model {name!r} could not be loaded.\n{handle.error.message}"
+                )
+
+    async def _cut_logs(self) -> None:
+        """Bounds the models' logs. Workers append, so cutting in place loses nothing later."""
+        while True:
+            await asyncio.sleep(_LOG_EVERY_S)
+            for handle in self._handles.values():
+                await asyncio.to_thread(_cut, self._logs / f"{handle.name}.log")
+
+
+def _cut(path: Path) -> None:
+    if not path.exists() or path.stat().st_size < LOG_LIMIT:
+        return
+    with path.open("rb") as file:
+        file.seek(-_LOG_KEPT, 2)
+        kept = file.read()
+    path.with_suffix(".log.1").write_bytes(kept)
+    with path.open("r+b") as file:
+        file.truncate(0)

@@ -1,0 +1,157 @@
+"""One worker process, from the front: spawn, ask, notice its end. Runs in the front."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..errors import ModelyardError, WorkerDied
+from . import worker
+from .channel import Channel
+from .failures import error_of
+from .messages import Failed, Message
+
+WATCH_S = 2.0
+"""How often a worker that has work is looked at: a stopped one is noticed after two looks."""
+_HUNG_UP_S = 1.0  # a worker that hung up but lives is killed after so long
+
+
+class WorkerProcess:
+    """A child with our end of its socket. Every question has one answer, or the worker's end.
+
+    Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
+    (prctl(2)), and this one lives as long as the front.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, on_end: Callable[[WorkerProcess], None]
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-m", worker.__name__]
+        with theirs, log.open("ab") as output:
+            self._child = subprocess.Popen(
+                [*command, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+                # Its own session: Ctrl-C in the front's terminal is the front's to handle.
+                start_new_session=True,
+            )
+        self.pid = self._child.pid
+        self.log = log
+        self.exit_reason: str | None = None
+        self._cause: str | None = None
+        self._questions: dict[int, Callable[[Message | ModelyardError], None]] = {}
+        self._next = 0
+        self.on_end = on_end
+        self._stopped_looks = 0
+        self._ended = False
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._exited)
+        self._channel = Channel(ours, self._answered, self._hung_up)
+        self._watch = self._loop.call_later(WATCH_S, self._look)
+
+    @property
+    def alive(self) -> bool:
+        return not self._ended
+
+    def ask(self, message: Message, answer: Callable[[Message | ModelyardError], None]) -> None:
+        """Sends a question; `answer` is called once: with its answer, or the error it ended in."""
+        if self._ended:
+            answer(WorkerDied(f"The model's process {self.exit_reason}."))
+            return
+        self._next += 1
+        message.id = self._next
+        self._questions[message.id] = answer
+        self._channel.send(message)
+
+    async def question(self, message: Message, timeout_s: float) -> Message:
+        """The answer. Raises what the worker answers with, WorkerDied, and TimeoutError."""
+        future: asyncio.Future[Message] = self._loop.create_future()
+
+        def answered(answer: Message | ModelyardError) -> None:
+            if future.done():
+                return
+            if isinstance(answer, ModelyardError):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        self.ask(message, answered)
+        return await asyncio.wait_for(future, timeout_s)
+
+    def kill(self, cause: str | None = None) -> None:
+        """Kills it; `cause` is told to the calls that were in it."""
+        if self._ended:
+            return
+        self._cause = self._cause or cause
+        self._child.kill()
+
+    async def close(self, timeout_s: float = 3.0) -> None:
+        """Hangs up, so that it ends by itself; kills it if it does not."""
+        self._channel.close()
+        until = self._loop.time() + timeout_s
+        while not self._ended and self._loop.time() < until:
+            await asyncio.sleep(0.02)
+        self.kill("was ended")
+        while not self._ended:
+            await asyncio.sleep(0.01)
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def _answered(self, message: Message) -> None:
+        answer = self._questions.pop(message.id, None)
+        if answer is not None:
+            answer(error_of(message) if isinstance(message, Failed) else message)
+
+    def _hung_up(self) -> None:
+        # Most likely it is dead and the kernel is about to say so; a plugin may also have closed
+        # our descriptor, and then nothing but a new process helps.
+        self._loop.call_later(_HUNG_UP_S, self.kill, "closed its connection to the server")
+
+    def _exited(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        code = self._child.wait()
+        self._ended = True
+        self._watch.cancel()
+        self._channel.close()
+        self.exit_reason = self._cause or _in_words(code)
+        questions, self._questions = self._questions, {}
+        for answer in questions.values():
+            answer(WorkerDied(f"The model's process {self.exit_reason}."))
+        self.on_end(self)
+
+    def _look(self) -> None:
+        """Notices a stopped worker (SIGSTOP, a debugger), which would otherwise hold its calls."""
+        self._watch = self._loop.call_later(WATCH_S, self._look)
+        self._stopped_looks = self._stopped_looks + 1 if self._questions and self._stopped() else 0
+        if self._stopped_looks >= 2:
+            self.kill("was stopped by a signal and did not go on")
+
+    def _stopped(self) -> bool:
+        try:
+            stat = Path(f"/proc/{self.pid}/stat").read_text()
+        except OSError:
+            return False
+        return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+
+def _in_words(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (by the kernel for lack of memory, perhaps)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"
