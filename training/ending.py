@@ -11,6 +11,7 @@ from ..schemas.states import Reason, Status
 from .messages import Control, ExitRecord, RunOrder, RunResult
 from .paths import RunPaths, read_json, write_json
 
+_SILENT = "The run's supervisor ended without a word: it was killed, or the machine stopped."
 _TAIL = 2_000  # characters of the log looked at for a last word
 
 
@@ -66,7 +67,7 @@ def _verdict(
     if result is not None and result.error is not None:
         return Status.ERROR, result.error["reason"], result.error["message"]
     if death is None:
-        return Status.ERROR, Reason.INTERRUPTED.value, "The run's processes ended with the machine."
+        return Status.ERROR, Reason.INTERRUPTED.value, _SILENT
     reason, message = _died(paths, death)
     return Status.ERROR, reason.value, message
 

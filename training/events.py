@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tensorboard.compat.proto import event_pb2
+from tensorboard.compat.proto import event_pb2  # type: ignore[import-untyped]
 
 from .metrics import Point
 

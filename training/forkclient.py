@@ -20,10 +20,14 @@ from .marker import PLACEHOLDER
 LIGHT_MODULES = ("numpy", "tensorboard.compat.proto.event_pb2")
 """Preloaded always: what every run imports."""
 
-TORCH_MODULES = ("torch", "torch.optim", "torch._dynamo", "safetensors.torch", "PIL.Image")
-"""To be preloaded for models with the capability `torch`.
+TORCH_MODULES = (
+    *("torch", "torch.optim", "torch._dynamo", "torch.profiler._cupti_monitor"),
+    *("safetensors.torch", "PIL.Image"),
+)
+"""To be preloaded for models with the capability `torch`; what cannot be imported is left out.
 
-torch._dynamo: the first optimizer step imports it, which takes 1-2 s.
+torch._dynamo: the first optimizer step imports it, which takes 1-2 s. The profiler's module: the
+first zero_grad() does.
 """
 
 _LAUNCH_TIMEOUT_S, _PRELOAD_TIMEOUT_S, _CLOSE_TIMEOUT_S = 30.0, 180.0, 2.0
@@ -108,8 +112,9 @@ class ForkServerProcess:
                 env=_environment(),
                 pass_fds=[descriptor],
                 stdin=subprocess.DEVNULL,
-                stdout=log or sys.stderr.fileno(),
+                stdout=log or 2,
                 stderr=log,
+                start_new_session=True,  # Ctrl-C in the server's terminal is not for it
             )
         finally:
             if log is not None:

@@ -111,10 +111,11 @@ def take_environment(environment: Mapping[str, str], run_id: str) -> None:
     os.environ.update(environment)
     os.environ[MARKER] = run_id
     time.tzset()
-    known = set(sys.path)
     entries = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[1:1] = [entry for entry in entries if entry not in known]
-    importlib.invalidate_caches()
+    new = [entry for entry in entries if entry not in sys.path]
+    sys.path[1:1] = new
+    for entry in new:  # importlib.invalidate_caches() would touch every package: 5 ms
+        sys.path_importer_cache.pop(entry, None)
 
 
 def main(arguments: list[str]) -> int:

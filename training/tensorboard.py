@@ -1,8 +1,8 @@
 """The one TensorBoard child of the server, for all runs. Runs in the server.
 
 Started by the first request, stopped with the server, started again if it has died. It listens on
-a Unix socket only; `api/` proxies HTTP to it. What it shows are links: HOME/tensorboard/<model>/<run
-id> to the run's events folder.
+a Unix socket only; `api/` proxies HTTP to it. What it shows are links, one a run, from
+HOME/tensorboard/<model>/<run id> to the run's events folder.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class TensorBoard:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,  # Ctrl-C in the server's terminal is not for it
             )
         end = time.monotonic() + _START_TIMEOUT_S
         while not await _answers(socket):

@@ -1,6 +1,6 @@
 """TensorBoard's web application on a Unix socket, and nowhere else:
 
-    python -m modelyard.training.tensorboard_child --socket PATH --logdir DIR --path-prefix /tensorboard
+    python -m modelyard.training.tensorboard_child --socket PATH --logdir DIR --path-prefix /tb
 
 Child of the server, which proxies to it. The stock program is not used: it listens on TCP without
 any secret, and its fast loader is a second program that listens too (`load_fast=false` is its
@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
-from tensorboard import assets, default, program
-from tensorboard.backend import application
-from tensorboard.backend.event_processing import data_ingester
+from tensorboard import assets, default, program  # type: ignore[import-untyped]
+from tensorboard.backend import application  # type: ignore[import-untyped]
+from tensorboard.backend.event_processing import (  # type: ignore[import-untyped]
+    data_ingester,
+)
 
 from .kernel import die_with_parent, set_name
 

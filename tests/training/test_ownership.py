@@ -191,7 +191,7 @@ async def test_run_gets_its_own_environment_and_nothing_of_the_server(new_run):
     assert told["environment"]["TOLD"] == "yes"
     assert "SERVERS_SECRET" not in told["environment"]
     assert told["environment"]["OMP_NUM_THREADS"] == "1"
-    assert (told["threads"], told["seed"], told["cwd"]) == (1, 7, os.getcwd())
+    assert (told["threads"], told["seed"], told["cwd"]) == (1, 7, str(Path.cwd()))
 
 
 async def test_run_inherits_no_socket_and_no_lock(new_run):
@@ -212,6 +212,31 @@ async def test_run_is_nicer_than_the_server(new_run):
     autogroup = Path(f"/proc/{process.pid}/autogroup")
     if autogroup.exists():
         assert autogroup.read_text().split()[-1] == "5"
+
+
+BURN = """
+import os, time
+os.sched_setaffinity(0, {0})
+began, end = time.process_time(), time.monotonic() + 2
+while time.monotonic() < end:
+    pass
+print(time.process_time() - began)
+"""
+
+
+async def test_run_leaves_the_larger_share_of_a_contended_cpu_to_others(new_run):
+    run = new_run("burn", seconds=2.0)
+    await run.launch()
+    await run.until((run.paths.plugin / "ready").exists)
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", BURN), stdout=subprocess.PIPE, start_new_session=True
+    )
+    (run.paths.plugin / "go").touch()
+    others_share, _ = await other.communicate()
+    await run.ended()
+    mine = read_json(run.paths.result)["output"]["cpu_s"]
+    # Niceness 5 weighs 335 against 1024 (sched_prio_to_weight in the kernel): a share of 0.25.
+    assert mine / (mine + float(others_share)) < 0.4
 
 
 async def test_secret_arguments_are_gone_from_the_folder_of_an_ended_run(new_run):

@@ -127,7 +127,7 @@ def tcp_listeners(pid: int) -> set[str]:
     mine = set()
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            mine.add(os.readlink(descriptor))
+            mine.add(str(descriptor.readlink()))
         except OSError:
             continue
     return mine & listening

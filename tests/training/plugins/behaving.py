@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from marshmallow import fields
 
@@ -108,19 +110,35 @@ class Behaving(Model):
         (run.folder.parent / "version").write_text("in the way")
         return result
 
+    def _burn(self, run, seconds, steps):
+        """Uses all it gets of CPU 0 until a time that the caller set; how much that was."""
+        os.sched_setaffinity(0, {0})
+        (run.folder / "ready").touch()
+        while not (run.folder / "go").exists():
+            time.sleep(0.005)
+        began, end = time.process_time(), time.monotonic() + seconds
+        while time.monotonic() < end:
+            pass
+        return {"cpu_s": time.process_time() - began}
+
     def _where(self, run, seconds, steps):
         return {
             "nice": os.nice(0),
-            "cwd": os.getcwd(),
+            "cwd": str(Path.cwd()),
             "environment": dict(os.environ),
-            "descriptors": [os.readlink(f"/proc/self/fd/{n}") for n in self._descriptors()],
+            "descriptors": self._descriptors(),
             "threads": run.threads,
             "seed": run.seed,
             "session": os.getsid(0),
         }
 
     def _descriptors(self):
-        return [n for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")]
+        """What each open descriptor points to."""
+        found = []
+        for link in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # the one that lists this folder
+                found.append(str(link.readlink()))
+        return found
 
     def _sleep(self, seconds):
         end = time.monotonic() + seconds
