@@ -128,6 +128,7 @@ class AsyncClient:
         files: Files | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        as_form: bool = False,
         weights: str | None = None,
         accept: str | None = None,
         timeout_s: float | None = None,
@@ -136,7 +137,7 @@ class AsyncClient:
         """One prediction. Never repeated by itself.
 
         `arguments` travel as JSON, or, with `files` (paths, bytes or open binary files), as a
-        multipart form; `query` and `headers` are for arguments that the model wants there.
+        multipart form; `query`, `headers`, `as_form` are for arguments that the model wants there.
         `weights` is a version's id or `latest`; `accept` the content type wished for; `timeout_s`
         the server's deadline for this call; `save_to` a path that the answer is streamed to.
         """
@@ -152,7 +153,7 @@ class AsyncClient:
             path_of("v2", "models", model, "predict", ""),
             query=query or {},
             headers=more,
-            body=CallBody(arguments or {}, files or {}),
+            body=CallBody(arguments or {}, files or {}, as_form),
             # The server's own words about its deadline are better than ours: let it answer first.
             timeout_s=self._timeouts.predict_s if timeout_s is None else timeout_s + 10,
             streamed=True,
@@ -180,6 +181,7 @@ class AsyncClient:
         files: Files | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        as_form: bool = False,
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a training and returns its record; it runs on the server, whoever watches.
@@ -193,7 +195,7 @@ class AsyncClient:
             path_of("v2", "models", model, "train", ""),
             query=query or {},
             headers={**(headers or {}), "Idempotency-Key": key},
-            body=CallBody(arguments or {}, files or {}),
+            body=CallBody(arguments or {}, files or {}, as_form),
         )
         return Run.from_data(model, await self._transport.json(call))
 

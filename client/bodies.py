@@ -23,10 +23,14 @@ FileSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 
 @dataclass(frozen=True)
 class CallBody:
-    """The arguments of one call: plain values, and files by argument name."""
+    """The arguments of one call: plain values, and files by argument name.
+
+    Sent as JSON; as a form if `as_form`, and always with files.
+    """
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileSource | Sequence[FileSource]] = field(default_factory=dict)
+    as_form: bool = False
 
     def check(self) -> None:
         """Before any request: raises OSError for a path that cannot be read."""
@@ -44,7 +48,7 @@ class CallBody:
 
     def open(self, stack: ExitStack) -> tuple[Any, dict[str, str]]:
         """Body and headers for aiohttp. Files that this opens are closed by `stack`."""
-        if not self.files:
+        if not self.files and not (self.as_form and self.arguments):
             if not self.arguments:
                 return None, {}
             body = json.dumps(dict(self.arguments), default=_jsonable).encode()

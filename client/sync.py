@@ -167,6 +167,7 @@ class Client:
         files: Files | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        as_form: bool = False,
         weights: str | None = None,
         accept: str | None = None,
         timeout_s: float | None = None,
@@ -180,6 +181,7 @@ class Client:
                 files=files,
                 query=query,
                 headers=headers,
+                as_form=as_form,
                 weights=weights,
                 accept=accept,
                 timeout_s=timeout_s,
@@ -195,6 +197,7 @@ class Client:
         files: Files | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        as_form: bool = False,
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a training and returns its record; see `AsyncClient.train`."""
@@ -205,6 +208,7 @@ class Client:
                 files=files,
                 query=query,
                 headers=headers,
+                as_form=as_form,
                 idempotency_key=idempotency_key,
             )
         )

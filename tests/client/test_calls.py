@@ -82,6 +82,13 @@ async def test_arguments_travel_as_json_numpy_too(server, client):
     assert seen.query == [("q", "1"), ("q", "two")]
 
 
+async def test_arguments_travel_as_a_form_if_asked(server, client):
+    server.on("POST", "/v2/models/m/train/", RECORD)
+    await client.train("m", {"x": [1, 2], "text": "ä b"}, as_form=True)
+    assert server.seen[0].headers["content-type"].startswith("application/x-www-form-urlencoded")
+    assert server.seen[0].body == b"x=%5B1%2C+2%5D&text=%C3%A4+b"
+
+
 async def test_files_are_streamed_beside_arguments(server, client, tmp_path):
     picture = tmp_path / "bild größe.png"
     picture.write_bytes(b"\x89PNG" + bytes(3_000_000))

@@ -1,0 +1,53 @@
+"""The command `modelyard`: what it offers, and how its failures are told.
+
+Exit codes: 0 done; 1 failed, or the server cannot be reached; 2 wrong usage or arguments;
+3 and 4 from `serve` (a named model cannot be loaded; the home is in use); 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .. import __version__
+from ..client import ArgumentsRefused, ClientError
+from .connection import connection_options
+from .lazy import LazyGroup, Place
+
+_PLACES = {
+    "serve": Place("serve", "serve", "Start a server on this machine."),
+    "models": Place("models", "models", "List the models of a server, or describe one."),
+    "train": Place("train", "train", "Start a training."),
+    "predict": Place("predict", "predict", "Predict with a model."),
+    "runs": Place("runs", "runs", "List, watch and cancel trainings."),
+    "weights": Place("weights", "weights", "List the weights versions of a model."),
+    "demo": Place("demo", "demo", "Train and predict on real images, to see how it works."),
+}
+
+
+@click.group(cls=LazyGroup, places=_PLACES, context_settings={"max_content_width": 100})
+@click.version_option(__version__, prog_name="modelyard")
+@connection_options
+def cli() -> None:
+    """Describe, train, watch, keep and serve models over HTTP.
+
+    `modelyard serve` starts a server; the other commands talk to one.
+    """
+
+
+def main() -> None:
+    """Runs the command line; the console script's entry point."""
+    try:
+        cli(prog_name="modelyard")
+    except ArgumentsRefused as error:
+        _fail(error.message, 2)
+    except ClientError as error:
+        _fail(error.message, 1)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"modelyard: {message}", err=True)
+    sys.exit(code)
