@@ -6,6 +6,7 @@ Runs in the front. A form and a query carry texts only, so a field may look diff
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -73,6 +74,59 @@ def is_file(field: FieldDescription) -> bool:
     return field.kind == "file" or (
         field.kind == "list" and field.items is not None and field.items.kind == "file"
     )
+
+
+def sample(field: FieldDescription) -> Any:
+    """A value that the field probably takes: its default, its example, a choice, or one made up."""
+    for value in (field.default, field.example, *(field.choices or ())):
+        if value is not None and not field.secret:
+            return value
+    if field.kind == "object":
+        return {part.name: sample(part) for part in field.fields or () if part.required}
+    if field.kind == "list":
+        if field.fields is not None:
+            return [sample(part) for part in field.fields]
+        return [] if field.items is None else [sample(field.items)] * (field.min_length or 1)
+    if field.kind == "tensor":
+        return _sample_tensor(field)
+    if field.kind in ("integer", "number", "duration"):
+        return _sample_number(field)
+    return _SAMPLES.get(field.kind, "a" * max(field.min_length or 1, 1))
+
+
+_SAMPLES = {
+    "boolean": True,
+    "dict": {},
+    "datetime": "2026-01-31T12:00:00",
+    "date": "2026-01-31",
+    "time": "12:00:00",
+    "uuid": "123e4567-e89b-12d3-a456-426614174000",
+    "url": "https://example.org/",
+    "email": "name@example.org",
+    "ip": "192.0.2.1",
+}
+
+
+def _sample_number(field: FieldDescription) -> float:
+    low, high = field.minimum, field.maximum
+    if low is None:
+        return 1 if high is None or high > 1 else high - 1
+    if high is None:
+        return low + 1 if field.exclusive_minimum else low
+    if field.kind == "integer":
+        return low + 1 if field.exclusive_minimum else low
+    return (low + high) / 2
+
+
+def _sample_tensor(field: FieldDescription) -> Any:
+    """The same number everywhere; a large array is cut to one number, which shows the nesting."""
+    shape = [1 if axis < 0 else axis for axis in ([1] if field.shape is None else field.shape)]
+    if math.prod(shape) > _LARGEST_SPELT_OUT:
+        shape = [1] * len(shape)
+    value: Any = _sample_number(field) if field.dtype != "bool" else False
+    for axis in reversed(shape):
+        value = [value] * axis
+    return value
 
 
 def _object(
@@ -183,9 +237,7 @@ def _nested(field: FieldDescription) -> JsonSchema:
         number = {"type": "boolean"}
     if field.shape is None:
         return {"type": [number["type"], "array"], "title": "nested lists"}
-    size = 1
-    for axis in field.shape:
-        size *= max(axis, 1)
+    size = math.prod(max(axis, 1) for axis in field.shape)
     schema = number
     for axis in reversed(field.shape):
         schema = {"type": "array", "items": schema}

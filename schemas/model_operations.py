@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .description import FieldDescription, ModelDescription
-from .jsonschema import form_object_schema, form_schema, is_file, object_schema
+from .jsonschema import form_object_schema, form_schema, is_file, object_schema, sample
 from .routes import JSON
 
 FORM = "application/x-www-form-urlencoded"
@@ -111,10 +111,10 @@ def request_body(model: ServedModel, fields: Sequence[FieldDescription]) -> dict
     content: dict[str, Any] = {}
     for content_type, members in kinds:
         if members and _all_required_in(members, body):
-            make = object_schema if content_type == JSON else form_object_schema
-            content[content_type] = {"schema": make(members, closed)}
+            make = _json_media if content_type == JSON else _form_media
+            content[content_type] = make(members, closed)
     if not content:  # no single way carries all that is required; the query may carry the rest
-        content[MULTIPART] = {"schema": form_object_schema(in_forms, closed)}
+        content[MULTIPART] = _form_media(in_forms, closed)
     for content_type in _raw_types(files, body):
         content[content_type] = {"schema": {"type": "string", "format": "binary"}}
     return {"required": any(field.required for field in body), "content": content}
@@ -139,6 +139,30 @@ def prediction_content(model: ServedModel) -> dict[str, Any]:
         for content_type in described.content_types or [JSON]
         if content_type != "*/*"
     } or {JSON: {"schema": json_body}}
+
+
+def _json_media(fields: Sequence[FieldDescription], closed: bool) -> dict[str, Any]:
+    """With an example that can be sent as it is: what is required, and the defaults."""
+    example = {
+        field.name: sample(field)
+        for field in fields
+        if field.required or (field.default is not None and not field.secret)
+    }
+    return {"schema": object_schema(fields, closed), "example": example}
+
+
+def _form_media(fields: Sequence[FieldDescription], closed: bool) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": form_object_schema(fields, closed)}
+    properties = media["schema"]["properties"]
+    # The default of the specification, but Swagger UI joins the items with commas unless told.
+    repeated = [
+        field.name
+        for field in fields
+        if properties[field.name].get("type") == "array" and not is_file(field)
+    ]
+    if repeated:
+        media["encoding"] = {name: {"style": "form", "explode": True} for name in repeated}
+    return media
 
 
 def _parameter(

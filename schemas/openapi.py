@@ -45,7 +45,6 @@ def openapi_document(
         plugins=[MarshmallowPlugin()],
         info={"description": description} if description else {},
         servers=[{"url": base_path or "/"}],
-        tags=_tags(routes, models),
     )
     builder = _Builder(spec, models)
     for path, group in _by_path(routes):
@@ -54,6 +53,8 @@ def openapi_document(
                 builder.add_model_path(path, group, model)
         else:
             builder.add_path(path, group)
+    for tag in builder.tags():
+        spec.tag(tag)
     return spec.to_dict()
 
 
@@ -62,8 +63,10 @@ class _Builder:
 
     def __init__(self, spec: APISpec, models: Sequence[ServedModel]) -> None:
         self._spec = spec
+        self._models = models
         self._names = [model.name for model in models]
         self._operation_ids: set[str] = set()
+        self._tags: dict[str, None] = {}
 
     def add_path(self, path: str, routes: Sequence[RouteDoc]) -> None:
         operations = {route.method.lower(): self._operation(route) for route in routes}
@@ -81,6 +84,16 @@ class _Builder:
             operations[route.method.lower()] = operation
         if operations:
             self._add(path.replace(_MODEL, model.name), operations, routes, {"model": ""})
+
+    def tags(self) -> list[dict[str, str]]:
+        """The models first, as they are what people come for; then the rooms of the server."""
+        about = {model.name: model.about for model in self._models}
+        names = [name for name in about if name in self._tags]
+        names += [name for name in self._tags if name not in about]
+        return [
+            {"name": name, **({"description": about[name]} if about.get(name) else {})}
+            for name in names
+        ]
 
     def _add(
         self,
@@ -108,10 +121,12 @@ class _Builder:
 
     def _operation(self, route: RouteDoc, model: ServedModel | None = None) -> dict[str, Any]:
         of_model = "" if model is None else f": {model.name}"
+        tag = route.tag if model is None else model.name
+        self._tags[tag] = None
         operation: dict[str, Any] = {
             "operationId": self._unique(route.operation_id, model),
             "summary": route.summary + of_model,
-            "tags": [route.tag if model is None else model.name],
+            "tags": [tag],
             "parameters": [
                 {"in": where, "schema": schema}
                 for where, schema in (("query", route.query), ("header", route.headers))
@@ -186,16 +201,6 @@ def _response(doc: ResponseDoc) -> dict[str, Any]:
         content = {kind: {"schema": schema} for kind in doc.content_types}
         response.update({"content": content} if content else {})
     return response
-
-
-def _tags(routes: Sequence[RouteDoc], models: Sequence[ServedModel]) -> list[dict[str, str]]:
-    """The models first, as they are what people come for; then the rooms of the server."""
-    tags = {model.name: model.about for model in models}
-    for route in routes:
-        tags.setdefault(route.tag, "")
-    return [
-        {"name": name, **({"description": about} if about else {})} for name, about in tags.items()
-    ]
 
 
 def _by_path(routes: Iterable[RouteDoc]) -> list[tuple[str, list[RouteDoc]]]:

@@ -12,7 +12,7 @@ from webargs.fields import DelimitedList
 from modelyard.schemas.checking import check_schema
 from modelyard.schemas.fields import File, Files, Tensor
 from modelyard.schemas.introspect import describe_schema
-from modelyard.schemas.jsonschema import field_schema, form_schema, object_schema
+from modelyard.schemas.jsonschema import field_schema, form_schema, object_schema, sample
 
 
 def description_of(field):
@@ -169,3 +169,46 @@ def test_an_object_names_what_is_required():
     schema = object_schema(listed, closed=True)
     assert schema["required"] == ["a"] and list(schema["properties"]) == ["a", "b"]
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        fields.String(),
+        fields.String(validate=validate.Length(3, 5)),
+        fields.String(validate=validate.OneOf("ab")),
+        fields.Integer(),
+        fields.Integer(validate=validate.Range(3, min_inclusive=False)),
+        fields.Integer(validate=validate.Range(0, 1, min_inclusive=False)),
+        fields.Float(validate=validate.Range(0, 1, min_inclusive=False)),
+        fields.Float(validate=validate.Range(max=-2)),
+        fields.Boolean(),
+        fields.UUID(),
+        fields.Url(),
+        fields.Email(),
+        fields.IP(),
+        fields.DateTime(),
+        fields.NaiveDateTime(),
+        fields.Date(),
+        fields.Time(),
+        fields.TimeDelta(),
+        fields.Raw(),
+        fields.Dict(),
+        fields.List(fields.Integer(), validate=validate.Length(2)),
+        fields.Tuple((fields.Integer(), fields.Boolean())),
+        fields.Nested({"a": fields.Integer(required=True), "b": fields.Integer()}),
+        Tensor((2, None)),
+        Tensor((2,), minimum=0.5, maximum=1),
+        Tensor((2,), dtype="bool"),
+        Tensor((2,), dtype="uint8"),
+        Tensor(),
+        fields.Integer(metadata={"example": 7}),
+        fields.Integer(load_default=8),
+    ],
+)
+def test_a_sample_is_taken_by_its_own_field(field):
+    assert is_loaded(field, sample(description_of(field)))
+
+
+def test_the_sample_of_a_large_tensor_is_small():
+    assert sample(description_of(Tensor((3, 64, 64)))) == [[[1]]]

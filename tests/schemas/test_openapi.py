@@ -301,6 +301,31 @@ def test_without_files_json_comes_first():
     assert operation["requestBody"]["required"] is False
 
 
+def test_a_json_body_has_an_example_that_can_be_sent():
+    arguments = {
+        "rate": fields.Float(required=True, validate=validate.Range(0, 1)),
+        "epochs": fields.Integer(load_default=3),
+        "note": fields.String(),
+        "limit": fields.Integer(load_default=None),
+        "key": fields.String(load_default="hunter2", load_only=True),
+    }
+    operation, _ = operation_of(model(predict_arguments=arguments))
+    example = operation["requestBody"]["content"]["application/json"]["example"]
+    assert example == {"rate": 0.5, "epochs": 3}
+
+
+def test_lists_in_forms_repeat_their_name():
+    operation, _ = operation_of(model(predict_arguments=EVERYTHING))
+    encoding = operation["requestBody"]["content"]["multipart/form-data"]["encoding"]
+    assert encoding == {"numbers": {"style": "form", "explode": True}}
+
+
+def test_a_tag_without_operations_is_not_told():
+    document = document_of(model(predict_arguments={}, train_arguments={}))
+    names = [tag["name"] for tag in document["tags"]]
+    assert names[0] == "m" and "predict" not in names and "weights" in names
+
+
 def test_without_arguments_there_is_no_body():
     operation, _ = operation_of(model(predict_arguments={}))
     assert "requestBody" not in operation
