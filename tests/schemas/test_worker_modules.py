@@ -24,7 +24,7 @@ def test_worker_modules_are_python_3_8(name):
 def test_the_fields_import_no_numpy_until_they_are_used():
     code = (
         "import sys, modelyard.schemas.introspect, modelyard.schemas.checking\n"
-        "print([name for name in ('numpy', 'aiohttp', 'apispec', 'webargs') if name in sys.modules])"
+        "print([n for n in ('numpy', 'aiohttp', 'apispec', 'webargs') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
