@@ -12,11 +12,13 @@ from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.store import RecordStore
 from ..serving.messages import WeightsRef
+from ..serving.environment import plugin_environment
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from ..storage.weights import WeightsVersion, WeightsVersions
 from ..training.executor import LocalExecutor
+from ..training.forkclient import TORCH_MODULES
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
@@ -75,18 +77,23 @@ async def open_services(
     tensorboard = TensorBoard(home, f"{settings.base_path}/tensorboard")
     stack.push_async_callback(tensorboard.close)
 
-    pool = ServingPool(sources, _serving(settings), home.logs, home.tmp)
+    pool = ServingPool(sources, _serving(settings), home.logs)
     stack.push_async_callback(pool.close)
 
     async def on_version(model: str, version: WeightsVersion) -> None:
+        if model not in pool:  # an adopted run of a model that is not served any more
+            return
         handle = pool.get(model)
         await handle.use_weights(WeightsRef(version.id, version.folder))
         await handle.describe_again()
 
+    def on_publishing(model: str) -> None:
+        if model in pool:
+            pool.get(model).prepare()
+
     runs = RunService(
-        store, home, executor, versions, _training(settings),
-        on_version=on_version, on_publishing=lambda model: pool.get(model).prepare(),
-    )  # fmt: skip
+        store, home, executor, versions, _training(settings), on_version, on_publishing
+    )
     await runs.start()
     stack.push_async_callback(runs.close)
 
@@ -95,7 +102,20 @@ async def open_services(
         return None if version is None else WeightsRef(version.id, version.folder)
 
     await pool.start(default_weights)
+    if settings.warm_start:
+        warming = asyncio.ensure_future(_preload(pool, executor))
+        stack.callback(warming.cancel)
     return Services(settings, home, store, versions, runs, pool, tensorboard)
+
+
+async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:
+    """Has the fork server import torch as soon as a model that trains turns out to use it."""
+    for handle in pool.all():
+        await handle.loaded()
+        capabilities = handle.description.capabilities if handle.description else ()
+        if "torch" in capabilities and "train" in capabilities:
+            await executor.preload(TORCH_MODULES)
+            return
 
 
 def _serving(settings: Settings) -> ServingOptions:
@@ -118,7 +138,12 @@ def _serving(settings: Settings) -> ServingOptions:
 
 
 def _training(settings: Settings) -> TrainingOptions:
+    def environment(source: PluginSource) -> dict[str, str]:
+        own = settings.models.get(source.name)
+        return plugin_environment(own.env if own is not None else {})
+
     return TrainingOptions(
+        environment=environment,
         max_trainings=settings.max_trainings,
         threads=settings.training_threads,
         nice=settings.training_nice,

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from urllib.parse import parse_qsl
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.transport import FilePart, RequestData
@@ -72,7 +73,7 @@ class ModelRequestReader:
                 )
             else:
                 await self._read_raw(data, kind)
-        except (ValueError, AssertionError) as error:  # what the multipart reader raises
+        except (ValueError, AssertionError, HttpProcessingError) as error:  # of its multipart reader
             raise InvalidRequest(f"The body is not valid {kind}: {error}") from error
         return data
 

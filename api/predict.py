@@ -25,7 +25,7 @@ async def predict(request: web.Request) -> web.StreamResponse:
     """Answers one prediction. The call's folder is gone when the call is over, however it ends."""
     handle = model_of(request)
     here = services(request)
-    folder = here.home.tmp / uuid.uuid4().hex
+    folder = here.home.calls / uuid.uuid4().hex
     taken = argument_names(handle, "predict")
     timeout = _timeout(request)
     try:
@@ -37,7 +37,8 @@ async def predict(request: web.Request) -> web.StreamResponse:
         ours = {"weights", "accept"} - taken
         data.query = [pair for pair in data.query if pair[0] not in ours]
         prediction = await handle.predict(data, reference, folder, timeout)
-        if choose(data.accept, [prediction.content_type]) is None:
+        # With an argument `accept` the plugin has chosen already, and the argument wins.
+        if "accept" not in taken and choose(data.accept, [prediction.content_type]) is None:
             raise NotAcceptable(
                 f"This model answered with {prediction.content_type}; "
                 f"the request accepts only {data.accept[:200]}."

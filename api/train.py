@@ -28,7 +28,7 @@ async def start(request: web.Request) -> web.StreamResponse:
     handle = model_of(request)
     here = services(request)
     key = _idempotency_key(request)
-    folder = here.home.tmp / uuid.uuid4().hex
+    folder = here.home.calls / uuid.uuid4().hex
     reader = ModelRequestReader(request, folder, here.settings.client_max_size, hash_files=True)
     try:
         data = await reader.read()

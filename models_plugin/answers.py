@@ -17,6 +17,7 @@ import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def _jsonable(value: Any) -> Any:
         return float(value)
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
-    if isinstance(value, (os.PathLike, uuid.UUID, complex)):
+    if isinstance(value, (os.PathLike, uuid.UUID, complex, IPv4Address, IPv6Address)):
         return str(value)
     if isinstance(value, BaseException):
         return f"{type(value).__name__}: {value}"

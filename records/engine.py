@@ -58,7 +58,8 @@ def open_engine(url: str) -> Engine:
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # In ASCII: JSON text may hold lone surrogates ("\\ud800"), which no UTF-8 column takes.
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def _set_up(connection: sqlite3.Connection, _record: Any) -> None:

@@ -50,6 +50,9 @@ class ServingPool:
             known = ", ".join(self._handles) or "none"
             raise ModelNotFound(f"There is no model {name!r} here. There are: {known}.") from None
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._handles
+
     def all(self) -> list[ModelHandle]:
         """Every model, also those that cannot serve."""
         return list(self._handles.values())

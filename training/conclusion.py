@@ -100,7 +100,7 @@ class Conclusion:
             also=None if manifest is None else self._versions.record_in(manifest),
             status=Status.DONE,
             reason=Reason.COMPLETED,
-            message=result.note or None,
+            message=_text(result.note),
             result=outcome,
             weights=None if manifest is None else manifest.id,
         )
@@ -125,7 +125,7 @@ class Conclusion:
             how,
             status=Status.CANCELLED if cancelled else Status.ERROR,
             reason=reason,
-            message=how.message or None,
+            message=_text(how.message),
         )
 
     async def _conclude_cancelled(
@@ -215,6 +215,11 @@ def _read_result(paths: RunPaths) -> RunResult:
     if data is None:
         raise Unpublished("its result is missing")
     return RunResult.from_data(data)
+
+
+def _text(message: str | None) -> str | None:
+    """A message of the plugin's as text that can be kept: lone surrogates cannot be."""
+    return message.encode("utf-8", "replace").decode() if message else None
 
 
 def _last_progress(paths: RunPaths) -> Progress | None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from . import supervisor
+from .child import SIGNALS
 from .kernel import set_name
 from .marker import NAME as MARKER
 from .marker import mark
@@ -56,14 +57,14 @@ class ForkServer:
 
     def _launch(self, request: Mapping[str, Any]) -> int:
         # Blocked before the fork: a signal to a supervisor that cannot take it yet would end it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, supervisor.SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             pid = os.fork()
             if pid == 0:
                 self._become_supervisor(request)
             return pid
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, supervisor.SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
     def _become_supervisor(self, request: Mapping[str, Any]) -> None:
         code = 1

@@ -1,6 +1,6 @@
 """The run service: submit, look at, follow and cancel trainings. Runs in the server.
 
-    api/train.py -> RunService -> orders (run folder), records
+    api/train.py -> RunService -> Submissions (run folder, record)
                     Scheduler  -> RunLife (launch, watch) -> Conclusion (version, record)
 
 A run that `submit` has returned is never lost: its folder is whole and its record committed.
@@ -9,26 +9,18 @@ A run that `submit` has returned is never lost: its folder is whole and its reco
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import shutil
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection
 
-from ..errors import Busy, DiskFull, RunNotFound, StorageUnavailable
+from ..errors import Busy, RunNotFound
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
-from ..records.idempotency import find_key, insert_key
 from ..records.runs import (
     RunRecord,
-    find_run,
-    insert_run,
     known_ids,
     set_tidied,
     untidied_runs,
@@ -38,17 +30,14 @@ from ..schemas.states import Phase, Reason
 from ..schemas.transport import RequestData
 from ..storage.weights import WeightsVersion, WeightsVersions
 from .conclusion import Conclusion
-from .dates import local_date
 from .executor import Executor
 from .life import RunLife, Surroundings
 from .listing import RunListing
-from .messages import RunOrder
 from .moves import RunMoves
 from .notices import Notices, wait_event
 from .options import TrainingOptions
-from .orders import remove_unrecorded, seed_of, tidy, write_run_folder
+from .orders import remove_unrecorded, tidy
 from .paths import RunPaths
-from .replays import KeyLocks, key_hash, request_digest
 from .scheduler import Scheduler
 
 __all__ = ["RunRecord", "RunService", "TrainingOptions"]
@@ -94,7 +83,7 @@ class RunService(RunListing):
             release=self._scheduler.release,
             on_publishing=on_publishing,
         )
-        self._keys = KeyLocks()
+        self._submissions = Submissions(store, home, versions, options, self._scheduler.wake)
         self._lives: dict[str, RunLife] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = False
@@ -123,6 +112,7 @@ class RunService(RunListing):
     async def close(self) -> None:
         """Stops following the runs; with `on_stop="cancel"` cancels them first (9 s at most)."""
         self._open = False
+        await self._submissions.close()
         if self._options.on_stop == "cancel":
             await self._cancel_all()
         for task in self._tasks:
@@ -163,80 +153,20 @@ class RunService(RunListing):
         returned, and one in progress is waited for. Raises IdempotencyConflict for another
         request, DiskFull, StorageUnavailable, and Busy while the server stops.
         """
-        order = (source, request, dict(record_args), secrets, files_folder)
-        if idempotency_key is None:
-            return await self._submit(*order, None, principal, name, tags)
-        key = key_hash(idempotency_key, principal, source.name)
-        async with self._keys.hold(key):
-            digest = await asyncio.to_thread(
-                request_digest, idempotency_key, request, record_args, files_folder
-            )
-            earlier = await self._store.read(lambda c: _replayed(c, key, digest))
-            if earlier is not None:
-                return earlier
-            return await self._submit(*order, (key, digest), principal, name, tags)
-
-    async def _submit(
-        self,
-        source: PluginSource,
-        request: RequestData,
-        args: dict[str, Any],
-        secrets: Sequence[str],
-        files_folder: Path | None,
-        key: tuple[str, str] | None,
-        principal: str,
-        name: str | None,
-        tags: Sequence[str],
-    ) -> RunRecord:
         if not self._open:
             raise Busy("The server is stopping; no new runs are taken.")
-        now = datetime.now(UTC)
-        draft = RunRecord(
-            id=uuid.uuid4().hex,
-            model=source.name,
-            args=args,
-            date=local_date(now),
-            created_at=now,
-            principal=principal,
-            name=name,
-            tags=tuple(tags),
-        )
-        paths = self.paths(draft)
-        order = self._order(draft, source)
-
-        def work(connection: Connection) -> RunRecord:
-            record = insert_run(connection, draft)
-            if key is not None:
-                insert_key(connection, *key, run=record.id, now=now)
-            return record
-
-        try:
-            await asyncio.to_thread(write_run_folder, paths, order, request, secrets, files_folder)
-            record = await self._store.write(work)
-        except BaseException as error:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True))
-            if isinstance(error, OSError):
-                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-                kind = DiskFull if full else StorageUnavailable
-                raise kind(f"The run's folder cannot be written: {error}") from error
-            raise
-        self._scheduler.wake()
-        return record
-
-    def _order(self, record: RunRecord, source: PluginSource) -> RunOrder:
-        options = self._options
-        return RunOrder(
-            id=record.id,
-            model=record.model,
-            source=source.to_data(),
-            pinned=dict(record.args),
-            seed=seed_of(record.args),
-            device=options.device,
-            threads=options.threads_each,
-            nice=options.nice,
-            data_root=None if options.data_root is None else str(options.data_root),
-            weights_root=str(self._home.weights),
-            created_at=record.created_at.isoformat(),
+        return await self._submissions.submit(
+            Submission(
+                source=source,
+                request=request,
+                args=dict(record_args),
+                secrets=secrets,
+                files_folder=files_folder,
+                key=idempotency_key,
+                principal=principal,
+                name=name,
+                tags=tags,
+            )
         )
 
     # -- cancel -----------------------------------------------------------------------------------
@@ -325,11 +255,6 @@ class RunService(RunListing):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task of the run service failed", exc_info=task.exception())
-
-
-def _replayed(connection: Connection, key: str, digest: str) -> RunRecord | None:
-    run_id = find_key(connection, key, digest, datetime.now(UTC))
-    return None if run_id is None else find_run(connection, run_id)
 
 
 def _names_in(folder: Path) -> list[str]:

@@ -11,8 +11,6 @@ and an older supervisor that sees that ends its run and says nothing.
 from __future__ import annotations
 
 import argparse
-import atexit
-import fcntl
 import os
 import signal
 import sys
@@ -22,17 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import process
+from .child import SIGNALS, become_run_process
+from .claim import Claim, Refused
 from .ending import Death, judge, scrub
 from .identity import Identity, descendants, send
-from .kernel import (
-    adopt_orphans,
-    die_with_parent,
-    lower_process,
-    lower_session,
-    oom_kills,
-    prefer_as_oom_victim,
-    set_name,
-)
+from .kernel import adopt_orphans, lower_session, oom_kills, set_name
 from .marker import NAME as MARKER
 from .messages import Control, RunOrder
 from .paths import RunPaths, read_json, write_json
@@ -43,12 +35,6 @@ LINGER_S = 10.0  # what a run process may take to exit after it has written its 
 FINISH_PAUSES_S = (1.0, 4.0)  # before each further attempt of the finish step
 EXIT_REFUSED = 3
 
-SIGNALS = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
-
-
-class Refused(Exception):
-    """This supervisor must not act on the run."""
-
 
 class Supervisor:
     """The life of one attempt. `run` returns the exit code of the supervisor process."""
@@ -57,7 +43,7 @@ class Supervisor:
         self._paths = paths
         self._epoch = epoch
         self._python = python
-        self._claim = -1
+        self._claim = Claim(paths, epoch)
         self._child = 0  # pid of the run process while it lives
         self._death: Death | None = None
         self._control: Control | None = None
@@ -69,7 +55,7 @@ class Supervisor:
     def run(self) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            self._take_claim()
+            self._begin()
         except Refused as refusal:
             print(f"supervisor of epoch {self._epoch}: {refusal}", file=sys.stderr, flush=True)
             return EXIT_REFUSED
@@ -88,38 +74,12 @@ class Supervisor:
         self._say_how_it_ended(time.monotonic() - started)
         return 0
 
-    # -- the claim ----------------------------------------------------------------------------
-
-    def _take_claim(self) -> None:
-        """Makes this the run's only supervisor, of this epoch and for the first time in it."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._claim = os.open(self._paths.claim, flags, 0o644)
-        for _ in range(100):  # the one before us may be about to end: 5 s
-            self._check_epoch()
-            with suppress(BlockingIOError):
-                fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            time.sleep(0.05)
-        else:
-            raise Refused("another supervisor holds the claim")
-        self._check_epoch()
-        earlier = read_json(self._paths.supervisor)
-        if earlier is not None and earlier["epoch"] == self._epoch:
-            raise Refused("this epoch was claimed before")
-        identity = Identity.of(os.getpid(), self._epoch)
-        write_json(self._paths.supervisor, identity.to_data(), durable=False)
+    def _begin(self) -> None:
+        self._claim.take()
         for stale in (self._paths.exit, self._paths.result):
             stale.unlink(missing_ok=True)
         self._ask_to_stop(False)
         self._paths.heartbeat.touch()
-
-    def _check_epoch(self) -> None:
-        try:
-            text = self._paths.epoch.read_text()
-        except FileNotFoundError:
-            raise Refused("the run folder is gone, or has no epoch") from None
-        if text.strip() != str(self._epoch):
-            raise Refused(f"the epoch in force is {text.strip()}")
 
     # -- the loop -----------------------------------------------------------------------------
 
@@ -168,7 +128,7 @@ class Supervisor:
     def _beat(self) -> None:
         with suppress(OSError):
             os.utime(self._paths.heartbeat)
-        self._check_epoch()
+        self._claim.check_epoch()
         self._oom_before, self._oom_now = self._oom_now, oom_kills()
         if self._child and self._paths.result.exists():
             self._result_seen_at = self._result_seen_at or time.monotonic()
@@ -230,7 +190,7 @@ class Supervisor:
         parent = os.getpid()
         child = os.fork()
         if child == 0:
-            _become_run_process(self._paths, parent, self._claim, self._python)
+            become_run_process(self._paths, parent, self._claim, self._python)
         self._child = child
         self._death = None
         with suppress(ProcessLookupError):
@@ -283,7 +243,7 @@ class Supervisor:
         record = judge(self._paths, self._epoch, death, self._control, duration_s)
         while True:
             try:
-                self._check_epoch()
+                self._claim.check_epoch()
                 if record.reason != "interrupted":  # that one is resumed, and needs its arguments
                     scrub(self._paths)
                 write_json(self._paths.exit, record.to_data())
@@ -296,50 +256,6 @@ class Supervisor:
                 with suppress(OSError):
                     os.utime(self._paths.heartbeat)
                 time.sleep(TICK_S)
-
-
-def _become_run_process(paths: RunPaths, parent: int, claim: int, python: str | None) -> None:
-    """In the forked child; never returns."""
-    code = 1
-    try:
-        die_with_parent(parent)
-        os.close(claim)  # a fork shares the lock: it must end with the supervisor
-        os.setpgid(0, 0)  # a plugin's kill(0) reaches the run, not its supervisor
-        set_name("modelyard-run")
-        prefer_as_oom_victim()
-        order = RunOrder.from_data(read_json(paths.run) or {})
-        lower_process(order.nice)
-        os.environ.update(process.thread_variables(order.threads))
-        os.environ.update({MARKER: paths.id, "PYTHONUNBUFFERED": "1"})
-        _redirect(paths.log)
-        signal.set_wakeup_fd(-1)
-        for number in (*SIGNALS, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        if python is not None:
-            os.execve(python, [python, "-m", process.__name__, str(paths.root)], dict(os.environ))
-        code = process.main(paths.root)
-        # As a normal exit, but without waiting for threads that the plugin left running.
-        atexit._run_exitfuncs()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
-def _redirect(log: Path) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    descriptor = os.open(log, flags, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
 
 
 def supervise(run_folder: Path, epoch: int, python: str | None = None) -> int:

@@ -6,6 +6,7 @@ import datetime
 import decimal
 import enum
 import io
+import ipaddress
 import json
 import pathlib
 import uuid
@@ -47,6 +48,7 @@ VALUES = [
     (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
     (pathlib.PurePosixPath("a/b"), "a/b"),
     ({3, 1, 2}, [1, 2, 3]),
+    (ipaddress.ip_address("::1"), "::1"),
     ((1, 2), [1, 2]),
     ({1: "a", None: "b"}, {"1": "a", "null": "b"}),
     (Box(1), {"left": 1}),

@@ -21,6 +21,7 @@ from modelyard.records import engine, migrate, revision
 from modelyard.records.runs import RunRecord, find_run, insert_run, page_of_runs
 from modelyard.records.store import RecordStore
 from modelyard.records.tables import idempotency, metadata
+from modelyard.schemas.states import Phase, Status
 
 
 def _record(number: int = 1, **values: object) -> RunRecord:
@@ -147,9 +148,12 @@ async def test_times_keep_their_moment_and_naive_ones_are_refused(database: Path
 async def test_ten_thousand_runs_are_paged_in_bounded_time(database: Path) -> None:
     store = await _opened(database)
 
+    ended = {"status": Status.DONE, "phase": Phase.FINISHED, "tidied": True}
+
     def fill(connection):
         for number in range(10_000):
-            insert_run(connection, _record(number, model="m" if number % 2 else "other"))
+            model = "m" if number % 2 else "other"
+            insert_run(connection, _record(number, model=model, **ended))
 
     await store.write(fill)
     times, seen, beyond = [], 0, None
