@@ -140,7 +140,7 @@ class _Bar:
             total=total or (1 if run.ended else None),
             completed=done or (1 if run.succeeded and not total else 0),
             amount=_amount(run),
-            metrics=printing.metrics(values),
+            metrics=printing.metrics(values, _amount(run)),
         )
 
     def log(self, text: str) -> None:
@@ -163,7 +163,8 @@ class _Lines:
 
     def show(self, run: Run, values: dict[str, float | None]) -> None:
         phase = run.status if run.ended else run.phase
-        line = "  ".join(part for part in (phase, _amount(run), printing.metrics(values)) if part)
+        amount = _amount(run)
+        line = "  ".join(filter(None, (phase, amount, printing.metrics(values, amount))))
         now = time.monotonic()
         if line == self._last or (phase == self._phase and now < self._next):
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from ..client import Run
 _WIDE = 200  # columns of a pipe: nothing is cut there
 _STYLES = {"done": "green", "ready": "green", "error": "red", "failed": "red", "running": "cyan"}
 _FIRST = ("loss", "accuracy")
-_METRICS_SHOWN = 6
+_METRICS_SHOWN = 4
 
 
 def console(stderr: bool = False) -> Console:
@@ -90,9 +91,11 @@ def size(size_bytes: int | None) -> str:
     raise AssertionError("unreachable: the last unit returns")
 
 
-def metrics(values: Mapping[str, float | None]) -> str:
-    """`loss 0.0312  accuracy 0.981`: loss and accuracy first, the newest value of each."""
-    names = sorted(values, key=lambda name: (_rank(name), name))[:_METRICS_SHOWN]
+def metrics(values: Mapping[str, float | None], told: str = "") -> str:
+    """`loss 0.0312  accuracy 0.981`: losses and accuracies first. Left out is what the text
+    `told` beside it names already."""
+    names = sorted(set(values) - set(re.findall(r"\w+", told)), key=lambda n: (_rank(n), n))
+    names = names[:_METRICS_SHOWN]
     return "  ".join(f"{name} {_number(values[name])}" for name in names)
 
 
