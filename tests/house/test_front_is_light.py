@@ -1,0 +1,71 @@
+"""The front never imports torch or a plugin, whatever its models do: seen in a running server."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+
+# Read by the front alone (told by its command line), at its end: what it ever imported.
+WITNESS = """
+import atexit, json, os, sys
+
+if "serve" in sys.orig_argv:
+    place = os.path.join(os.path.dirname(__file__), "modules.json")
+    atexit.register(lambda: open(place, "w").write(json.dumps(sorted(sys.modules))))
+"""
+HEAVY = {"torch", "sklearn", "scipy", "PIL", "safetensors", "boto3", "alembic", "tensorboard"}
+
+
+@pytest.fixture(scope="module")
+def witness(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("witness")
+    (folder / "sitecustomize.py").write_text(WITNESS)
+    return folder
+
+
+def mapped_files(pid: int) -> set[str]:
+    """Files that a process has in its memory: extension modules show up here."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return set(re.findall(r"(/\S+)$", maps, re.MULTILINE))
+
+
+def test_describing_predicting_and_training_bring_no_torch_and_no_plugin_into_the_front(
+    start_server, witness
+):
+    server = start_server(
+        "--model-name",
+        "counter,kinds,image-classifier",
+        env={"PYTHONPATH": f"{PLUGINS}:{witness}"},
+    )
+    for model in ("counter", "kinds", "image-classifier"):
+        assert server.wait_ready(model)["state"] == "ready"
+    run = server.wait_run(server.train("counter", steps=2))
+    assert run["status"] == "done", server.log(run)
+    assert server.predict("counter", json={"plus": 1}).status_code == 200
+    assert server.get("/openapi.json").status_code == 200
+
+    mapped = mapped_files(server.process.pid)
+    assert any("aiohttp" in path for path in mapped), "the front's memory was not read"
+    assert [path for path in mapped if re.search(r"/(torch|sklearn|scipy|PIL)/", path)] == []
+
+    assert server.stop() == 0
+    modules = json.loads((witness / "modules.json").read_text())
+    assert "modelyard.api.server" in modules
+    libraries = {module.split(".")[0] for module in modules}
+    assert libraries & HEAVY == set()
+    assert [module for module in modules if module.startswith("yard_fixtures")] == []
+    built_in = "modelyard.models_plugin.image_classifier"
+    assert [module for module in modules if module.startswith(built_in)] == []
+
+
+def test_the_contract_is_a_light_import():
+    """What a plugin imports brings neither the server nor its libraries."""
+    code = "import sys, json, modelyard.models_plugin; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    libraries = {module.split(".")[0] for module in json.loads(done.stdout)}
+    assert libraries & {*HEAVY, "aiohttp", "sqlalchemy", "uvloop", "structlog", "click"} == set()
