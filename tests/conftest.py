@@ -32,7 +32,9 @@ class Server:
 
     def start(self, wait: bool = True) -> "Server":
         environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
-        environ["PYTHONPATH"] = str(PLUGINS)
+        environ["PYTHONPATH"] = os.pathsep.join(
+            [str(PLUGINS), environ.get("PYTHONPATH", "")]
+        ).rstrip(os.pathsep)
         environ["PYTHONUNBUFFERED"] = "1"
         self.process = subprocess.Popen(
             [

@@ -1,0 +1,91 @@
+"""Swagger UI in a real browser: a person uploads an image and predicts, and starts a training."""
+
+import shutil
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def server(serve_module):
+    server = serve_module("--model-name", "files,counter")
+    for model in ("files", "counter"):
+        server.wait_ready(model)
+    return server
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, server):
+    """A page that knows where it asked and what it complained about."""
+    page = browser.new_page()
+    page.asked, page.complaints = [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("console", lambda m: m.type == "error" and page.complaints.append(m.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.set_default_timeout(20_000)
+    yield page
+    page.close()
+
+
+def operation(page, server, address, path):
+    page.goto(server.url + address)
+    block = page.locator(".opblock-post").filter(
+        has=page.locator(f'.opblock-summary-path[data-path="{path}"]')
+    )
+    block.locator(".opblock-summary-control").first.click()
+    return block
+
+
+def response_of(block):
+    live = block.locator(".live-responses-table .response").first
+    live.wait_for()
+    return live.locator(".response-col_status").inner_text(), live.inner_text()
+
+
+@pytest.mark.parametrize("address", ["/ui", "/api"])
+def test_the_page_shows_every_model_and_asks_nobody_else(server, page, address):
+    page.goto(server.url + address)
+    page.locator('.opblock-summary-path[data-path="/v2/models/counter/train/"]').wait_for()
+    assert page.locator('.opblock-summary-path[data-path="/v2/models/files/predict/"]').count() == 1
+    assert [url for url in page.asked if not url.startswith((server.url, "data:", "blob:"))] == []
+    assert page.complaints == []
+
+
+def test_a_person_uploads_an_image_and_gets_a_prediction(server, page, tmp_path):
+    image = tmp_path / "scan.png"
+    image.write_bytes(b"\x89PNG not really")
+    block = operation(page, server, "/ui", "/v2/models/files/predict/")
+    block.locator('input[type="file"]').first.set_input_files(image)
+    block.locator("button.execute").click()
+    status, text = response_of(block)
+    assert status.split()[0] == "200", text
+    assert "scan.png" in text
+    assert page.complaints == []
+
+
+def test_a_person_starts_a_training(server, page):
+    block = operation(page, server, "/ui", "/v2/models/counter/train/")
+    block.locator("button.execute").click()
+    status, text = response_of(block)
+    assert status.split()[0] == "200", text
+    assert '"status": "running"' in text
+    runs = server.get("/v2/models/counter/train/").json()
+    assert server.wait_run(runs[-1])["status"] == "done"
