@@ -42,7 +42,7 @@ help:
 install: $(VENV)/.package
 
 demo: $(VENV)/.package
-	@$(VENV)/bin/python -m modelyard demo $(ARGS)
+	@$(VENV)/bin/modelyard demo $(ARGS)
 
 serve: $(VENV)/.package
 	$(VENV)/bin/modelyard serve $(ARGS)
