@@ -20,7 +20,7 @@ from ..schemas.states import Phase, Reason, Status
 from ..storage.weights import WeightsVersions
 from .conclusion import Conclusion
 from .executor import Executor
-from .loss import judge_loss
+from .loss import judge_loss, trained_for_s
 from .messages import ExitRecord, RunProgress
 from .moves import RunMoves
 from .notices import wait_event
@@ -33,6 +33,7 @@ from .supervisor_exit import SupervisorExit
 
 log = logging.getLogger(__name__)
 
+_LONGEST_RETRY_S = 30.0
 _TROUBLE_S = 1.0
 """Pause after a step failed (the disk is full, the database locked) until it is tried again."""
 
@@ -83,6 +84,10 @@ class RunLife:
                 log.exception("run %s: trying again", self._record.id)
                 await asyncio.sleep(10 * _TROUBLE_S)
 
+    def poke(self) -> None:
+        """Says that the record has changed."""
+        self._poke.set()
+
     async def cancelled(self) -> None:
         """The record says `cancelled` now: the processes are asked to end, in the end forced."""
         self._record = await self._read()
@@ -97,6 +102,8 @@ class RunLife:
         self._record = await self._read()
         if self._record.finished or self._record.phase is Phase.QUEUED:
             return True
+        if self._record.phase is Phase.RETRY_WAIT:
+            return await self._wait_to_retry()
         if self._launch_it:
             if self._record.ended:  # cancelled before it was launched
                 return await self._end(_exit(self._record.epoch, Status.CANCELLED, ""))
@@ -133,7 +140,7 @@ class RunLife:
                     observe, self._around.executor, self._paths, self._record.epoch, self._stamp
                 )
                 if seen.exit is not None:
-                    return await self._end(seen.exit)
+                    return await self._ended(seen.exit)
                 if seen.claimed and not seen.alive:
                     return await self._lost()
                 late = time.monotonic() > self._claim_by
@@ -181,18 +188,33 @@ class RunLife:
     async def _lost(self) -> bool:
         """The supervisor died without a word: its processes are ended, and the end is judged."""
         await self._around.executor.sweep(self._paths)
-        record = await self._read()
-        how = await asyncio.to_thread(judge_loss, self._paths, record.epoch)
-        if how is None and not record.ended:  # trained: only the finish step is to be made again
-            if record.attempt < self._around.options.start_attempts:
-                return await self._wait_again(Phase.RETRY_WAIT)
-            how = _exit(
-                record.epoch,
-                Status.ERROR,
-                Reason.PUBLISH_FAILED.value,
-                "Its finish step was killed.",
-            )
-        return await self._end(how or _exit(record.epoch, Status.CANCELLED, ""))
+        how = await asyncio.to_thread(judge_loss, self._paths, self._record.epoch)
+        return await self._ended(how)
+
+    async def _ended(self, how: ExitRecord) -> bool:
+        """Ends the run, or, where only its finish step failed, has that made again later."""
+        self._record = await self._read()
+        if how.reason == Reason.PUBLISH_FAILED.value and not self._record.ended:
+            trained_s = await asyncio.to_thread(trained_for_s, self._paths)
+            if trained_s is not None and trained_s < self._around.options.publish_limit_s:
+                return await self._finish_again(how.message)
+        return await self._end(how)
+
+    async def _finish_again(self, problem: str) -> bool:
+        moved = await self._around.moves.move(
+            self._record.id,
+            of_epoch=self._record.epoch,
+            phase=Phase.RETRY_WAIT,
+            message=f"{problem} Trying again, without training again.",
+        )
+        self._around.release(self._record.id)
+        return moved is not None and await self._wait_to_retry()
+
+    async def _wait_to_retry(self) -> bool:
+        """Back to the queue after a pause, in which the run holds no place."""
+        self._poke.clear()
+        await wait_event(self._poke, min(_LONGEST_RETRY_S, 2.0 ** (self._record.attempt - 1)))
+        return await self._wait_again()
 
     async def _not_started(self, problem: str, attempts: int | None = None) -> bool:
         """No supervisor has begun: none will any more, and the run waits again or is given up."""
@@ -205,21 +227,17 @@ class RunLife:
         limit = self._around.options.start_attempts if attempts is None else attempts
         if record.attempt < limit:
             return await self._wait_again()
-        return await self._end(
-            _exit(record.epoch, Status.ERROR, Reason.START_FAILED.value, problem)
-        )
+        failed = await asyncio.to_thread(trained_for_s, self._paths) is not None
+        reason = Reason.PUBLISH_FAILED if failed else Reason.START_FAILED
+        return await self._ended(_exit(record.epoch, Status.ERROR, reason.value, problem))
 
-    async def _wait_again(self, via: Phase | None = None) -> bool:
+    async def _wait_again(self) -> bool:
         """Back to the queue, at the place that its age gives it."""
-        for phase in (via, Phase.QUEUED):
-            if phase is not None:
-                moved = await self._around.moves.move(
-                    self._record.id, of_epoch=self._record.epoch, phase=phase
-                )
-                if moved is None:
-                    return False
+        moved = await self._around.moves.move(
+            self._record.id, of_epoch=self._record.epoch, phase=Phase.QUEUED
+        )
         self._around.release(self._record.id)
-        return True
+        return moved is not None
 
     def _tell_publishing(self) -> None:
         if not self._told_publishing:

@@ -1,8 +1,11 @@
-"""What to say of a run whose supervisor is gone without a word. Blocking; runs in a thread."""
+"""What to say of a run whose supervisor is gone or could not finish. Blocking; for a thread."""
 
 from __future__ import annotations
 
-from ..schemas.states import Reason
+import time
+from contextlib import suppress
+
+from ..schemas.states import Reason, Status
 from .ending import judge
 from .executor import read_identity
 from .identity import boot_id, read_stat
@@ -10,10 +13,15 @@ from .messages import ExitRecord
 from .paths import RunPaths
 
 
-def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord | None:
-    """How the run ended; None if train() had returned and only the finish step is missing."""
+def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
+    """How a run ended whose supervisor died without a word."""
     if paths.trained.exists() and not paths.result.exists():
-        return None
+        return ExitRecord(
+            epoch=epoch,
+            status=Status.ERROR.value,
+            reason=Reason.PUBLISH_FAILED.value,
+            message="Trained, but its processes were killed before its weights were published.",
+        )
     record = judge(paths, epoch, None)
     if record.reason == Reason.INTERRUPTED.value and _was_killed_alone(paths):
         record.reason = Reason.PROCESS_DIED.value
@@ -21,6 +29,16 @@ def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord | None:
             "The run's supervisor process was killed, not by this server, and the run with it."
         )
     return record
+
+
+def trained_for_s(paths: RunPaths) -> float | None:
+    """Seconds since train() returned, None if it has not: from then on only the finish step is due.
+
+    Told from the file, so that it goes on counting over restarts of the server.
+    """
+    with suppress(FileNotFoundError):
+        return max(0.0, time.time() - paths.trained.stat().st_mtime)
+    return None
 
 
 def _was_killed_alone(paths: RunPaths) -> bool:

@@ -72,7 +72,8 @@ def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> P
         order.weights = dict(weights)
         write_json(paths.run, order.to_data(), mode=0o600)
     paths.status.unlink(missing_ok=True)  # what an earlier attempt had reached
-    write_bytes(paths.epoch, str(epoch).encode())
+    # Not durable: should the machine stop, no supervisor is left that the epoch could fence out.
+    write_bytes(paths.epoch, str(epoch).encode(), durable=False)
     return PluginSource.from_data(order.source)
 
 

@@ -172,7 +172,8 @@ def write_json(
     Raises OSError (disk full, no folder) and ValueError/TypeError if `data` is no JSON; then `path`
     is as it was.
     """
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # In ASCII: JSON text may hold lone surrogates ("\\ud800"), which have no UTF-8.
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     write_bytes(path, text.encode(), mode, durable)
 
 

@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-
 from ..errors import Busy, RunNotFound
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
@@ -39,6 +38,7 @@ from .options import TrainingOptions
 from .orders import remove_unrecorded, tidy
 from .paths import RunPaths
 from .scheduler import Scheduler
+from .submission import Submission, Submissions
 
 __all__ = ["RunRecord", "RunService", "TrainingOptions"]
 
@@ -189,6 +189,8 @@ class RunService(RunListing):
             await life.cancelled()
         elif record.finished and not record.tidied:
             self._spawn(self._tidy(record))
+            if life is not None:
+                life.poke()
         return record
 
     # -- follow -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from modelyard.errors import CannotStart, StorageUnavailable
 from modelyard.records import engine, migrate, revision
 from modelyard.records.runs import RunRecord, find_run, insert_run, page_of_runs
 from modelyard.records.store import RecordStore
-from modelyard.records.tables import idempotency, metadata
+from modelyard.records.tables import idempotency, metadata, runs
 from modelyard.schemas.states import Phase, Status
 
 
@@ -151,9 +151,13 @@ async def test_ten_thousand_runs_are_paged_in_bounded_time(database: Path) -> No
     ended = {"status": Status.DONE, "phase": Phase.FINISHED, "tidied": True}
 
     def fill(connection):
-        for number in range(10_000):
-            model = "m" if number % 2 else "other"
-            insert_run(connection, _record(number, model=model, **ended))
+        insert_run(connection, _record(0, **ended))
+        columns = [column.name for column in runs.c if column.name not in ("seq", "id", "model")]
+        connection.exec_driver_sql(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) "
+            f"INSERT INTO runs (id, model, {', '.join(columns)}) SELECT printf('%032x', i), "
+            f"CASE i % 2 WHEN 0 THEN 'm' ELSE 'other' END, {', '.join(columns)} FROM n, runs"
+        )
 
     await store.write(fill)
     times, seen, beyond = [], 0, None

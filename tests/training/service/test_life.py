@@ -158,3 +158,25 @@ async def test_event_loop_never_waits_for_the_records(yard: Any) -> None:
     await yard.finished(records[-1])
     ticking.cancel()
     assert worst < 0.25
+
+
+async def test_arguments_that_have_no_utf8_are_kept(yard: Any) -> None:
+    """JSON may say "\\ud800", which is no character."""
+    record = await yard.submit(args={"how": "finish", "name": "\ud800"})
+    done = await yard.finished(record)
+    assert done.status is Status.DONE
+    assert done.args["name"] == "\ud800"
+
+
+async def test_submission_goes_on_when_its_client_hangs_up(yard: Any, eventually: Any) -> None:
+    """Cancelled at whatever line, it leaves a whole run or none."""
+    for wait_s in (0.0, 0.002, 0.005, 0.01):
+        task = asyncio.create_task(yard.submit("raise"))
+        await asyncio.sleep(wait_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await asyncio.sleep(0.3)
+    records, _ = await yard.service.list("behaving")
+    assert {path.name for path in yard.home.runs.iterdir()} == {record.id for record in records}
+    for record in records:
+        assert (await yard.finished(record)).reason is Reason.PLUGIN_FAILED

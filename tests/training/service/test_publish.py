@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sqlite3
 from typing import Any
 
@@ -99,3 +100,50 @@ async def test_failing_listener_does_not_harm_the_run(yard: Any) -> None:
     done = await yard.finished(await yard.submit())
     await asyncio.sleep(0.1)
     assert done.status is Status.DONE
+
+
+async def test_trained_run_is_published_without_training_again(yard: Any) -> None:
+    """The finish step fails in the run's own processes; they are started anew for it alone."""
+    record = await yard.submit("count")
+    waiting = await yard.in_phase(record, Phase.RETRY_WAIT, 30)
+    assert "Trying again" in waiting.message
+    paths = yard.paths(record)
+    paths.version.unlink()
+    done = await yard.finished(record)
+    assert (done.status, done.attempt, done.message) == (Status.DONE, 2, None)
+    assert (paths.plugin / "trainings").read_text() == "x"
+    assert await yard.versions.check(await yard.versions.get("behaving", done.weights))
+
+
+async def test_trained_run_whose_supervisor_is_killed_is_published_too(yard: Any) -> None:
+    record = await yard.submit("count")
+    paths = yard.paths(record)
+    await yard.until(record, lambda _: paths.trained.exists())
+    yard.supervisor(record).signal(signal.SIGKILL)
+    await yard.in_phase(record, Phase.RETRY_WAIT)
+    paths.version.unlink(missing_ok=True)
+    done = await yard.finished(record)
+    assert (done.status, done.attempt) == (Status.DONE, 2)
+    assert (paths.plugin / "trainings").read_text() == "x"
+
+
+async def test_run_that_waits_to_finish_can_be_cancelled_and_survives_a_restart(
+    new_yard: Any,
+) -> None:
+    yard = await new_yard()
+    record = await yard.submit("count")
+    paths = yard.paths(record)
+    await yard.until(record, lambda _: paths.trained.exists())
+    yard.supervisor(record).signal(signal.SIGKILL)
+    await yard.in_phase(record, Phase.RETRY_WAIT)
+    await yard.stop()
+    yard = await new_yard()
+    assert (await yard.get(record)).status is Status.RUNNING
+    await yard.service.cancel("behaving", record.id)
+    assert (await yard.finished(record)).status is Status.CANCELLED
+
+
+async def test_finish_step_is_given_up_after_its_limit(new_yard: Any) -> None:
+    yard = await new_yard(publish_limit_s=0.0)
+    failed = await yard.finished(await yard.submit("count"), 30)
+    assert (failed.status, failed.reason) == (Status.ERROR, Reason.PUBLISH_FAILED)

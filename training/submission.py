@@ -1,0 +1,157 @@
+"""Taking a run in: its folder first, then its record. Runs in the server.
+
+Whatever line the server dies at, there is a folder without a record, which the next start removes,
+or a whole run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ..errors import DiskFull, StorageUnavailable
+from ..models_plugin.plugin import PluginSource
+from ..records.home import Home
+from ..records.idempotency import find_key, insert_key
+from ..records.runs import RunRecord, find_run, insert_run
+from ..records.store import RecordStore
+from ..schemas.transport import RequestData
+from ..storage.weights import WeightsVersions
+from .dates import local_date
+from .messages import RunOrder
+from .options import TrainingOptions
+from .orders import seed_of, write_run_folder
+from .paths import RunPaths
+from .replays import KeyLocks, key_hash, request_digest
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What a client asks for. `args` are the validated arguments as JSON, without the secret ones.
+
+    `secrets` names those; uploads are in `files_folder`; `key` is the client's Idempotency-Key.
+    """
+
+    source: PluginSource
+    request: RequestData
+    args: Mapping[str, Any]
+    secrets: Sequence[str] = ()
+    files_folder: Path | None = None
+    key: str | None = None
+    principal: str = ""
+    name: str | None = None
+    tags: Sequence[str] = field(default_factory=tuple)
+
+
+class Submissions:
+    """Makes runs of submissions. `recorded` is called after each commit."""
+
+    def __init__(
+        self,
+        store: RecordStore,
+        home: Home,
+        versions: WeightsVersions,
+        options: TrainingOptions,
+        recorded: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._home = home
+        self._versions = versions
+        self._options = options
+        self._recorded = recorded
+        self._keys = KeyLocks()
+        self._under_way: set[asyncio.Task[RunRecord]] = set()
+
+    async def submit(self, what: Submission) -> RunRecord:
+        """The run, committed. A caller that is cancelled meanwhile does not undo it half.
+
+        Raises IdempotencyConflict, DiskFull, StorageUnavailable.
+        """
+        task = asyncio.ensure_future(self._submit(what))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Waits for those under way."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _submit(self, what: Submission) -> RunRecord:
+        if what.key is None:
+            return await self._record(what, None)
+        key = key_hash(what.key, what.principal, what.source.name)
+        async with self._keys.hold(key):
+            digest = await asyncio.to_thread(
+                request_digest, what.key, what.request, what.args, what.files_folder
+            )
+            earlier = await self._store.read(lambda c: _replayed(c, key, digest))
+            return earlier or await self._record(what, (key, digest))
+
+    async def _record(self, what: Submission, key: tuple[str, str] | None) -> RunRecord:
+        now = datetime.now(UTC)
+        draft = RunRecord(
+            id=uuid.uuid4().hex,
+            model=what.source.name,
+            args=what.args,
+            date=local_date(now),
+            created_at=now,
+            principal=what.principal,
+            name=what.name,
+            tags=tuple(what.tags),
+        )
+        paths = RunPaths(self._home.runs / draft.id)
+        order = await self._order(draft, what.source)
+
+        def work(connection: Connection) -> RunRecord:
+            record = insert_run(connection, draft)
+            if key is not None:
+                insert_key(connection, *key, run=record.id, now=now)
+            return record
+
+        try:
+            await asyncio.to_thread(
+                write_run_folder, paths, order, what.request, what.secrets, what.files_folder
+            )
+            record = await self._store.write(work)
+        except OSError as error:
+            await asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True)
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            kind = DiskFull if full else StorageUnavailable
+            raise kind(f"The run's folder cannot be written: {error}") from error
+        except Exception:
+            await asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True)
+            raise
+        self._recorded()
+        return record
+
+    async def _order(self, record: RunRecord, source: PluginSource) -> RunOrder:
+        options = self._options
+        latest = await self._versions.latest(record.model)
+        return RunOrder(
+            id=record.id,
+            model=record.model,
+            source=source.to_data(),
+            pinned=dict(record.args),
+            seed=seed_of(record.args),
+            device=options.device,
+            threads=options.threads_each,
+            nice=options.nice,
+            data_root=None if options.data_root is None else str(options.data_root),
+            weights_root=str(self._home.weights),
+            weights={} if latest is None else {"latest": latest.id},
+            created_at=record.created_at.isoformat(),
+        )
+
+
+def _replayed(connection: Connection, key: str, digest: str) -> RunRecord | None:
+    run_id = find_key(connection, key, digest, datetime.now(UTC))
+    return None if run_id is None else find_run(connection, run_id)
