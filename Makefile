@@ -56,14 +56,26 @@ test-slow: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 bench: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 	$(TEST_VENV)/bin/python benchmarks/run.py $(ARGS)
 
-# mypy runs inside the environment's folder: from the root it would take the tree's own folders for
-# top-level packages, and the installed package with its py.typed is what users type-check against.
-check: $(TEST_VENV)/.package
+# Five checks, each a target of its own; `make -k check` goes on after one that fails.
+.PHONY: check-style check-types check-arrows check-image check-pins
+check: check-style check-types check-arrows check-image check-pins
+
+check-style: $(TEST_VENV)/$(STAMP)
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/ruff format --check .
+
+# mypy runs inside the environment's folder: from the root it would take the tree's own folders for
+# top-level packages, and the installed package with its py.typed is what users type-check against.
+check-types: $(TEST_VENV)/.package
 	cd $(TEST_VENV) && bin/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache -p modelyard
+
+check-arrows: $(TEST_VENV)/.package
 	$(TEST_VENV)/bin/pytest tests/house/test_arrows.py
+
+check-image: $(TEST_VENV)/$(STAMP)
 	$(TEST_VENV)/bin/hadolint Dockerfile
+
+check-pins: $(TEST_VENV)/.package
 	$(TEST_VENV)/bin/pip check --disable-pip-version-check
 
 # The tested set, made anew from the ranges in setup.cfg: the newest of everything that fits.
