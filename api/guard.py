@@ -19,6 +19,7 @@ from .errors import problem
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
+    "Server": "modelyard",  # instead of the framework's, which tells versions
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",

@@ -40,7 +40,7 @@ def _ranges(accept: str) -> list[tuple[str, float]]:
 
 def _weight_of(content_type: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, str | None]:
     """Weight by the most specific range that matches, and the concrete type if ours is a range."""
-    best = (-1, 0.0, None)  # type: Tuple[int, float, Optional[str]]
+    best: tuple[int, float, str | None] = (-1, 0.0, None)
     main = content_type.split("/")[0]
     for name, weight in ranges:
         concrete = None

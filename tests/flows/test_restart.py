@@ -66,6 +66,7 @@ def test_stopping_the_server_leaves_a_training_unless_it_was_told_to_cancel(star
     assert server.stop() == 0
     again = start_server("--model-name", "counter", "--on-stop", "cancel", home=server.home)
     assert again.run(record)["status"] in ("running", "done")
+    again.wait_ready("counter")
     other = again.train("counter", steps=100_000, seconds=0.01)
     again.wait_run(other, "training")
     assert again.stop() == 0

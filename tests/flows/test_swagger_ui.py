@@ -63,8 +63,9 @@ def response_of(block):
 @pytest.mark.parametrize("address", ["/ui", "/api"])
 def test_the_page_shows_every_model_and_asks_nobody_else(server, page, address):
     page.goto(server.url + address)
-    page.locator('.opblock-summary-path[data-path="/v2/models/counter/train/"]').wait_for()
-    assert page.locator('.opblock-summary-path[data-path="/v2/models/files/predict/"]').count() == 1
+    page.locator(".opblock-post .opblock-summary-path").first.wait_for()
+    for path in ("/v2/models/counter/train/", "/v2/models/files/predict/"):
+        assert page.locator(f'.opblock-post [data-path="{path}"]').count() == 1
     assert [url for url in page.asked if not url.startswith((server.url, "data:", "blob:"))] == []
     assert page.complaints == []
 
