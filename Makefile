@@ -32,8 +32,8 @@ GROUND := $(wildcard *.py) py.typed setup.cfg pyproject.toml README.md LICENSE
 # Folders too: a removed or renamed file shows only in its folder's time stamp.
 SOURCES := $(GROUND) $(shell find $(ROOMS) -name __pycache__ -prune -o -print)
 EXAMPLES := $(patsubst %/,%,$(dir $(wildcard examples/*/pyproject.toml examples/*/setup.cfg)))
-EXAMPLE_SOURCES := $(shell find examples \( -name __pycache__ -o -name '*.egg-info' -o -name build \) \
-	-prune -o -print)
+EXAMPLE_SOURCES := $(if $(EXAMPLES),$(shell find examples \( -name __pycache__ -o -name '*.egg-info' -o -name build \) \
+	-prune -o -print))
 
 help:
 	@sed -n 's/^#  *\(make .*\|DEMO_ONCE.*\)/  \1/p' Makefile
@@ -148,7 +148,7 @@ $(TEST_VENV)/$(STAMP): | python-found
 	@rm -rf $*/tree && touch $@
 
 %/.examples: %/$(STAMP) $(EXAMPLE_SOURCES)
-	@$(call copy_tree,$*,$(EXAMPLE_SOURCES))
+	@$(if $(EXAMPLES),$(call copy_tree,$*,$(EXAMPLE_SOURCES)))
 	@$(if $(EXAMPLES),$*/bin/pip $(PIP_INSTALL) --no-deps --no-build-isolation --force-reinstall \
 	  $(addprefix $*/tree/,$(EXAMPLES)))
 	@rm -rf $*/tree && touch $@
