@@ -31,7 +31,7 @@ ROOMS := api cli client models_plugin records schemas serving storage training w
 GROUND := $(wildcard *.py) py.typed setup.cfg pyproject.toml README.md LICENSE
 # Folders too: a removed or renamed file shows only in its folder's time stamp.
 SOURCES := $(GROUND) $(shell find $(ROOMS) -name __pycache__ -prune -o -print)
-EXAMPLES := $(patsubst %/,%,$(dir $(wildcard examples/*/pyproject.toml examples/*/setup.cfg)))
+EXAMPLES := $(sort $(patsubst %/,%,$(dir $(wildcard examples/*/pyproject.toml examples/*/setup.cfg))))
 EXAMPLE_SOURCES := $(if $(EXAMPLES),$(shell find examples \( -name __pycache__ -o -name '*.egg-info' -o -name build \) \
 	-prune -o -print))
 
