@@ -70,14 +70,29 @@ class InvalidArguments(ModelyardError):
     """The arguments are not valid.
 
     `errors` is what the client gets as the whole body: `{field: [messages]}` (nested fields nest).
+    Validators put anything in it (the places of a list's items are numbers): here it becomes what
+    JSON can hold.
     """
 
     def __init__(self, errors: Mapping[str, Any], message: str | None = None) -> None:
         super().__init__(message)
-        self.errors: dict[str, Any] = dict(errors)
+        self.errors: dict[str, Any] = _plain(errors)
 
     def __reduce__(self) -> Any:
         return (type(self), (self.errors, self.message))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_text(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """Half of a surrogate pair, which a client's text may bring along, is no UTF-8."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 class NotFound(ModelyardError):
