@@ -51,7 +51,7 @@ test: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 	$(TEST_VENV)/bin/pytest -m "not slow" $(ARGS)
 
 test-slow: $(TEST_VENV)/.package $(TEST_VENV)/.examples
-	$(TEST_VENV)/bin/pytest -m slow $(ARGS)
+	$(TEST_VENV)/bin/pytest -m slow $(ARGS) || [ $$? -eq 5 ]  # 5: none is marked so
 
 bench: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 	$(TEST_VENV)/bin/python benchmarks/run.py $(ARGS)
