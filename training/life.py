@@ -63,6 +63,7 @@ class RunLife:
         self._paths = paths
         self._around = around
         self._launch_it = launch
+        self._adopted = not launch
         self._poke = asyncio.Event()
         self._force_at: float | None = None  # monotonic; a cancelled run is ended by us after it
         self._claim_by = time.monotonic() + (around.options.start_limit_s if launch else 0.0)
@@ -224,6 +225,8 @@ class RunLife:
         record = self._record = await self._read()
         if record.ended:
             return await self._end(_exit(record.epoch, Status.CANCELLED, ""))
+        if self._adopted:  # the server ended in the middle of the launch: that was no attempt
+            return await self._wait_again(attempt=record.attempt - 1)
         limit = self._around.options.start_attempts if attempts is None else attempts
         if record.attempt < limit:
             return await self._wait_again()
@@ -231,10 +234,10 @@ class RunLife:
         reason = Reason.PUBLISH_FAILED if failed else Reason.START_FAILED
         return await self._ended(_exit(record.epoch, Status.ERROR, reason.value, problem))
 
-    async def _wait_again(self) -> bool:
+    async def _wait_again(self, **changes: Any) -> bool:
         """Back to the queue, at the place that its age gives it."""
         moved = await self._around.moves.move(
-            self._record.id, of_epoch=self._record.epoch, phase=Phase.QUEUED
+            self._record.id, of_epoch=self._record.epoch, phase=Phase.QUEUED, **changes
         )
         self._around.release(self._record.id)
         return moved is not None
