@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .arrays import DTYPES
 from .description import FieldDescription
 
 JsonSchema = dict[str, Any]
@@ -259,7 +260,7 @@ def _packed(field: FieldDescription) -> JsonSchema:
         "title": "base64",
         "properties": {
             "shape": shape,
-            "dtype": {"type": "string", "default": field.dtype},
+            "dtype": {"type": "string", "enum": list(DTYPES), "default": field.dtype},
             "data": {
                 "type": "string",
                 "contentEncoding": "base64",

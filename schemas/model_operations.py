@@ -15,6 +15,9 @@ from .routes import JSON
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+SHORTEST_TIMEOUT_S, LONGEST_TIMEOUT_S = 1.0, 86_400.0
+"""What the header X-Request-Timeout may ask for."""
+
 CHOICES_SHOWN = 100
 """Weights versions that the document lists, newest first."""
 
@@ -74,7 +77,7 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
         _parameter(
             "X-Request-Timeout",
             "header",
-            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "number", "minimum": SHORTEST_TIMEOUT_S, "maximum": LONGEST_TIMEOUT_S},
             description="Seconds after which the call is given up.",
         )
     ]

@@ -34,8 +34,8 @@ def openapi_document(
 ) -> dict[str, Any]:
     """The document as JSON values.
 
-    A path on which a model's function is called stands once for each model, with literal name and
-    that model's arguments; operations that a model does not offer are left out.
+    A path on which a model's function is called stands once for each model that has that function,
+    with literal name and that model's arguments.
     """
     models = sorted(models, key=lambda model: model.name)
     spec = APISpec(
@@ -70,9 +70,12 @@ class _Builder:
 
     def add_path(self, path: str, routes: Sequence[RouteDoc]) -> None:
         operations = {route.method.lower(): self._operation(route) for route in routes}
-        self._add(path, operations, routes, {})
+        self._add(path, operations, routes)
 
     def add_model_path(self, path: str, routes: Sequence[RouteDoc], model: ServedModel) -> None:
+        called = [route.model_body for route in routes if route.model_body]
+        if all(model.arguments(which) is None for which in called):
+            return  # not even the list of its trainings: there are none
         operations = {}
         for route in routes:
             if route.model_body is None:
@@ -82,8 +85,7 @@ class _Builder:
             else:
                 operation = self._model_operation(route, model)
             operations[route.method.lower()] = operation
-        if operations:
-            self._add(path.replace(_MODEL, model.name), operations, routes, {"model": ""})
+        self._add(path.replace(_MODEL, model.name), operations, routes)
 
     def tags(self) -> list[dict[str, str]]:
         """The models first, as they are what people come for; then the rooms of the server."""
@@ -100,13 +102,10 @@ class _Builder:
         path: str,
         operations: dict[str, Any],
         routes: Sequence[RouteDoc],
-        filled: dict[str, str],
     ) -> None:
         declared = {name: doc for route in routes for name, doc in route.path_parameters.items()}
         parameters = []
         for name in re.findall(r"{(\w+)}", path):
-            if name in filled:
-                continue
             doc = declared.get(name)
             schema: dict[str, Any] = {"type": "string"}
             if doc and doc.pattern:
