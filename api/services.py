@@ -52,7 +52,7 @@ class Services:
 
 SERVICES = web.AppKey("services", Services)
 OPENAPI = web.AppKey("openapi", Any)
-QUERY = "query"
+QUERY = web.RequestKey("query", dict[str, Any])
 """Key under which a request carries its validated query (`api/routes.py` puts it there)."""
 
 

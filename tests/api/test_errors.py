@@ -1,0 +1,47 @@
+"""Errors become answers in one place."""
+
+import json
+
+import pytest
+
+from modelyard import errors
+from modelyard.api.errors import error_response, status_of
+
+
+def family(cls=errors.ModelyardError):
+    yield cls
+    for child in cls.__subclasses__():
+        yield from family(child)
+
+
+def made(cls):
+    if cls is errors.InvalidArguments:
+        return cls({"a": ["no"]})
+    if cls is errors.PluginRefused:
+        return cls(418)
+    return cls()
+
+
+@pytest.mark.parametrize("cls", list(family()), ids=lambda cls: cls.__name__)
+def test_every_error_has_a_status_and_a_sentence(cls):
+    error = made(cls)
+    assert 400 <= status_of(error) <= 599
+    assert error.message.strip()
+    response = error_response(error)
+    body = json.loads(response.body)
+    if response.status == 422:
+        assert body == {"a": ["no"]} and response.content_type == "application/json"
+    else:
+        assert response.content_type == "application/problem+json"
+        assert body["status"] == response.status == status_of(error)
+        assert body["message"] == body["detail"] == error.message
+
+
+def test_a_busy_server_says_when_to_try_again():
+    assert error_response(errors.Busy(retry_after_s=7)).headers["Retry-After"] == "7"
+
+
+def test_a_traceback_of_a_model_never_leaves_the_server():
+    error = errors.PluginFailed("it failed", original_type="ValueError", traceback="secret path")
+    body = error_response(error).body
+    assert b"ValueError" in body and b"secret path" not in body

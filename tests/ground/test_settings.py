@@ -1,0 +1,89 @@
+"""Settings: file, environment, flags; the later wins, and what is wrong is told by name."""
+
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import InvalidSettings
+from modelyard.settings import SettingsSchema, load_settings
+
+
+def test_without_anything_the_server_is_for_this_machine_only():
+    settings = load_settings({}, {})
+    assert (settings.host, settings.port, settings.is_loopback) == ("127.0.0.1", 5000, True)
+    assert settings.access == "keys"
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path):
+    file = tmp_path / "yard.toml"
+    file.write_text(
+        'port = 1\nworkers = 2\ndevice = "cpu"\n[models.a]\nworkers = 3\nenv = {X = "y"}\n'
+    )
+    settings = load_settings(
+        {"port": "3"}, {"MODELYARD_PORT": "2", "MODELYARD_WORKERS": "4"}, [file]
+    )
+    assert (settings.port, settings.workers, settings.device) == (3, 4, "cpu")
+    assert settings.models["a"].workers == 3
+    assert settings.models["a"].env == {"X": "y"}
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path):
+    file = tmp_path / "yard.toml"
+    file.write_text("port = 7\n")
+    assert load_settings({}, {"MODELYARD_CONFIG_FILE": str(file)}).port == 7
+
+
+def test_models_come_by_commas_and_by_repetition():
+    assert load_settings({"model_name": ["a, b", "c"]}, {}).model_name == ("a", "b", "c")
+    assert load_settings({}, {"MODELYARD_MODEL_NAME": "a,b"}).model_name == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("1024", 1024), ("64K", 65536), ("2G", 2 * 1024**3), (4096, 4096)]
+)
+def test_sizes_may_have_a_unit(text, size):
+    assert load_settings({"client_max_size": text}, {}).client_max_size == size
+
+
+@pytest.mark.parametrize(
+    ("flags", "environ", "words"),
+    [
+        ({"port": "many"}, {}, ["port", "command line"]),
+        ({}, {"MODELYARD_PORT": "70000"}, ["port", "environment"]),
+        ({"device": "gpu"}, {}, ["device", "cuda"]),
+        ({"base_path": "x y"}, {}, ["base_path", "/models/a"]),
+        ({"prot": "1"}, {}, ["prot"]),
+        ({"models": {"a": {"workers": 0}}}, {}, ["models", "workers"]),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_name_and_where_it_stands(flags, environ, words):
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(flags, environ)
+    for word in words:
+        assert word in caught.value.message
+
+
+@pytest.mark.parametrize("content", [None, "port = ", "\xff"])
+def test_a_settings_file_that_cannot_be_read_is_told(tmp_path, content):
+    file = tmp_path / "yard.toml"
+    if content is not None:
+        file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InvalidSettings, match=r"yard\.toml"):
+        load_settings({}, {}, [file])
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        *((host, True) for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost")),
+        *((host, False) for host in ("0.0.0.0", "::", "192.0.2.1", "example.org")),
+    ],
+)
+def test_only_addresses_of_this_machine_count_as_loopback(host, loopback):
+    assert load_settings({"host": host}, {}).is_loopback is loopback
+
+
+def test_every_setting_stands_in_the_documents():
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    for name in SettingsSchema().fields:
+        assert f"`{name}`" in page, name
