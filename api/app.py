@@ -11,8 +11,8 @@ from aiohttp import web
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.store import RecordStore
-from ..serving.messages import WeightsRef
 from ..serving.environment import plugin_environment
+from ..serving.messages import WeightsRef
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
 from ..settings import Settings

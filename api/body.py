@@ -73,7 +73,7 @@ class ModelRequestReader:
                 )
             else:
                 await self._read_raw(data, kind)
-        except (ValueError, AssertionError, HttpProcessingError) as error:  # of its multipart reader
+        except (ValueError, AssertionError, HttpProcessingError) as error:  # of the reader
             raise InvalidRequest(f"The body is not valid {kind}: {error}") from error
         return data
 

@@ -38,11 +38,15 @@ def measure() -> dict[str, str]:
     ratio99 = [
         percentile(b, 0.99) / percentile(a, 0.99) for a, b in zip(alone, beside, strict=True)
     ]
-    every_alone = [value for round_ in alone for value in round_]
-    every_beside = [value for round_ in beside for value in round_]
+    times = {
+        name: [value for round_ in rounds for value in round_]
+        for name, rounds in (("alone", alone), ("beside a training", beside))
+    }
     return {
-        "alone, ms: median, p99": f"{percentile(every_alone, 0.5):.2f}, {percentile(every_alone, 0.99):.2f}",
-        "beside a training, ms: median, p99": f"{percentile(every_beside, 0.5):.2f}, {percentile(every_beside, 0.99):.2f}",
+        **{
+            f"{name}, ms: median, p99": f"{percentile(t, 0.5):.2f}, {percentile(t, 0.99):.2f}"
+            for name, t in times.items()
+        },
         "ratio beside / alone of the medians": quartiles(ratio50),
         "ratio beside / alone of the p99": quartiles(ratio99),
     }

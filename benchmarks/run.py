@@ -1,4 +1,4 @@
-"""Runs every benchmark (or those named) and prints its figures: `python benchmarks/run.py [NAME ...]`.
+"""Runs the benchmarks (or those named) and prints figures: `python benchmarks/run.py [NAME ...]`.
 
 Each prints ratios of A and B measured in turn in this one run: absolute times drift from machine to
 machine and from minute to minute, ratios and counts hold. Traffic goes to loopback only.

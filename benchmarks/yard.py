@@ -56,7 +56,8 @@ class Yard:
 def yard(*flags: str) -> Iterator[Yard]:
     """Starts a server with these flags; ends it and all its runs."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
-    environ |= {"PYTHONPATH": str(PLUGINS), "PYTHONUNBUFFERED": "1"}
+    environ["PYTHONPATH"] = os.pathsep.join([str(PLUGINS), environ.get("PYTHONPATH", "")])
+    environ["PYTHONUNBUFFERED"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         command = [sys.executable, "-m", "modelyard", "serve", "--home", str(home), "--port", "0"]
@@ -92,6 +93,8 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def pss_mb(pid: int) -> float:
-    """Proportional set size of a process in MB (1e6 bytes): shared pages are divided by their users."""
+    """Proportional set size in MB (1e6 bytes): shared pages are divided by their users."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1)) * 1024 / 1e6  # type: ignore[union-attr]
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
+    assert match is not None
+    return int(match.group(1)) * 1024 / 1e6
