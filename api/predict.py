@@ -13,12 +13,11 @@ from aiohttp import web
 
 from ..errors import InvalidArguments, NotAcceptable
 from ..models_plugin.accept import choose
+from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..serving.handle import ModelHandle
 from ..serving.messages import Prediction
 from .body import CHUNK, ModelRequestReader
 from .services import argument_names, model_of, server_parameter, services
-
-LONGEST_TIMEOUT_S = 86_400.0
 
 
 async def predict(request: web.Request) -> web.StreamResponse:
@@ -84,8 +83,12 @@ def _timeout(request: web.Request) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
-    if not 0 < seconds <= LONGEST_TIMEOUT_S:
+    if not SHORTEST_TIMEOUT_S <= seconds <= LONGEST_TIMEOUT_S:
         raise InvalidArguments(
-            {"X-Request-Timeout": [f"Give seconds, more than 0 and at most {LONGEST_TIMEOUT_S:g}."]}
+            {
+                "X-Request-Timeout": [
+                    f"Give seconds, from {SHORTEST_TIMEOUT_S:g} to {LONGEST_TIMEOUT_S:g}."
+                ]
+            }
         )
     return seconds

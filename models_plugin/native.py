@@ -181,8 +181,10 @@ class NativePlugin:
     def _checked(self, schema: marshmallow.Schema, result: Any, which: str) -> Any:
         with plugin_code("encoding its answer"):
             dumped = schema.dump(result)
-            # `partial=False` finds required members that the result lacks, which dump() skips.
-            faults = schema.validate(json_value(dumped), partial=False)
+            # Finds what dump() lets pass: wrong values, and required members that are missing. What
+            # is only dumped is "unknown" to validate(), and never an error of a dumped answer.
+            unknown = [str(schema.error_messages["unknown"])]
+            faults = _without(schema.validate(json_value(dumped), partial=False), unknown)
         if faults:
             raise PluginFailed(
                 "The model's answer does not fit its own {}_response schema: {}".format(
@@ -256,6 +258,14 @@ class NativePlugin:
             ),
             original_type="ContractFault",
         )
+
+
+def _without(faults: Any, messages: list[str]) -> Any:
+    """Error messages by member without those that are exactly `messages`."""
+    if not isinstance(faults, Mapping):
+        return faults
+    kept = {key: _without(value, messages) for key, value in faults.items() if value != messages}
+    return {key: value for key, value in kept.items() if value}
 
 
 def _parameters(method: Callable[..., Any]) -> Sequence[inspect.Parameter]:

@@ -1,5 +1,7 @@
 """The contract is checked when a plugin is loaded: a mistake names plugin, part and remedy."""
 
+import json
+
 import pytest
 from marshmallow import Schema, fields, validate
 
@@ -137,6 +139,22 @@ def test_an_answer_that_its_schema_refuses_is_the_models_fault(tmp_path):
     for bad in ({"score": 0.5}, {"label": "a", "score": 2}):
         with pytest.raises(PluginFailed, match="predict_response"):
             plugin.answer("predict", bad, {}, tmp_path)
+
+
+def test_members_that_are_only_dumped_are_part_of_an_answer(tmp_path):
+    class Inner(Schema):
+        twice = fields.Method("make_twice")
+        once = fields.Integer(dump_only=True)
+
+        def make_twice(self, value):
+            return value["once"] * 2
+
+    plugin = opened(
+        predict=predict,
+        predict_response={"inner": fields.Nested(Inner), "made": fields.Constant(1)},
+    )
+    answer = plugin.answer("predict", {"inner": {"once": 2}}, {}, tmp_path)
+    assert json.loads(answer.body) == {"inner": {"once": 2, "twice": 4}, "made": 1}
 
 
 def test_a_batch_with_too_few_answers_is_the_models_fault():
