@@ -43,8 +43,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends tini \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 modelyard \
-    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/modelyard --create-home \
-         --shell /usr/sbin/nologin modelyard
+    && useradd --uid 10001 --gid 10001 --create-home --shell /usr/sbin/nologin modelyard \
+    && install --directory --owner=10001 --group=10001 /var/lib/modelyard
 COPY --from=builder /opt/modelyard /opt/modelyard
 
 # MODELYARD_ON_STOP: stopping the container ends every process in it, so a run that is left is told
