@@ -54,4 +54,6 @@ def _model(here: Services, handle: ModelHandle) -> dict[str, Any]:
     )
     if handle.error is not None:
         data["error"] = handle.error.message
+    if handle.weights_error is not None:
+        data["weights_error"] = handle.weights_error
     return data

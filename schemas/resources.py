@@ -91,6 +91,7 @@ class ModelSchema(Schema):
         },
     )
     error = _text("Why it cannot serve.")
+    weights_error = _text("Why the newest weights could not take over; the old ones serve.")
     weights = _text("The weights version that predictions use by default.", allow_none=True)
     contract = _text("The contract that its plugin follows.", allow_none=True)
     capabilities = fields.List(fields.String())

@@ -40,7 +40,7 @@ from .process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+_BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 30.0
 """A worker that lived so long after loading starts anew at once when it dies."""
 
@@ -132,7 +132,7 @@ class WorkerGroup:
         for slot in others:
             self._spawn(self._refill(slot))
 
-    async def assign(self, ref: WeightsRef) -> None:
+    async def assign(self, ref: WeightsRef | None) -> None:
         """Loads a version into a group that had none: nobody predicts with it yet."""
         process = self._slots[0].process
         assert not self.load and process is not None
@@ -330,7 +330,7 @@ class WorkerGroup:
     async def _refill(self, slot: Slot) -> None:
         """Fills a slot again until it holds; waits longer after each failure."""
         while not self._closing:
-            await asyncio.sleep(_BACKOFF_S[min(slot.failures, len(_BACKOFF_S) - 1)])
+            await asyncio.sleep(_backoff(slot))
             slot.failures += 1
             try:
                 await self._fill(slot)
@@ -338,14 +338,16 @@ class WorkerGroup:
             except ModelyardError as error:
                 slot.last_exit = error.message
                 if not self.ready:
-                    self._fail_waiting(
-                        ModelUnavailable(error.message, _BACKOFF_S[min(slot.failures, 7)])
-                    )
+                    self._fail_waiting(ModelUnavailable(error.message, _backoff(slot)))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _backoff(slot: Slot) -> float:
+    return _BACKOFF_S[min(slot.failures, len(_BACKOFF_S) - 1)]
 
 
 def _state(slot: Slot) -> str:

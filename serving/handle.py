@@ -1,4 +1,4 @@
-"""One served model: its state, its default weights, and the workers behind them. Runs in the front."""
+"""One served model: its state, its default weights, the workers behind them. Runs in the front."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .process import WorkerProcess
 log = logging.getLogger(__name__)
 
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+_SPARE_S = 120.0
 DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
 
 
@@ -42,7 +43,7 @@ class ModelHandle:
         self.name = source.name
         self.description: ModelDescription | None = None
         self.error: LoadError | None = None
-        self.swap_error: str | None = None
+        self.weights_error: str | None = None
         self._options = options
         self._log = logs / f"{source.name}.log"
         self._default: WorkerGroup | None = None
@@ -73,9 +74,9 @@ class ModelHandle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         groups = [*self._others.values(), *([self._default] if self._default else [])]
         closing = [group.close("The server is stopping.") for group in groups]
-        if self._spare is not None and self._spare.done() and not self._spare.cancelled():
-            if self._spare.exception() is None:
-                closing.append(self._spare.result().close(0.0))
+        spare = self._spare
+        if spare is not None and not spare.cancelled() and spare.exception() is None:
+            closing.append(spare.result().close(0.0))
         await asyncio.gather(*closing)
 
     async def _first_load(self, default_weights: DefaultWeights) -> None:
@@ -85,7 +86,7 @@ class ModelHandle:
                 await self._open_default(default_weights)
                 self.error = None
                 self._first_try.set()
-                return
+                break
             except ModelyardError as error:
                 self.error = _load_error(error)
                 self._first_try.set()
@@ -94,30 +95,28 @@ class ModelHandle:
                     return  # its own code or contract: trying again changes nothing
             await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
             tries += 1
+        if self._newest is not None:  # a version that came while the model was being imported
+            await self.use_weights(self._newest)
 
     async def _open_default(self, default_weights: DefaultWeights) -> None:
         if self.source.problem:
             raise PluginFailed(self.source.problem, original_type="ContractFault")
         ref = await default_weights(self.name)
-        group = self._group(ref, load=False)
-        await group.open()
-        self._default = group
+        if self._default is not None:  # from the try before
+            await self._default.close()
+        self._default = group = self._group(None, load=False)
+        try:
+            await group.open()
+        except ModelyardError:
+            self._default = None
+            raise
         assert self.description is not None
         capabilities = self.description.capabilities
         if "predict" not in capabilities:
             return
-        if ref is not None:
-            await self._assign(group, ref)
-        elif "weights_optional" in capabilities:
-            await self._assign(group, None)
-
-    async def _assign(self, group: WorkerGroup, ref: WeightsRef | None) -> None:
-        try:
+        # If this fails the model cannot predict, but it can still be trained: new weights help.
+        if ref is not None or "weights_optional" in capabilities:
             await group.assign(ref)
-        except ModelyardError:
-            self._default = None
-            await group.close()
-            raise
 
     def _group(self, ref: WeightsRef | None, load: bool) -> WorkerGroup:
         return WorkerGroup(
@@ -135,8 +134,10 @@ class ModelHandle:
 
     @property
     def state(self) -> str:
+        if self.error is not None:
+            return "failed"
         if self._default is None:
-            return "failed" if self.error is not None else "importing"
+            return "importing"
         if self._default.load:
             return "ready" if self._default.ready else "restarting"
         if not self._first_try.is_set():
@@ -174,6 +175,8 @@ class ModelHandle:
         group = self._default
         if group is None or self.description is None or not self._first_try.is_set():
             raise self._unavailable()
+        if self.error is not None and weights is None:
+            raise self._unavailable()
         if "predict" not in self.description.capabilities:
             raise NotSupported(f"The model {self.name!r} cannot predict.")
         if weights is not None and weights.id != self.weights:
@@ -200,16 +203,28 @@ class ModelHandle:
         return self.description
 
     async def _ask(self, message: Describe | Validate) -> Any:
-        processes = self._default.processes() if self._default is not None else []
-        if not processes or not self._first_try.is_set():
-            raise self._unavailable()
         limit = self._options.validate_timeout_s
         try:
-            return await processes[0].question(message, limit)
+            async with asyncio.timeout(limit):
+                process = await self._describer()
+                return await process.question(message, limit)
         except TimeoutError:
+            if self.error is not None or self._default is None:
+                raise self._unavailable() from None
             raise ModelUnavailable(
                 f"The model's process did not answer within {limit:g} s.", 5.0
             ) from None
+
+    async def _describer(self) -> WorkerProcess:
+        """A process that answers questions; one that is being started is waited for."""
+        await self._first_try.wait()
+        while True:
+            processes = self._default.processes() if self._default is not None else []
+            if processes:
+                return processes[0]
+            if self._default is None:
+                raise self._unavailable()
+            await asyncio.sleep(0.02)
 
     def _unavailable(self) -> ModelUnavailable:
         if self.error is not None:
@@ -220,10 +235,19 @@ class ModelHandle:
 
     def prepare(self) -> None:
         """A run is about to publish: has a process import the plugin, so that the swap is quick."""
-        if self._spare is None and self._default is not None and not self._closing:
+        if self._spare is None and self._default is not None and self._default.load:
             self._spare = asyncio.ensure_future(self._import_spare())
             self._tasks.add(self._spare)
             self._spare.add_done_callback(self._tasks.discard)
+            self._spawn(self._drop_spare(self._spare))
+
+    async def _drop_spare(self, spare: asyncio.Task[WorkerProcess]) -> None:
+        """Ends a spare whose run published nothing after all."""
+        await asyncio.sleep(_SPARE_S)
+        if self._spare is spare:
+            process = await self._take_spare()
+            if process is not None:
+                await process.close()
 
     async def _import_spare(self) -> WorkerProcess:
         process = self._start(lambda ended: None)
@@ -238,7 +262,7 @@ class ModelHandle:
         """Makes a version the default: its workers are started and warmed, then the pointer moves.
 
         The old workers finish what they have, and stay warm for explicit choices. If the new ones
-        cannot be loaded the old keep serving, and `swap_error` says why.
+        cannot be loaded the old keep serving, and `weights_error` says why.
         """
         self._newest = ref
         async with self._swapping:
@@ -246,12 +270,10 @@ class ModelHandle:
                 return
             try:
                 await self._swap(ref)
-                self.swap_error = None
+                self.weights_error = self.error = None
             except ModelyardError as error:
-                self.swap_error = f"Weights {ref.id}: {error.message}"
-                log.error(
-                    "new weights not loaded", extra={"model": self.name, "why": error.message}
-                )
+                self.weights_error = f"Weights {ref.id}: {error.message}"
+                log.error("weights not loaded", extra={"model": self.name, "why": error.message})
 
     async def _swap(self, ref: WeightsRef) -> None:
         old = self._default

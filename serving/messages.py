@@ -34,7 +34,7 @@ class Message:
 
 @dataclass
 class Start(Message):
-    """The first message: import this plugin (PluginSource data). Answered by Described or Failed."""
+    """The first: import this plugin (PluginSource data). Answered by Described or Failed."""
 
     format: int = FORMAT
     source: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Describe(Message):
 
 @dataclass
 class Validate(Message):
-    """Check arguments (RequestData data; the body in the frame). Answered by Validated or Failed."""
+    """Check arguments (RequestData, its body apart). Answered by Validated or Failed."""
 
     which: str = "train"
     request: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Validate(Message):
 
 @dataclass
 class Predict(Message):
-    """One call. `more`: the next message belongs to the same batch. Answered by Answered or Failed."""
+    """One call. `more`: the next message is of the same batch. Answered by Answered or Failed."""
 
     request: dict[str, Any] = field(default_factory=dict)
     folder: str = ""
@@ -90,7 +90,7 @@ class Done(Message):
 
 @dataclass
 class Validated(Message):
-    """The arguments are valid: their JSON form for the record, and the names of the secret ones."""
+    """The arguments are valid: their JSON form for the record, the names of the secret ones."""
 
     record: dict[str, Any] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)

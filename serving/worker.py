@@ -77,7 +77,7 @@ class Worker:
 
     def _load(self, message: Any) -> messages.Message:
         folder = None if message.weights is None else Path(message.weights)
-        self._opened().load(folder, message.device)
+        self._opened().load(folder, _device(message.device))
         return messages.Done(message.id)
 
     def _predict(self, batch: list[messages.Predict]) -> None:
@@ -94,7 +94,7 @@ class Worker:
             except errors.ModelyardError:
                 results = None  # one by one: only the guilty call is to fail
             if results is not None:
-                for (message, arguments), result in zip(calls, results):
+                for (message, arguments), result in zip(calls, results):  # noqa: B905 - Python 3.8
                     self._guard(message, lambda m, a=arguments, r=result: self._encode(m, a, r))
                 return
         for message, arguments in calls:
@@ -170,6 +170,14 @@ class Worker:
                 message = messages.unpack(header, body)
                 questions = isinstance(message, (messages.Describe, messages.Validate))
                 (self._questions if questions else self._work).put(message)
+
+
+def _device(setting: str) -> str:
+    """What `auto` means here: a GPU if the plugin brought torch and torch sees one."""
+    if setting != "auto":
+        return setting
+    torch = sys.modules.get("torch")
+    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
 
 
 def main() -> None:

@@ -22,7 +22,9 @@ class Counter(Model):
         "start": fields.Integer(load_default=0),
         "end": fields.String(
             load_default="well",
-            validate=validate.OneOf(["well", "raise", "exit", "kill", "invalid", "deaf", "family"]),
+            validate=validate.OneOf(
+                ["well", "raise", "exit", "kill", "invalid", "deaf", "family", "unloadable"]
+            ),
         ),
         "token": fields.String(load_only=True, metadata={"format": "password"}),
         "loss_at": fields.List(fields.Float()),
@@ -57,7 +59,8 @@ class Counter(Model):
             if end == "raise" and step == 2:
                 raise ValueError("the count went wrong")
         with run.checkpoint(step=steps, metric=count, metrics={"count": count}) as checkpoint:
-            (checkpoint.weights / "count.json").write_text(json.dumps({"count": count}))
+            text = "" if end == "unloadable" else json.dumps({"count": count})
+            (checkpoint.weights / "count.json").write_text(text)
         return {"count": count, "token_length": len(token or "")}
 
 
