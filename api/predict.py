@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, NotAcceptable
+from ..errors import InvalidArguments, NotAcceptable, NoWeights
 from ..models_plugin.accept import choose
 from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..serving.handle import ModelHandle
-from ..serving.messages import Prediction
+from ..serving.messages import Prediction, WeightsRef
 from .body import CHUNK, ModelRequestReader
 from .services import argument_names, model_of, server_parameter, services
 
@@ -35,7 +35,15 @@ async def predict(request: web.Request) -> web.StreamResponse:
             data.accept = request.query["accept"]
         ours = {"weights", "accept"} - taken
         data.query = [pair for pair in data.query if pair[0] not in ours]
-        prediction = await handle.predict(data, reference, folder, timeout)
+        try:
+            prediction = await handle.predict(data, reference, folder, timeout)
+        except NoWeights:
+            # The first training is done and its version is being taken over at this moment.
+            latest = await here.versions.latest(handle.name)
+            if latest is None:
+                raise
+            await handle.use_weights(WeightsRef(latest.id, latest.folder))
+            prediction = await handle.predict(data, reference, folder, timeout)
         # With an argument `accept` the plugin has chosen already, and the argument wins.
         if "accept" not in taken and choose(data.accept, [prediction.content_type]) is None:
             raise NotAcceptable(

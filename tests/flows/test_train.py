@@ -37,6 +37,7 @@ def test_a_training_ends_as_a_version_that_predictions_use_without_a_restart(sta
     assert version in server.get("/v2/models/counter/").json()["choices"]["weights"]
     assert version in server.get("/openapi.json").text
 
+    assert server.predict("counter").json()["predictions"] == {"count": 4}
     first = server.predict("counter", params={"weights": version, "plus": 1})
     assert first.json()["predictions"] == {"count": 5}
     assert first.headers["X-Modelyard-Weights"] == version
