@@ -1,3 +1,3 @@
-"""One server that carries a model through its whole life: describe, train, watch, keep, serve, share."""
+"""One server that carries a model through its whole life, from description to prediction."""
 
 __version__ = "0.1.0"

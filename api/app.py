@@ -22,11 +22,11 @@ from ..training.forkclient import TORCH_MODULES
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
-from .describe import OpenAPICache
+from .describe import OPENAPI, OpenAPICache
 from .errors import errors_to_responses
 from .guard import guard
 from .routes import add_routes, documented
-from .services import OPENAPI, SERVICES, Services
+from .services import SERVICES, Services
 
 TEXT_LIMIT = 1024**2
 """Bytes of a body that is read whole by the framework (TensorBoard's requests)."""

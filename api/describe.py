@@ -12,7 +12,7 @@ from .. import __version__
 from ..schemas.model_operations import CHOICES_SHOWN, ServedModel
 from ..schemas.openapi import openapi_document
 from ..schemas.routes import RouteDoc
-from .services import OPENAPI, Services, services
+from .services import Services, services
 
 ABOUT = (
     "Describe, train, watch, keep and serve models. A model's arguments are those of its plugin. "
@@ -44,6 +44,9 @@ class OpenAPICache:
             self._tag = f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
             self._models = models
         return self._body, self._tag
+
+
+OPENAPI = web.AppKey("openapi", OpenAPICache)
 
 
 async def openapi(request: web.Request) -> web.StreamResponse:

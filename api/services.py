@@ -51,7 +51,6 @@ class Services:
 
 
 SERVICES = web.AppKey("services", Services)
-OPENAPI = web.AppKey("openapi", Any)
 QUERY = web.RequestKey("query", dict[str, Any])
 """Key under which a request carries its validated query (`api/routes.py` puts it there)."""
 

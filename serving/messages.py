@@ -115,13 +115,13 @@ class Failed(Message):
     details: dict[str, Any] = field(default_factory=dict)
 
 
-_KINDS = {
+_KINDS: dict[str, type[Message]] = {
     cls.__name__: cls
     for cls in (
         Start, Load, Describe, Validate, Predict, Described, Done, Validated, Answered, Failed
     )
 }  # fmt: skip
-_NAMES = {
+_NAMES: dict[type[Message], list[str]] = {
     cls: [item.name for item in fields(cls) if item.name != "body"] for cls in _KINDS.values()
 }
 
