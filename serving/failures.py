@@ -21,7 +21,9 @@ def failed(id: int, error: errors.ModelyardError) -> Failed:
 def error_of(message: Failed) -> errors.ModelyardError:
     """The error that a worker told; one that we do not know is the plugin's failure."""
     details = message.details
-    cls = getattr(errors, message.error, errors.PluginFailed)
+    cls: Any = getattr(errors, message.error, None)
+    if not (isinstance(cls, type) and issubclass(cls, errors.ModelyardError)):
+        cls = errors.PluginFailed
     if cls is errors.InvalidArguments:
         return errors.InvalidArguments(details["errors"], message.message)
     if cls is errors.PluginRefused:
