@@ -46,9 +46,15 @@ class RequestData:
     body: bytes = b""
 
     def to_data(self) -> dict[str, Any]:
-        data = asdict(self)
-        del data["body"]
-        return data
+        # Not asdict() for the whole: it copies deeply, which was a fifth of a prediction's cost.
+        return {
+            "query": self.query,
+            "form": self.form,
+            "headers": self.headers,
+            "files": [asdict(part) for part in self.files],
+            "raw": asdict(self.raw) if self.raw else None,
+            "accept": self.accept,
+        }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], body: bytes = b"") -> RequestData:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
+from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..models_plugin.refusals import told
@@ -77,7 +78,7 @@ class Worker:
 
     def _load(self, message: Any) -> messages.Message:
         folder = None if message.weights is None else Path(message.weights)
-        self._opened().load(folder, _device(message.device))
+        self._opened().load(folder, resolve_device(message.device))
         return messages.Done(message.id)
 
     def _predict(self, batch: list[messages.Predict]) -> None:
@@ -170,14 +171,6 @@ class Worker:
                 message = messages.unpack(header, body)
                 questions = isinstance(message, (messages.Describe, messages.Validate))
                 (self._questions if questions else self._work).put(message)
-
-
-def _device(setting: str) -> str:
-    """What `auto` means here: a GPU if the plugin brought torch and torch sees one."""
-    if setting != "auto":
-        return setting
-    torch = sys.modules.get("torch")
-    return "cuda" if torch is not None and torch.cuda.is_available() else "cpu"
 
 
 def main() -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelyardError
+from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..schemas.states import Phase, Reason
@@ -66,7 +67,11 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
     reporter.changed(now=True)
     run = RunContext(paths, order, reporter)
     try:
+        preloaded = "torch" in sys.modules
         plugin = open_plugin(PluginSource.from_data(order.source))
+        run.device = resolve_device(order.device)
+        if not preloaded:  # in a cold start the plugin imports torch
+            _seed_torch(order)
         arguments = plugin.arguments("train", _request(paths, order), order.pinned)
         result = plugin.train(run, arguments)
     except Exception as error:
@@ -149,13 +154,19 @@ def _prepare(order: RunOrder) -> None:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed(order.seed % 2**32)
+    _seed_torch(order)
+
+
+def _seed_torch(order: RunOrder) -> None:
+    """Seeds and bounds torch if it is imported: preloaded, it has not seen our environment."""
     torch = sys.modules.get("torch")
-    if torch is not None:  # preloaded, so the thread variables of the environment come too late
-        torch.set_num_threads(order.threads)
-        if order.device == "cpu":  # manual_seed() walks through every kind of device: 4 ms
-            torch.default_generator.manual_seed(order.seed)
-        else:
-            torch.manual_seed(order.seed)
+    if torch is None:
+        return
+    torch.set_num_threads(order.threads)
+    if resolve_device(order.device) == "cpu":  # manual_seed() asks every kind of device: 4 ms
+        torch.default_generator.manual_seed(order.seed)
+    else:
+        torch.manual_seed(order.seed)
 
 
 def _raise_stopped(number: int, frame: Any) -> None:

@@ -1,12 +1,14 @@
 """The contract is checked when a plugin is loaded: a mistake names plugin, part and remedy."""
 
 import json
+import sys
 
 import pytest
 from marshmallow import Schema, fields, validate
 
 from modelyard.errors import NotSupported, PluginFailed, PluginRefused
 from modelyard.models_plugin import Model
+from modelyard.models_plugin.device import resolve_device
 from modelyard.models_plugin.native import NativePlugin
 from modelyard.models_plugin.plugin import PluginSource
 from modelyard.schemas.transport import RequestData
@@ -198,3 +200,14 @@ def test_secrets_are_named_and_left_out_of_the_record_also_inside_others():
     assert arguments["token"] == arguments["login"]["key"] == "s3cret"
     assert plugin.secrets_of("train", arguments) == ["token", "login"]
     assert plugin.record_of("train", arguments) == {"login": {"user": "u"}}
+
+
+@pytest.mark.parametrize("setting", ["cpu", "cuda", "cuda:1"])
+def test_a_device_that_was_named_is_taken_as_it_is(setting):
+    assert resolve_device(setting) == setting
+
+
+def test_auto_asks_torch_only_if_the_model_brought_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert resolve_device("auto") == "cpu"
+    assert "torch" not in sys.modules
