@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from ..errors import (
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
+from .call import Call, Slot
 from .messages import (
     Answered,
     Described,
@@ -43,48 +42,6 @@ log = logging.getLogger(__name__)
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 30.0
 """A worker that lived so long after loading starts anew at once when it dies."""
-
-
-@dataclass(eq=False)
-class Call:
-    """One prediction on its way.
-
-    `batched`: it was sent together with others; `alone`: its batch killed a worker, so it goes by
-    itself the next time.
-    """
-
-    request: RequestData
-    folder: Path
-    future: asyncio.Future[Prediction]
-    timer: asyncio.TimerHandle | None = None
-    slot: Slot | None = None
-    batched: bool = False
-    alone: bool = False
-
-    def settle(self, result: Prediction | ModelyardError) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.future.done():
-            # The client has gone: what was made for it goes too.
-            if isinstance(result, Prediction) and result.path is not None:
-                shutil.rmtree(self.folder, ignore_errors=True)
-        elif isinstance(result, ModelyardError):
-            self.future.set_exception(result)
-        else:
-            self.future.set_result(result)
-
-
-@dataclass(eq=False)
-class Slot:
-    """A place for one worker; the process in it is replaced when it dies."""
-
-    process: WorkerProcess | None = None
-    loaded: bool = False
-    restarts: int = 0
-    failures: int = 0
-    last_exit: str | None = None
-    loaded_at: float = 0.0
-    calls: list[Call] = field(default_factory=list)
 
 
 Starter = Callable[[Callable[[WorkerProcess], None]], WorkerProcess]
@@ -175,7 +132,7 @@ class WorkerGroup:
         return [
             {
                 "pid": slot.process.pid if slot.process is not None else None,
-                "state": _state(slot),
+                "state": slot.state,
                 "weights": self.ref.id if self.ref is not None else None,
                 "restarts": slot.restarts,
                 "last_exit": slot.last_exit,
@@ -348,11 +305,3 @@ class WorkerGroup:
 
 def _backoff(slot: Slot) -> float:
     return _BACKOFF_S[min(slot.failures, len(_BACKOFF_S) - 1)]
-
-
-def _state(slot: Slot) -> str:
-    if slot.process is None:
-        return "restarting"
-    if not slot.loaded:
-        return "loading"
-    return "busy" if slot.calls else "idle"
