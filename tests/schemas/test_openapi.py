@@ -3,166 +3,20 @@
 import json
 
 import pytest
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 from openapi_spec_validator import validate as check_document
 
+from modelyard.api.routes import documented
 from modelyard.schemas.checking import check_schema
 from modelyard.schemas.description import ModelDescription
 from modelyard.schemas.fields import File, Files, Tensor
 from modelyard.schemas.introspect import describe_schema
 from modelyard.schemas.model_operations import ServedModel
 from modelyard.schemas.openapi import openapi_document
-from modelyard.schemas.resources import (
-    CheckpointsSchema,
-    HealthSchema,
-    MetricsSchema,
-    ModelDetailSchema,
-    ModelsSchema,
-    ReadySchema,
-    RunSchema,
-    VersionSchema,
-    VersionsSchema,
-    WeightsListSchema,
-    WeightsSchema,
-)
-from modelyard.schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
+from modelyard.schemas.routes import ResponseDoc, RouteDoc, problems
 from modelyard.schemas.states import Phase, Status
 
-
-class ListQuery(Schema):
-    limit = fields.Integer(validate=validate.Range(1, 1000))
-    status = fields.String(validate=validate.OneOf([word.value for word in Status]))
-
-
-class StartHeaders(Schema):
-    key = fields.String(data_key="Idempotency-Key")
-
-
-RUN_ID = {"id": PathParameter("The run.", "[0-9a-f]{32}")}
-ROUTES = [
-    RouteDoc(
-        "GET",
-        "/",
-        "versions",
-        "Versions",
-        "server",
-        responses={200: ResponseDoc("All.", VersionsSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/",
-        "version",
-        "Version",
-        "server",
-        responses={200: ResponseDoc("One.", VersionSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/healthz",
-        "healthz",
-        "Alive",
-        "server",
-        responses={200: ResponseDoc("Yes.", HealthSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/readyz",
-        "readyz",
-        "Ready",
-        "server",
-        responses={200: ResponseDoc("Yes.", ReadySchema), **problems(503)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/",
-        "models",
-        "Models",
-        "models",
-        responses={200: ResponseDoc("All.", ModelsSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/",
-        "model",
-        "One model",
-        "models",
-        responses={200: ResponseDoc("It.", ModelDetailSchema), **problems(404)},
-    ),
-    RouteDoc(
-        "POST",
-        "/v2/models/{model}/predict/",
-        "predict",
-        "Predict",
-        "predict",
-        model_body="predict",
-        responses={
-            200: ResponseDoc("The answer.", headers={"X-Modelyard-Weights": "Which."}),
-            **problems(400, 404, 406, 409, 413, 415, 422, 500, 501, 503, 504),
-        },
-    ),
-    RouteDoc(
-        "POST",
-        "/v2/models/{model}/train/",
-        "train",
-        "Train",
-        "train",
-        headers=StartHeaders,
-        model_body="train",
-        responses={200: ResponseDoc("The record.", RunSchema), **problems(422, 507)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/train/",
-        "runs",
-        "Runs",
-        "train",
-        query=ListQuery,
-        responses={200: ResponseDoc("All.", RunSchema(many=True))},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/train/{id}/log",
-        "log",
-        "Log",
-        "train",
-        path_parameters=RUN_ID,
-        responses={200: ResponseDoc("Text.", None, ("text/plain",))},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/train/{id}/metrics",
-        "metrics",
-        "Metrics",
-        "train",
-        path_parameters=RUN_ID,
-        responses={200: ResponseDoc("Numbers.", MetricsSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/train/{id}/checkpoints",
-        "checkpoints",
-        "Checkpoints",
-        "train",
-        path_parameters=RUN_ID,
-        responses={200: ResponseDoc("Some.", CheckpointsSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/weights/",
-        "weights_list",
-        "Weights",
-        "weights",
-        responses={200: ResponseDoc("All.", WeightsListSchema)},
-    ),
-    RouteDoc(
-        "GET",
-        "/v2/models/{model}/weights/{id}",
-        "weights",
-        "Weights",
-        "weights",
-        responses={200: ResponseDoc("It.", WeightsSchema)},
-    ),
-]
+ROUTES = documented()
 
 
 def described(name="m", contract="native", content_types=None, **parts):
@@ -408,7 +262,7 @@ def test_states_are_told_with_their_sentences():
 def test_a_path_parameter_matches_as_a_whole():
     parameters = document_of()["paths"]["/v2/models/{model}/train/{id}/log"]["parameters"]
     assert {item["name"]: item["schema"].get("pattern") for item in parameters} == {
-        "model": None,
+        "model": "^(?:[A-Za-z0-9][A-Za-z0-9._-]{0,99})$",
         "id": "^(?:[0-9a-f]{32})$",
     }
 
