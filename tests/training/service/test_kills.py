@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from modelyard.schemas.states import Phase, Reason, Status
 from modelyard.training.marker import marked
 
 FRONT = Path(__file__).parent / "front.py"
-ROUNDS = 10
+SAMPLE = [(10, 2026)]
+MANY = [pytest.param(30, seed, marks=pytest.mark.slow) for seed in range(5)]
 
 
 def _round(home: Path, seed: int, lives_s: float) -> list[dict[str, Any]]:
@@ -32,13 +35,14 @@ def _round(home: Path, seed: int, lives_s: float) -> list[dict[str, Any]]:
     return said
 
 
+@pytest.mark.parametrize(("rounds", "seed"), SAMPLE + MANY)
 async def test_server_killed_at_random_moments_keeps_its_word(
-    new_yard: Any, home_root: Path
+    new_yard: Any, home_root: Path, rounds: int, seed: int
 ) -> None:
-    chance = random.Random(20_26)
+    chance = random.Random(seed)
     said = []
-    for number in range(ROUNDS):
-        said += _round(home_root, number, chance.uniform(0.05, 2.0))
+    for number in range(rounds):
+        said += _round(home_root, seed + number, chance.uniform(0.05, 2.0))
     yard = await new_yard(max_trainings=2, threads=1)
     records = {record.id: record for record in (await yard.service.list("behaving"))[0]}
     for run_id, record in records.items():
@@ -47,7 +51,7 @@ async def test_server_killed_at_random_moments_keeps_its_word(
     acknowledged = {line["id"] for line in said if line["event"] == "acknowledged"}
     assert len(acknowledged) > 10
     assert acknowledged <= set(records), "an acknowledged run was lost"
-    assert len(records) <= len(acknowledged) + ROUNDS, "a run that nobody asked for"
+    assert len(records) <= len(acknowledged) + rounds, "a run that nobody asked for"
     for line in said:
         if line["event"] == "seen" and line["status"] != "running":
             now = records[line["id"]]
