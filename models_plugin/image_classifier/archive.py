@@ -56,6 +56,10 @@ def unpack(archive: Path, folder: Path, name: str, limits: Limits | None = None)
         raise InvalidData(f"the archive is damaged: {error}", name) from error
     except (NotImplementedError, UnicodeError) as error:
         raise InvalidData(f"the archive cannot be read: {error}", name) from error
+    except OSError as error:
+        if error.errno is not None:  # the disk's, not the decompressors'
+            raise
+        raise InvalidData(f"the archive is damaged: {error}", name) from error
     if budget.members == 0:
         raise InvalidData("the archive is empty", name)
 
@@ -122,6 +126,7 @@ def _unpack_tar(file: BinaryIO, folder: Path, budget: _Budget) -> None:
 
 
 def _decompressed(file: BinaryIO) -> IO[bytes]:
+    file.seek(0)
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):

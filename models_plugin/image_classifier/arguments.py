@@ -91,12 +91,15 @@ class TrainArguments(Schema):
     dataset = DatasetName(
         load_default=None,
         allow_none=True,
-        metadata=_told("Name of a folder of pictures below the server's data root."),
+        metadata=_told(
+            "Name of a folder of pictures below the server's data root; or, uploaded under this"
+            " name, an archive of them."
+        ),
     )
     archive = File(
         load_default=None,
         allow_none=True,
-        metadata=_told("The pictures as zip, tar, tar.gz, tar.bz2 or tar.xz, in place of dataset."),
+        metadata=_told("In place of dataset: the pictures as zip, tar, tar.gz, tar.bz2 or tar.xz."),
     )
     from_weights = Name(
         load_default=None,
