@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from modelyard.models_plugin.contract import Checkpoint
 from modelyard.models_plugin.image_classifier.arguments import TrainArguments
 from modelyard.models_plugin.image_classifier.demo_data import write_digits
 from modelyard.models_plugin.image_classifier.plugin import ImageClassifier
@@ -26,13 +28,24 @@ MODEL = "image-classifier"
 
 
 class RealRun(RunContext):
-    """A run in a folder of its own, as the run process makes it. `stop_at`: a step."""
+    """A run in a folder of its own, as the run process makes it.
 
-    def __init__(self, root: Path, stop_at: int | None = None, **order: Any) -> None:
+    `stop_at`: a step after which it is to stop; `on_step`: called with each step that is reported;
+    `points` and `saved` are what was reported, and the steps of checkpoints.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        stop_at: int | None = None,
+        on_step: Callable[[int], None] | None = None,
+        **order: Any,
+    ) -> None:
         root.mkdir(parents=True)
         self.paths = RunPaths(root)
         self.reporter = Reporter(self.paths)
-        self.stop_at = stop_at
+        self.stop_at, self.on_step = stop_at, on_step
+        self.saved: list[int] = []
         self.points: list[Point] = []
         values = {"id": "0" * 32, "model": MODEL, "source": {}, **order}
         super().__init__(self.paths, RunOrder(**values), self.reporter)
@@ -42,6 +55,12 @@ class RealRun(RunContext):
         self.points.append(Point(step, 0.0, scalars))
         if step == self.stop_at:
             self.stop()
+        if self.on_step is not None:
+            self.on_step(step)
+
+    def checkpoint(self, step: int, *args: Any, **named: Any) -> AbstractContextManager[Checkpoint]:
+        self.saved.append(step)
+        return super().checkpoint(step, *args, **named)
 
     def stop(self) -> None:
         """As the supervisor does it."""

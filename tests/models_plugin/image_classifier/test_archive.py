@@ -108,7 +108,9 @@ def test_a_zip_that_lies_about_its_sizes_is_refused(tmp_path: Path) -> None:
 
 def test_too_many_members_are_refused(tmp_path: Path) -> None:
     files = {f"{number}.png": b"" for number in range(20)}
-    assert "more than 10 members" in refused(make_zip(tmp_path / "x", files), tmp_path / "to", members=10)
+    assert "more than 10 members" in refused(
+        make_zip(tmp_path / "x", files), tmp_path / "to", members=10
+    )
 
 
 def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:

@@ -108,11 +108,21 @@ def test_a_folder_in_neither_layout_says_what_was_wanted_and_found(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "text", "line", "message"),
     [
-        ("train", "some where/0.png 0\nsome where/1.png 2\n", 2, "out of range: classes are 0 to 1"),
+        (
+            "train",
+            "some where/0.png 0\nsome where/1.png 2\n",
+            2,
+            "out of range: classes are 0 to 1",
+        ),
         ("train", "some where/0.png -1\n", 1, "out of range"),
         ("train", "some where/0.png cat\n", 1, "'cat' is no number"),
         ("train", "\n\nsome_where.png\n", 3, "wanted a path and a label"),
-        ("train", "some where/0.png 0\nsome where/99.png 1\n", 2, "no picture images/some where/99"),
+        (
+            "train",
+            "some where/0.png 0\nsome where/99.png 1\n",
+            2,
+            "no picture images/some where/99",
+        ),
         ("train", "../../secret.png 0\n", 1, "leads out"),
         ("train", "/etc/hosts 0\n", 1, "leads out"),
         ("classes", "cat\ndog\ncat\n", 3, "stands in line 1 too"),
