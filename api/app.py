@@ -52,7 +52,11 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
             app[OPENAPI] = OpenAPICache(documented())
             yield
 
+    async def end_streams(app: web.Application) -> None:
+        app[SERVICES].stopping.set()
+
     app.cleanup_ctx.append(rooms)
+    app.on_shutdown.append(end_streams)
     add_routes(app, settings.base_path)
     return app
 
@@ -105,7 +109,7 @@ async def open_services(
     if settings.warm_start:
         warming = asyncio.ensure_future(_preload(pool, executor))
         stack.callback(warming.cancel)
-    return Services(settings, home, store, versions, runs, pool, tensorboard)
+    return Services(settings, home, store, versions, runs, pool, tensorboard, asyncio.Event())
 
 
 async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:

@@ -102,7 +102,7 @@ class _Stream:
             if record.rev != self._position.rev:
                 self._position = replace(self._position, rev=record.rev)
                 await self._send("record", RunSchema().dump(run_data(self._here, record)))
-            if ended:
+            if ended or self._here.stopping.is_set():
                 return
             if time.monotonic() - self._last_sent > SILENCE_S:
                 self._last_sent = time.monotonic()

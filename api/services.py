@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ class Services:
     runs: RunService
     pool: ServingPool
     tensorboard: TensorBoard
+    stopping: asyncio.Event
+    """Set when the server is about to stop: answers that follow a run end themselves."""
 
     def url(self, path: str) -> str:
         """A path of this server with its prefix."""

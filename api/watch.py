@@ -32,7 +32,7 @@ async def log(request: web.Request) -> web.StreamResponse:
         while chunk := await asyncio.to_thread(read_log, path, offset):
             offset += len(chunk)
             await response.write(chunk)
-        if ended or not query.get("follow"):
+        if ended or not query.get("follow") or here.stopping.is_set():
             break
         record = await here.runs.wait_change(record.id, record.rev, POLL_S)
     await response.write_eof()

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import requests
+
 from modelyard.training.identity import read_stat
 
 
@@ -74,6 +76,23 @@ def test_stopping_the_server_leaves_a_training_unless_it_was_told_to_cancel(star
     ended = last.wait_run(other, timeout=10)
     assert (ended["status"], ended["reason"]) == ("cancelled", "stopped")
     assert Path(server.home / "runs" / other["uuid"]).exists()
+
+
+def test_a_client_that_follows_a_run_does_not_hold_up_the_stop(start_server):
+    server = start_server("--model-name", "counter", "--on-stop", "cancel")
+    server.wait_ready("counter")
+    record = server.train("counter", steps=100_000, seconds=0.01)
+    server.wait_run(record, "training")
+    links = record["links"]
+    with (
+        requests.get(server.url + links["events"], stream=True, timeout=60) as events,
+        requests.get(server.url + links["log"] + "?follow=1", stream=True, timeout=60) as log,
+    ):
+        next(events.iter_lines())
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 7
+        assert log.status_code == 200
 
 
 def gone(pids, within_s):
