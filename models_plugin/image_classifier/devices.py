@@ -1,4 +1,4 @@
-"""Which device and how many threads a training or a worker uses."""
+"""Which device and how many threads a training uses."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ from ..contract import Run
 
 
 def choose_device(asked: str, assigned: str) -> str:
-    """`"cpu"`, `"cuda"` or `"cuda:N"`, from the argument and from what the server assigned.
+    """`"cpu"`, `"cuda"` or `"cuda:N"`: what the server assigned, unless another kind was asked for.
 
-    Raises ValueError if a GPU was asked for by name and there is none.
+    Raises ValueError if it is a GPU and none can be used.
     """
-    if asked == "cpu" or (asked == "auto" and assigned == "cpu"):
-        return "cpu"
-    if torch.cuda.is_available():
-        return assigned if assigned.startswith("cuda") else "cuda"
-    if asked == "cuda":
-        raise ValueError("device=cuda was asked for, but no GPU can be used here")
-    return "cpu"
+    chosen = assigned if asked == "auto" or assigned.startswith(asked) else asked
+    if chosen.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={chosen} was asked for, but no GPU can be used here")
+    return chosen
 
 
 def bound_threads(run: Run, asked: int | None) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 
 from ..contract import Model, Run
 from .arguments import PredictArguments, PredictResponse, TrainArguments, TrainSettings
-from .devices import choose_device
 from .predicting import Predictor
 from .trainer import train
 
@@ -41,9 +40,7 @@ class ImageClassifier(Model):
 
     def load(self, weights: Path | None, device: str) -> None:
         """Raises BadWeights if `weights` holds none of this model."""
-        self._predictor = (
-            None if weights is None else Predictor(weights, choose_device("auto", device))
-        )
+        self._predictor = None if weights is None else Predictor(weights, device)
 
     def warm(self) -> None:
         if self._predictor is not None:

@@ -47,7 +47,7 @@ class _Place:
 
 
 def train(run: Run, settings: TrainSettings) -> dict[str, Any]:
-    """Trains, evaluates, and returns the result for the run's record (see README of the model).
+    """Trains, evaluates, and returns the result for the run's record.
 
     Raises InvalidData before the first step, ValueError if the device is not there, MemoryError if
     it is too small, FloatingPointError if the training diverges.

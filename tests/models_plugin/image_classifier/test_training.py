@@ -366,13 +366,15 @@ def test_threads_are_at_most_those_of_the_run(make_run: MakeRun, train: Train, d
 def test_a_gpu_that_is_not_there_is_told(make_run: MakeRun, train: Train, data: Path) -> None:
     with pytest.raises(ValueError, match="no GPU"):
         train(make_run(data_root=str(data)), **QUICK, device="cuda")
-    run = make_run(data_root=str(data), device="auto")
-    assert train(run, **QUICK, device="auto")["device"] == "cpu"
+    with pytest.raises(ValueError, match="no GPU"):
+        train(make_run(data_root=str(data), device="cuda:1"), **QUICK)
+    run = make_run(data_root=str(data), device="cuda")
+    assert train(run, **QUICK, device="cpu")["device"] == "cpu"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_used_where_there_is_one(make_run: MakeRun, train: Train, data: Path) -> None:
-    run = make_run(data_root=str(data), device="auto")
+    run = make_run(data_root=str(data), device="cuda")
     assert train(run, **QUICK)["device"] == "cuda"
     with pytest.raises(MemoryError, match="batch_size"):
         train(
