@@ -21,7 +21,7 @@ from rich.table import Table
 from ..client import Client, ClientError, NotFound, Run, TimedOut
 from . import printing
 from .demo_server import DemoServer, ended_by_sigterm, free_port
-from .follow import follow
+from .follow import watch
 
 MODEL = "image-classifier"
 DATASET = "digits"
@@ -46,9 +46,9 @@ class DemoFailed(Exception):
     help="Folder for the data, the records and the weights; kept for the next time.",
 )
 @click.option("--port", default=5000, show_default=True, help="If taken, a free one.")
-@click.option("--epochs", type=int, help="Epochs of the training.  [default: the model's own]")
+@click.option("--epochs", default=10, show_default=True, help="Epochs of the training.")
 @click.option("--once", is_flag=True, envvar="DEMO_ONCE", help="End after the predictions.")
-def demo(home: Path, port: int, epochs: int | None, once: bool) -> None:
+def demo(home: Path, port: int, epochs: int, once: bool) -> None:
     """Train and predict on real images, to see how it works.
 
     Starts a server of its own and serves until Ctrl-C.
@@ -66,14 +66,17 @@ def demo(home: Path, port: int, epochs: int | None, once: bool) -> None:
         click.echo(f"The demo failed: {error}", err=True)
         raise click.exceptions.Exit(1) from error
     except KeyboardInterrupt:
-        click.echo("\nStopped.")
+        click.echo("\nStopped: nothing is left running.", err=True)
+        raise click.exceptions.Exit(130) from None
 
 
-def _run(console: Console, home: Path, port: int, epochs: int | None, once: bool) -> None:
+def _run(console: Console, home: Path, port: int, epochs: int, once: bool) -> None:
     begun = time.monotonic()
     home.mkdir(parents=True, exist_ok=True)
     data = _write_data(console, home)
+    # Nothing else runs on this server, so that its training need not be nice to anything.
     arguments = ["--model-name", MODEL, "--home", str(home / "server"), "--data", str(data)]
+    arguments += ["--training-nice", "0"]
     server = DemoServer(free_port(port), arguments, home / "server.log")
     with server, Client(server.url) as client:
         if not server.url.endswith(f":{port}"):
@@ -124,14 +127,12 @@ def _wait_ready(console: Console, server: DemoServer, client: Client) -> None:
                     raise DemoFailed(f"{error}\n{server.last_words()}") from error
 
 
-def _train(console: Console, client: Client, epochs: int | None) -> Run:
-    arguments: dict[str, Any] = {"dataset": DATASET, "seed": 1}
-    if epochs is not None:
-        arguments["epochs"] = epochs
+def _train(console: Console, client: Client, epochs: int) -> Run:
+    arguments: dict[str, Any] = {"dataset": DATASET, "epochs": epochs, "seed": 1}
     console.print(f"\nPOST /v2/models/{MODEL}/train/  {arguments}", markup=False)
     run = client.train(MODEL, arguments)
     console.print(f"Run {run.id}")
-    run = follow(client, MODEL, run.id, log=False, as_json=False)
+    run = watch(client, MODEL, run.id)
     if not run.succeeded:
         raise DemoFailed(f"the training ended: {printing.state_of(run)}: {run.message}")
     return run
@@ -192,7 +193,11 @@ def _tell_addresses(console: Console, url: str, data: Path) -> None:
 
 def _serve_on(console: Console, server: DemoServer) -> None:
     console.print("Serving until Ctrl-C ...")
-    code = server.wait()
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        console.print("\nStopping.")
+        return
     raise DemoFailed(f"the server ended ({code}):\n{server.last_words()}")
 
 

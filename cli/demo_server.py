@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _STOP_S = 20.0  # seconds until a server that does not end is killed
 
 
@@ -29,6 +31,12 @@ class DemoServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> DemoServer:
+        libc = ctypes.CDLL(None)
+
+        def end_with_parent() -> None:
+            # The one end that the parent cannot prepare for is its SIGKILL.
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self._command,
@@ -36,6 +44,7 @@ class DemoServer:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=end_with_parent,  # no other thread runs yet, and it only calls prctl
             )
         return self
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Protocol
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ..client import Client, Event, Run
 from . import printing
 
-_LINE_EVERY_S = 2.0
+_LINE_EVERY_S = 5.0
 
 
 class View(Protocol):
@@ -45,9 +47,7 @@ def follow(client: Client, model: str, run_id: str, *, log: bool, as_json: bool)
     try:
         if as_json:
             return _write_events(client, model, run_id, log)
-        console = printing.console()
-        view: View = _Bar(console) if console.is_terminal else _Lines()
-        return _watch(client, model, run_id, log, view)
+        return watch(client, model, run_id, log=log)
     except KeyboardInterrupt:
         tell_how_to_go_on(model, run_id)
         raise click.exceptions.Exit(130) from None
@@ -73,7 +73,10 @@ def _write_events(client: Client, model: str, run_id: str, log: bool) -> Run:
     return client.run(model, run_id)
 
 
-def _watch(client: Client, model: str, run_id: str, log: bool, view: View) -> Run:
+def watch(client: Client, model: str, run_id: str, *, log: bool = False) -> Run:
+    """Shows a run to a person until it has ended; returns its final record."""
+    console = printing.console()
+    view: View = _Bar(console) if console.is_terminal else _Lines()
     values: dict[str, float | None] = {}
     with view:
         run = client.run(model, run_id)
@@ -109,19 +112,29 @@ def _amount(run: Run) -> str:
     return f"step {progress.step}" if progress.step is not None else ""
 
 
+class _Captioned(Progress):
+    """A progress bar with a line below it: in one line, not even 120 columns hold both."""
+
+    caption = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.caption:
+            yield Text("  " + self.caption, style="bold", no_wrap=True, overflow="ellipsis")
+
+
 class _Bar:
-    """One live line: phase, bar, amount, metrics, time."""
+    """Two live lines: phase, bar, time, amount; and the newest metrics."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", style="cyan", markup=False),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[amount]}", markup=False),
-            TextColumn("{task.fields[metrics]}", style="bold", markup=False),
+        self._progress = _Captioned(
+            TextColumn("{task.description:<10}", style="cyan", markup=False),
+            BarColumn(bar_width=24),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[amount]}", markup=False),
             console=console,
         )
-        self._task: TaskID = self._progress.add_task("", total=None, amount="", metrics="")
+        self._task: TaskID = self._progress.add_task("", total=None, amount="")
 
     def __enter__(self) -> _Bar:
         self._progress.start()
@@ -133,6 +146,7 @@ class _Bar:
     def show(self, run: Run, values: dict[str, float | None]) -> None:
         total = run.progress.total
         done = total if run.succeeded and total else run.progress.done or 0
+        self._progress.caption = printing.metrics(values, _amount(run))
         self._progress.update(
             self._task,
             description=run.status if run.ended else run.phase or run.status,
@@ -140,7 +154,6 @@ class _Bar:
             total=total or (1 if run.ended else None),
             completed=done or (1 if run.succeeded and not total else 0),
             amount=_amount(run),
-            metrics=printing.metrics(values, _amount(run)),
         )
 
     def log(self, text: str) -> None:
