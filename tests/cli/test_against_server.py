@@ -91,7 +91,7 @@ def test_train_tells_how_to_watch_and_cancel(yard):
 
 def test_follow_shows_progress_and_metrics_until_the_end(yard):
     done = yard("train", "counter", "--steps", "20", "--seconds", "0.1", "--follow")
-    assert "training  " in done.stdout
+    assert "\ntraining" in done.stdout
     assert "loss " in done.stdout
     assert "count 20" in done.stdout
     assert "Done in" in done.stdout
