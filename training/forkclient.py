@@ -148,4 +148,12 @@ def _environment() -> dict[str, str]:
     }
     # OpenBLAS (numpy) starts its threads on import, and a fork loses them; our runs' matrix
     # products are torch's, which is told its number of threads in each run.
-    return {**kept, "OPENBLAS_NUM_THREADS": "1", MARKER: PLACEHOLDER}
+    # libgomp reads its policy when torch loads it. Its waiting threads spin otherwise, which on
+    # busy cores takes 640 ms a training step, not 40 (two threads, two cores, one other process).
+    policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    return {
+        **kept,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": policy,
+        MARKER: PLACEHOLDER,
+    }

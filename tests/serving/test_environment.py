@@ -38,3 +38,9 @@ def test_a_models_own_table_may_name_anything_and_wins():
 def test_math_libraries_are_bounded():
     assert plugin_environment({}, 3, {})["OMP_NUM_THREADS"] == "3"
     assert plugin_environment({"OMP_NUM_THREADS": "8"}, 3, {})["OMP_NUM_THREADS"] == "8"
+
+
+def test_threads_that_wait_do_not_spin_unless_somebody_wants_them_to():
+    assert plugin_environment({}, 2, {})["OMP_WAIT_POLICY"] == "PASSIVE"
+    active = {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert plugin_environment({}, 2, active)["OMP_WAIT_POLICY"] == "ACTIVE"
