@@ -17,13 +17,14 @@ from .process import WorkerProcess
 class Call:
     """One prediction on its way.
 
-    `batched`: it was sent together with others; `alone`: its batch killed a worker, so it goes by
-    itself the next time.
+    `timeout_s` is its deadline, from its arrival. `batched`: it was sent together with others;
+    `alone`: its batch killed a worker, so it goes by itself the next time.
     """
 
     request: RequestData
     folder: Path
     future: asyncio.Future[Prediction]
+    timeout_s: float
     timer: asyncio.TimerHandle | None = None
     slot: Slot | None = None
     batched: bool = False
@@ -51,7 +52,7 @@ class Slot:
     restarts: int = 0
     failures: int = 0
     last_exit: str | None = None
-    loaded_at: float = 0.0
+    sent_at: float = 0.0
     calls: list[Call] = field(default_factory=list)
 
     @property

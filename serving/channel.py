@@ -6,6 +6,7 @@ No asyncio stream: those cannot pass descriptors (SCM_RIGHTS), and cost a task a
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from .frames import BrokenFrame, FrameReader
 from .messages import Message, pack, unpack
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16  # bytes: below the size for which malloc maps fresh pages each time
 
 
 class Channel:
@@ -57,6 +58,17 @@ class Channel:
         self._socket.close()
         self._waiting.clear()
 
+    def drain(self) -> None:
+        """Hands on what a process sent before it ended, then hangs up; `on_end` is not called."""
+        if not self._open:
+            return
+        self._on_end = _nothing
+        readable = select.poll()
+        readable.register(self._socket, select.POLLIN)
+        while self._open and readable.poll(0):
+            self._readable()
+        self.close()
+
     def _end(self) -> None:
         if self._open:
             self.close()
@@ -84,7 +96,8 @@ class Channel:
             if rest:
                 self._waiting[0] = rest
                 return
-            self._waiting.popleft()
+            if self._waiting:
+                self._waiting.popleft()
         if self._open:
             self._loop.remove_writer(self._socket)
 
@@ -95,6 +108,11 @@ class Channel:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
-            self._end()
+            # It is dead. What it sent before stays readable, and the end of that tells the rest.
+            self._waiting.clear()
             return data[:0]
         return data
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

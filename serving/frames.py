@@ -27,20 +27,32 @@ class FrameReader:
     """Cuts received bytes into frames; keeps what is not whole yet."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._kept = bytearray()
+        self._needed = LENGTHS.size  # bytes until something can be done with what is kept
 
     def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """Header and body of each frame that is whole now. Raises BrokenFrame."""
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= LENGTHS.size:
-            head, body = LENGTHS.unpack_from(buffer)
+        """Header and body of each frame that is whole now; to be read to its end.
+
+        Raises BrokenFrame. What usually comes is one whole frame: it is cut out of `data` itself.
+        """
+        if self._kept:
+            self._kept += data
+            if len(self._kept) < self._needed:
+                return
+            data = bytes(self._kept)
+            self._kept.clear()
+        start = 0
+        while True:
+            self._needed = LENGTHS.size
+            if len(data) - start < self._needed:
+                break
+            head, body = LENGTHS.unpack_from(data, start)
             if head > HEADER_LIMIT or body > BODY_LIMIT:
                 raise BrokenFrame(f"a frame of {head} and {body} bytes")
-            end = LENGTHS.size + head + body
-            if len(buffer) < end:
-                return
-            middle = LENGTHS.size + head
-            frame = bytes(buffer[LENGTHS.size : middle]), bytes(buffer[middle:end])
-            del buffer[:end]
-            yield frame
+            self._needed += head + body
+            if len(data) - start < self._needed:
+                break
+            middle = start + LENGTHS.size + head
+            yield data[start + LENGTHS.size : middle], data[middle : middle + body]
+            start = middle + body
+        self._kept += data[start:]

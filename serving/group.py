@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import (
+    Busy,
     DeadlineExceeded,
     ModelUnavailable,
     ModelyardError,
@@ -40,8 +42,8 @@ from .process import WorkerProcess
 log = logging.getLogger(__name__)
 
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_STEADY_S = 30.0
-"""A worker that lived so long after loading starts anew at once when it dies."""
+_SPARED_S = 1.0
+"""A worker is not killed before it had so long: a client in a hurry is no reason to load anew."""
 
 
 Starter = Callable[[Callable[[WorkerProcess], None]], WorkerProcess]
@@ -72,7 +74,6 @@ class WorkerGroup:
         self._on_described = on_described
         self._slots = [Slot() for _ in range(options.workers if load else 1)]
         self._queue: deque[Call] = deque()
-        self._max_batch = 1
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -91,8 +92,8 @@ class WorkerGroup:
 
     async def assign(self, ref: WeightsRef | None) -> None:
         """Loads a version into a group that had none: nobody predicts with it yet."""
-        process = self._slots[0].process
-        assert not self.load and process is not None
+        assert not self.load
+        process = await self._imported()
         await self._load(process, ref)
         self.ref, self.load = ref, True
         self._slots[0].loaded = True
@@ -100,6 +101,16 @@ class WorkerGroup:
             self._slots.append(Slot())
             self._spawn(self._refill(self._slots[-1]))
         self._dispatch()
+
+    async def _imported(self) -> WorkerProcess:
+        """The first worker, once it has the plugin: it may just be starting anew."""
+        try:
+            async with asyncio.timeout(self._options.load_timeout_s):
+                while not self.processes():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise PluginFailed(f"No worker is up: {self._slots[0].last_exit}.") from None
+        return self.processes()[0]
 
     async def drain(self) -> None:
         """Returns when nothing waits or runs here any more."""
@@ -125,7 +136,8 @@ class WorkerGroup:
 
     def processes(self) -> list[WorkerProcess]:
         """Those that can answer questions now."""
-        return [s.process for s in self._slots if s.process is not None and s.process.alive]
+        processes = [slot.process for slot in self._slots if slot.process is not None]
+        return [process for process in processes if process.alive and process.imported]
 
     def workers(self) -> list[dict[str, Any]]:
         """What an operator may want to know, as plain data."""
@@ -144,25 +156,34 @@ class WorkerGroup:
 
     async def predict(self, request: RequestData, folder: Path, timeout_s: float) -> Prediction:
         """One call's answer; see `ModelHandle.predict`."""
-        call = Call(request, folder, self._loop.create_future())
-        call.timer = self._loop.call_later(timeout_s, self._expired, call, timeout_s)
+        if len(self._queue) >= self._options.max_waiting:
+            raise Busy(f"{len(self._queue)} calls wait for this model already.")
+        call = Call(request, folder, self._loop.create_future(), timeout_s)
+        call.timer = self._loop.call_later(timeout_s, self._expired, call)
         self.used_at = self._loop.time()
         self._queue.append(call)
         self._dispatch()
-        return await call.future
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            # Its client has gone: a call that waits gives up its place and its body.
+            if call.slot is None and call in self._queue:
+                self._queue.remove(call)
+                call.timer.cancel()
+            raise
 
     def _dispatch(self) -> None:
         """Hands waiting calls to free workers."""
         for slot in self._slots:
             if slot.loaded and not slot.calls and slot.process is not None and slot.process.alive:
-                slot.calls = self._gather()
+                slot.calls = self._gather(slot.process.max_batch)
                 if not slot.calls:
                     return
                 self._send(slot, slot.process)
 
-    def _gather(self) -> list[Call]:
+    def _gather(self, most: int) -> list[Call]:
         batch: list[Call] = []
-        while self._queue and len(batch) < self._max_batch:
+        while self._queue and len(batch) < most:
             if self._queue[0].future.done():  # its client has gone, or its time was over
                 gone = self._queue.popleft()
                 if gone.timer is not None:
@@ -177,6 +198,7 @@ class WorkerGroup:
 
     def _send(self, slot: Slot, process: WorkerProcess) -> None:
         last = slot.calls[-1]
+        slot.sent_at = self._loop.time()
         for call in list(slot.calls):
             call.slot, call.batched = slot, len(slot.calls) > 1
             message = Predict(
@@ -192,6 +214,9 @@ class WorkerGroup:
         assert slot is not None
         slot.calls.remove(call)
         call.slot = None
+        if not isinstance(answer, WorkerDied):
+            slot.failures = 0
+            slot.sent_at = self._loop.time()  # of a batch that goes one by one, the next begins
         if isinstance(answer, WorkerDied) and call.batched and not call.future.done():
             call.alone = True
             self._queue.appendleft(call)
@@ -207,17 +232,30 @@ class WorkerGroup:
         if not slot.calls:
             self._dispatch()
 
-    def _expired(self, call: Call, timeout_s: float) -> None:
-        """The deadline: a call that waits is dropped; one that runs takes its worker along."""
-        where = "in the queue" if call.slot is None else "in the model"
+    def _expired(self, call: Call) -> None:
+        """The deadline: a call that waits is dropped; one that hangs takes its worker along.
+
+        Its client is told in any case. But the time that it waited is not the worker's, which is
+        killed only when it has worked for that long: else, whenever more calls come than it can
+        answer, each would be killed just after it began.
+        """
+        slot = call.slot
         call.timer = None
         if not call.future.done():
+            where = "in the queue" if slot is None else "in the model"
             call.future.set_exception(
-                DeadlineExceeded(f"No answer within {timeout_s:g} s; the call was {where}.")
+                DeadlineExceeded(f"No answer within {call.timeout_s:g} s; the call was {where}.")
             )
-        if call.slot is not None and call.slot.process is not None:
-            # Python code cannot be interrupted from outside; the process can.
-            call.slot.process.kill("was killed: a call in it passed its deadline")
+        if slot is None:
+            if call in self._queue:
+                self._queue.remove(call)
+        elif slot.process is not None:
+            over = slot.sent_at + max(_SPARED_S, call.timeout_s) - self._loop.time()
+            if over > 0:
+                call.timer = self._loop.call_later(over, self._expired, call)
+            else:
+                # Python code cannot be interrupted from outside; the process can.
+                slot.process.kill("was killed: a call in it passed its deadline")
 
     def _fail_waiting(self, error: ModelyardError) -> None:
         queue, self._queue = self._queue, deque()
@@ -235,7 +273,7 @@ class WorkerGroup:
             process.on_end = lambda ended: self._ended(slot, ended)
         slot.process = process
         try:
-            if spare is None:
+            if not process.imported:
                 await self.import_plugin(process)
             if self.load:
                 await self._load(process, self.ref)
@@ -244,14 +282,14 @@ class WorkerGroup:
             await asyncio.shield(process.close(0.0))
             raise
         slot.loaded = self.load
-        slot.loaded_at = self._loop.time()
         self._dispatch()
 
     async def import_plugin(self, process: WorkerProcess) -> None:
         """Has it import and describe the plugin. Raises PluginFailed."""
         limit = self._options.load_timeout_s
         try:
-            described = await process.question(Start(source=self._source.to_data()), limit)
+            start = Start(source=self._source.to_data(), path=[p for p in sys.path if p])
+            described = await process.question(start, limit)
         except TimeoutError:
             raise PluginFailed(
                 f"Importing the model took more than {limit:g} s (--load-timeout)."
@@ -259,7 +297,8 @@ class WorkerGroup:
         assert isinstance(described, Described)
         description = ModelDescription.from_data(described.description)
         batched = "predict_batch" in description.capabilities
-        self._max_batch = described.max_batch if batched else 1
+        process.imported = True
+        process.max_batch = described.max_batch if batched else 1
         self._on_described(description)
 
     async def _load(self, process: WorkerProcess, ref: WeightsRef | None) -> None:
@@ -280,8 +319,6 @@ class WorkerGroup:
         log.warning("worker ended", extra={"model": self._source.name, "why": slot.last_exit})
         if was_loaded or not self.load:
             slot.restarts += 1
-            steady = self._loop.time() - slot.loaded_at > _STEADY_S
-            slot.failures = 0 if steady else slot.failures
             self._spawn(self._refill(slot))
 
     async def _refill(self, slot: Slot) -> None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelUnavailable, ModelyardError, NotSupported, NoWeights, PluginFailed
+from ..errors import (
+    Busy,
+    ModelUnavailable,
+    ModelyardError,
+    NotSupported,
+    NoWeights,
+    PluginFailed,
+    WorkerDied,
+)
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
@@ -23,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _SPARE_S = 120.0
+_MORE_VERSIONS = 2  # may be loading at the same time; each is a process with its weights
 DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
 
 
@@ -199,8 +208,13 @@ class ModelHandle:
         """A fresh description: choices may have changed."""
         answer = await self._ask(Describe())
         assert isinstance(answer, Described)
-        self.description = ModelDescription.from_data(answer.description)
-        return self.description
+        described = ModelDescription.from_data(answer.description)
+        if described != self.description:  # the same object while it says the same
+            self.description = described
+        # Describing anew is also what lets a worker see new choices when it checks arguments.
+        for process in self._default.processes() if self._default is not None else []:
+            process.ask(Describe(), lambda answer: None)
+        return described
 
     async def _ask(self, message: Describe | Validate) -> Any:
         limit = self._options.validate_timeout_s
@@ -214,6 +228,8 @@ class ModelHandle:
             raise ModelUnavailable(
                 f"The model's process did not answer within {limit:g} s.", 5.0
             ) from None
+        except WorkerDied as error:
+            raise ModelUnavailable(error.message, 2.0) from None
 
     async def _describer(self) -> WorkerProcess:
         """A process that answers questions; one that is being started is waited for."""
@@ -309,6 +325,8 @@ class ModelHandle:
         """The group of a version that is not the default; begins to load it if need be."""
         group = self._others.get(ref.id)
         if group is None:
+            if len(self._others) > self._options.keep_versions + _MORE_VERSIONS:
+                raise Busy("Too many weights versions are asked for at the same time.", 5.0)
             group = self._others[ref.id] = self._group(ref, load=True)
             group.used_at = asyncio.get_running_loop().time()
             task = self._opening[ref.id] = asyncio.ensure_future(self._open_other(ref, group))
@@ -325,6 +343,7 @@ class ModelHandle:
             await group.close(f"These weights cannot be loaded: {error.message}")
         finally:
             self._opening.pop(ref.id, None)
+        self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         """Keeps as many other versions warm as are allowed; the least recently used go first."""

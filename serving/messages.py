@@ -34,10 +34,14 @@ class Message:
 
 @dataclass
 class Start(Message):
-    """The first: import this plugin (PluginSource data). Answered by Described or Failed."""
+    """The first: import this plugin (PluginSource data). Answered by Described or Failed.
+
+    `path` is the front's `sys.path`: where it found the plugin's entry point.
+    """
 
     format: int = FORMAT
     source: dict[str, Any] = field(default_factory=dict)
+    path: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -127,16 +131,15 @@ _NAMES: dict[type[Message], list[str]] = {
 
 
 def pack(message: Message) -> bytes:
-    """The message as one frame."""
+    """The message as one frame. Raises TypeError or ValueError for what has no JSON form."""
     header = {name: getattr(message, name) for name in _NAMES[type(message)]}
     header["kind"] = type(message).__name__
-    text = orjson.dumps(header) if orjson else json.dumps(header).encode()
-    return encode(text, getattr(message, "body", b""))
+    return encode(_dumps(header), getattr(message, "body", b""))
 
 
 def unpack(header: bytes, body: bytes) -> Message:
     """The message of a frame. Raises ValueError for what is none of ours."""
-    values = orjson.loads(header) if orjson else json.loads(header)
+    values = _loads(header)
     try:
         message: Message = _KINDS[values.pop("kind")](**values)
     except (KeyError, TypeError) as error:
@@ -144,6 +147,25 @@ def unpack(header: bytes, body: bytes) -> Message:
     if body:
         message.body = body  # type: ignore[attr-defined]
     return message
+
+
+def _dumps(header: dict[str, Any]) -> bytes:
+    """orjson refuses lone surrogates, and bytes of a header that are no UTF-8 become such."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(header)
+        except TypeError:
+            pass
+    return json.dumps(header).encode()
+
+
+def _loads(header: bytes) -> Any:
+    if orjson is not None:
+        try:
+            return orjson.loads(header)
+        except ValueError:
+            pass
+    return json.loads(header)
 
 
 # -- what the front's other rooms see ------------------------------------------------------------

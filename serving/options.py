@@ -23,7 +23,8 @@ class ServingOptions:
 
     `workers` is for each model; `threads` for each worker (None: the cores divided by `workers`).
     `keep_versions` is how many weights versions beside the default one stay warm in a worker of
-    their own, the least recently used leaving first.
+    their own, the least recently used leaving first. `max_waiting` bounds the calls that wait for
+    one version of a model.
     """
 
     load_timeout_s: float = 60.0
@@ -33,6 +34,7 @@ class ServingOptions:
     threads: int | None = None
     device: str = "auto"
     keep_versions: int = 1
+    max_waiting: int = 1000
     per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
 
     def of(self, model: str) -> ServedOptions:
@@ -48,6 +50,7 @@ class ServingOptions:
             threads=self.threads or max(1, cores // workers),
             device=own.device or self.device,
             keep_versions=self.keep_versions,
+            max_waiting=self.max_waiting,
             env=own.env,
         )
 
@@ -63,4 +66,5 @@ class ServedOptions:
     threads: int
     device: str
     keep_versions: int
+    max_waiting: int
     env: Mapping[str, str]

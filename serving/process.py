@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -15,16 +16,20 @@ from ..errors import ModelyardError, WorkerDied
 from . import worker
 from .channel import Channel
 from .failures import error_of
-from .messages import Failed, Message
+from .messages import Describe, Failed, Message, Validate
 
 WATCH_S = 2.0
 """How often a worker that has work is looked at: a stopped one is noticed after two looks."""
 _HUNG_UP_S = 1.0  # a worker that hung up but lives is killed after so long
+_GIVEN_UP_S = 2.0  # a killed worker that is still there hangs in the kernel
+_TAIL = 4096  # bytes of its last output that are told with its end
 
 
 class WorkerProcess:
-    """A child with our end of its socket. Every question has one answer, or the worker's end.
+    """A child with our ends of its two sockets. Every question has one answer, or the worker's end.
 
+    One socket is for its main thread, which loads and predicts; the other for its side thread,
+    which describes and validates meanwhile. `imported` and `max_batch` are what its plugin said.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
@@ -33,11 +38,16 @@ class WorkerProcess:
         self, environment: Mapping[str, str], log: Path, on_end: Callable[[WorkerProcess], None]
     ) -> None:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", worker.__name__]
-        with theirs, log.open("ab") as output:
+        our_side, their_side = socket.socketpair()
+        # -P: the folder that the server was started from is not on the path, where an `api` or a
+        # `types.py` in it would be found before the plugin's own or the standard library's.
+        command = [sys.executable, "-P", "-m", worker.__name__, "--parent", str(os.getpid())]
+        with theirs, their_side, log.open("ab") as output:
+            fds = [theirs.fileno(), their_side.fileno()]
+            self._logged_from = output.tell()
             self._child = subprocess.Popen(
-                [*command, "--fd", str(theirs.fileno()), "--parent", str(os.getpid())],
-                pass_fds=[theirs.fileno()],
+                [*command, "--fd", str(fds[0]), "--side-fd", str(fds[1])],
+                pass_fds=fds,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -47,6 +57,8 @@ class WorkerProcess:
             )
         self.pid = self._child.pid
         self.log = log
+        self.imported = False
+        self.max_batch = 1
         self.exit_reason: str | None = None
         self._cause: str | None = None
         self._questions: dict[int, Callable[[Message | ModelyardError], None]] = {}
@@ -58,6 +70,7 @@ class WorkerProcess:
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._exited)
         self._channel = Channel(ours, self._answered, self._hung_up)
+        self._side = Channel(our_side, self._answered, self._hung_up)
         self._watch = self._loop.call_later(WATCH_S, self._look)
 
     @property
@@ -67,12 +80,13 @@ class WorkerProcess:
     def ask(self, message: Message, answer: Callable[[Message | ModelyardError], None]) -> None:
         """Sends a question; `answer` is called once: with its answer, or the error it ended in."""
         if self._ended:
-            answer(WorkerDied(f"The model's process {self.exit_reason}."))
+            answer(self._death())
             return
         self._next += 1
         message.id = self._next
         self._questions[message.id] = answer
-        self._channel.send(message)
+        aside = isinstance(message, (Describe, Validate))
+        (self._side if aside else self._channel).send(message)
 
     async def question(self, message: Message, timeout_s: float) -> Message:
         """The answer. Raises what the worker answers with, WorkerDied, and TimeoutError."""
@@ -94,16 +108,27 @@ class WorkerProcess:
         if self._ended:
             return
         self._cause = self._cause or cause
-        self._child.kill()
+        self._kill_group()
+
+    def _kill_group(self) -> None:
+        """It leads its own session: what its plugin started goes with it.
+
+        Safe for as long as it has not been waited for: its number is not given to another.
+        """
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     async def close(self, timeout_s: float = 3.0) -> None:
         """Hangs up, so that it ends by itself; kills it if it does not."""
+        self._cause = self._cause or "was ended by the server"
         self._channel.close()
+        self._side.close()
         until = self._loop.time() + timeout_s
         while not self._ended and self._loop.time() < until:
             await asyncio.sleep(0.02)
-        self.kill("was ended")
-        while not self._ended:
+        self.kill()
+        until = self._loop.time() + _GIVEN_UP_S
+        while not self._ended and self._loop.time() < until:
             await asyncio.sleep(0.01)
 
     # -- what happens -------------------------------------------------------------------------
@@ -120,16 +145,36 @@ class WorkerProcess:
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        code = self._child.wait()
         self._ended = True
         self._watch.cancel()
-        self._channel.close()
+        # An answer that it gave before it ended is an answer.
+        self._channel.drain()
+        self._side.drain()
+        self._kill_group()
+        os.close(self._pidfd)
+        code = self._child.wait()
         self.exit_reason = self._cause or _in_words(code)
         questions, self._questions = self._questions, {}
+        death = self._death() if questions else None
         for answer in questions.values():
-            answer(WorkerDied(f"The model's process {self.exit_reason}."))
+            assert death is not None
+            answer(death)
         self.on_end(self)
+
+    def _death(self) -> WorkerDied:
+        return WorkerDied(f"The model's process {self.exit_reason}.", traceback=self._last_words())
+
+    def _last_words(self) -> str:
+        """The end of what it printed: after a crash, the stack that faulthandler wrote."""
+        try:
+            with self.log.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                # A log that was cut in the meantime begins anew.
+                start = self._logged_from if self._logged_from <= size else 0
+                file.seek(max(start, size - _TAIL))
+                return file.read(_TAIL).decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def _look(self) -> None:
         """Notices a stopped worker (SIGSTOP, a debugger), which would otherwise hold its calls."""

@@ -1,22 +1,28 @@
-"""A worker: holds one model, answers the front. `python -m modelyard.serving.worker --fd N`.
+"""A worker: holds one model, answers the front. Started by it, and runnable by hand.
 
-The main thread loads and predicts (plugins and CUDA expect it), a side thread answers describe and
-validate, so that these do not wait for a prediction, and a reader thread takes messages off the
-socket. The process ends when its socket does: with the front, however that ends. Python 3.8 syntax,
-standard library and marshmallow only.
+    python -m modelyard.serving.worker --fd N --side-fd M --parent PID
+
+The main thread loads and predicts (plugins and CUDA expect it), and reads its own socket: a call
+costs one wake-up and no hand-over between threads, which would cost more than the rest of it. A
+side thread has a socket of its own and answers describe and validate, so that these do not wait
+for a prediction. The process ends when a socket does: with the front, however that ends. Python
+3.8 syntax, standard library and marshmallow only.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
+import faulthandler
 import fcntl
 import os
-import queue
+import resource
 import signal
 import socket
 import sys
 import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +34,61 @@ from ..models_plugin.refusals import told
 from ..schemas.transport import RequestData
 from . import messages
 from .failures import failed
-from .frames import FrameReader
+from .frames import BrokenFrame, FrameReader
 
 _HIGH_FD = 900  # plugins that close "all" descriptors rarely go so far
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
+
+
+class Connection:
+    """Messages over one of the two sockets, for the one thread that has it."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=_out_of_reach(fd))
+        os.close(fd)
+        self._reader = FrameReader()
+        self._arrived: deque[tuple[bytes, bytes]] = deque()
+
+    def read(self) -> messages.Message:
+        """The next message. Ends the process if the front is gone, or wants us gone."""
+        while not self._arrived:
+            try:
+                data = self._socket.recv(_CHUNK)
+                self._arrived.extend(self._reader.feed(data))
+            except (OSError, BrokenFrame):
+                data = b""
+            if not data:
+                leave()
+        return messages.unpack(*self._arrived.popleft())
+
+    def send(self, message: messages.Message) -> None:
+        """Sends; what has no JSON form becomes an error in its place."""
+        try:
+            frame = messages.pack(message)
+        except (TypeError, ValueError, RecursionError) as error:
+            frame = messages.pack(failed(message.id, told(error, "answering")))
+        try:
+            self._socket.sendall(frame)
+        except OSError:
+            leave()
 
 
 class Worker:
-    """One plugin behind one socket."""
+    """One plugin behind two sockets."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._sending = threading.Lock()
-        self._work: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
-        self._questions: queue.SimpleQueue[messages.Message] = queue.SimpleQueue()
+    def __init__(self, main: Connection, side: Connection) -> None:
+        self._main = main
+        self._side = side
+        self._output = Output()
         self._plugin: Plugin | None = None
 
     def run(self) -> None:
-        """Serves until the process ends; the reader thread ends it with the socket."""
-        threading.Thread(target=self._read, name="reader", daemon=True).start()
+        """Serves until the process ends; the threads end it with their sockets."""
         threading.Thread(target=self._answer_questions, name="questions", daemon=True).start()
         while True:
             try:
-                self._do(self._work.get())
+                self._do(self._main.read())
             except KeyboardInterrupt:  # a plugin's late interrupt must not end the loop
                 continue
 
@@ -65,14 +102,16 @@ class Worker:
         elif isinstance(message, messages.Predict):
             batch = [message]
             while batch[-1].more:
-                following = self._work.get()
+                following = self._main.read()
                 assert isinstance(following, messages.Predict)
                 batch.append(following)
             self._predict(batch)
+            self._output.restore()
 
     def _start(self, message: Any) -> messages.Message:
         if message.format != messages.FORMAT:
             raise errors.PluginFailed("This worker is of another release than the server.")
+        sys.path.extend(entry for entry in message.path if entry not in sys.path)
         self._plugin = open_plugin(PluginSource.from_data(message.source))
         return self._described(message)
 
@@ -87,8 +126,8 @@ class Worker:
             try:
                 request = RequestData.from_data(message.request, message.body)
                 calls.append((message, self._opened().arguments("predict", request)))
-            except errors.ModelyardError as error:
-                self._send(failed(message.id, error))
+            except BaseException as error:
+                self._main.send(_told(message.id, error))
         if len(calls) > 1:
             try:
                 results = self._opened().predict_batch([arguments for _, arguments in calls])
@@ -113,11 +152,9 @@ class Worker:
 
     def _answer_questions(self) -> None:
         while True:
-            message = self._questions.get()
-            if isinstance(message, messages.Describe):
-                self._guard(message, self._described)
-            else:
-                self._guard(message, self._validate)
+            message = self._side.read()
+            do = self._described if isinstance(message, messages.Describe) else self._validate
+            self._guard(message, do, self._side)
 
     def _described(self, message: messages.Message) -> messages.Message:
         plugin = self._opened()
@@ -137,54 +174,70 @@ class Worker:
             raise errors.ModelUnavailable("The model is not imported yet.")
         return self._plugin
 
-    # -- the socket ---------------------------------------------------------------------------
-
-    def _guard(self, message: messages.Message, do: Any) -> None:
+    def _guard(self, message: Any, do: Any, connection: Connection | None = None) -> None:
         """Answers with what `do` returns, or with the error it raises, whatever that is."""
         try:
             answer = do(message)
-        except errors.ModelyardError as error:
-            answer = failed(message.id, error)
         except BaseException as error:
-            answer = failed(message.id, told(error, "answering"))
-        self._send(answer)
+            answer = _told(message.id, error)
+        (connection or self._main).send(answer)
 
-    def _send(self, message: messages.Message) -> None:
-        frame = messages.pack(message)
-        with self._sending:
-            try:
-                self._connection.sendall(frame)
-            except OSError:
-                os._exit(0)
 
-    def _read(self) -> None:
-        reader = FrameReader()
-        while True:
+def _told(id: int, error: BaseException) -> messages.Failed:
+    ours = error if isinstance(error, errors.ModelyardError) else told(error, "answering")
+    return failed(id, ours)
+
+
+# -- the process -------------------------------------------------------------------------------
+
+
+class Output:
+    """Copies of stdout and stderr, for a plugin that closes them."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, int] = {}
+        for fd in (1, 2):
+            with contextlib.suppress(OSError):
+                self._copies[fd] = _out_of_reach(fd)
+
+    def restore(self) -> None:
+        """Opens again what was closed: otherwise the first print() of the next call would fail."""
+        for fd, copy in self._copies.items():
             try:
-                data = self._connection.recv(_CHUNK)
+                os.fstat(fd)
             except OSError:
-                data = b""
-            if not data:
-                # The front is gone or wants us gone. Plugin threads may hang: no clean exit.
-                os._exit(0)
-            for header, body in reader.feed(data):
-                message = messages.unpack(header, body)
-                questions = isinstance(message, (messages.Describe, messages.Validate))
-                (self._questions if questions else self._work).put(message)
+                os.dup2(copy, fd)
+
+
+def _out_of_reach(fd: int) -> int:
+    """A copy with a high number, for plugins that close all descriptors; not inherited."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    high = _HIGH_FD if limit == resource.RLIM_INFINITY else min(_HIGH_FD, limit - 32)
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(high, 3))
+
+
+def leave() -> None:
+    """Ends the process, and what its plugin started. Plugin threads may hang: no clean exit."""
+    if os.getpgrp() == os.getpid():  # not so when run by hand
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(0)
 
 
 def main() -> None:
-    """The entry of the process; the front passes the socket's descriptor."""
+    """The entry of the process; the front passes the sockets' descriptors."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--side-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != arguments.parent:  # it died before the line above
         sys.exit(0)
-    high = fcntl.fcntl(arguments.fd, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD)
-    os.close(arguments.fd)
-    Worker(socket.socket(fileno=high)).run()
+    faulthandler.enable()  # the stack of a crash goes to the log
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what was printed before a crash is in the log too
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    Worker(Connection(arguments.fd), Connection(arguments.side_fd)).run()
 
 
 if __name__ == "__main__":

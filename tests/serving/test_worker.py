@@ -1,6 +1,7 @@
 """The worker process by itself: started by hand, it answers messages and ends with its socket."""
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -17,31 +18,34 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 class ByHand:
-    """A worker and our end of its socket."""
+    """A worker and our ends of its two sockets."""
 
     def __init__(self, **env):
-        ours, theirs = socket.socketpair()
-        ours.settimeout(30)
-        self.socket = ours
+        self.socket, theirs = socket.socketpair()
+        self.side, their_side = socket.socketpair()
         self.reader = FrameReader()
         self.arrived = []
-        with theirs:
+        with theirs, their_side:
+            fds = [theirs.fileno(), their_side.fileno()]
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "modelyard.serving.worker"),
-                    *("--fd", str(theirs.fileno()), "--parent", str(os.getpid())),
+                    *("--fd", str(fds[0]), "--side-fd", str(fds[1])),
+                    *("--parent", str(os.getpid())),
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=fds,
                 env={**os.environ, "PYTHONPATH": str(PLUGINS), **env},
                 stdout=subprocess.DEVNULL,
             )
 
     def send(self, message):
-        self.socket.sendall(messages.pack(message))
+        aside = isinstance(message, (messages.Describe, messages.Validate))
+        (self.side if aside else self.socket).sendall(messages.pack(message))
 
     def receive(self):
         while not self.arrived:
-            data = self.socket.recv(1 << 20)
+            readable, _, _ = select.select([self.socket, self.side], [], [], 30)
+            data = readable[0].recv(1 << 20)
             if not data:
                 raise EOFError
             self.arrived += [messages.unpack(*frame) for frame in self.reader.feed(data)]
@@ -57,6 +61,7 @@ def worker():
     worker = ByHand()
     yield worker
     worker.socket.close()
+    worker.side.close()
     worker.process.kill()
     worker.process.wait()
 
@@ -102,11 +107,20 @@ def test_a_plugin_that_closes_descriptors_does_not_cut_the_connection(worker):
     assert worker.ask(predict(3, b"{}")).body
 
 
-def test_it_ends_when_its_socket_does_whatever_it_is_doing(worker):
+def test_it_ends_when_its_sockets_do_whatever_it_is_doing(worker):
     worker.ask(start("hostile", "Hostile"))
     worker.send(predict(2, b'{"do": "hang"}'))
     time.sleep(0.2)
     worker.socket.close()
+    worker.side.close()
+    worker.process.wait(3)
+
+
+def test_it_ends_when_the_front_is_gone_while_it_imports(worker):
+    worker.send(start("hangs_at_import", "Model"))
+    time.sleep(1)
+    worker.socket.close()
+    worker.side.close()
     worker.process.wait(3)
 
 
@@ -114,9 +128,10 @@ def test_it_dies_with_its_parent_even_when_it_cannot_read(tmp_path):
     """The parent is killed while the worker is stopped in a call: the kernel ends it."""
     code = (
         "import socket, subprocess, sys, os, time\n"
-        "a, b = socket.socketpair()\n"
+        "(a, b), (c, d) = socket.socketpair(), socket.socketpair()\n"
         "p = subprocess.Popen([sys.executable, '-m', 'modelyard.serving.worker', '--fd',"
-        " str(b.fileno()), '--parent', str(os.getpid())], pass_fds=[b.fileno()])\n"
+        " str(b.fileno()), '--side-fd', str(d.fileno()), '--parent', str(os.getpid())],"
+        " pass_fds=[b.fileno(), d.fileno()])\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(60)\n"
     )

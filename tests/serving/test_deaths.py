@@ -1,0 +1,226 @@
+"""A model may do anything to its process: its call says why it failed, the next one is served."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import (
+    DeadlineExceeded,
+    ModelFailedToLoad,
+    ModelUnavailable,
+    PluginFailed,
+    WorkerDied,
+)
+from modelyard.schemas.transport import RequestData
+
+ODD = "odd_models:Odd"
+PLUGINS = Path(__file__).parents[1] / "plugins"
+HOSTILE = "yard_fixtures.hostile:Hostile"
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+async def until(true, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("do", "words"),
+    [
+        ("exit", "exited with code 3"),
+        ("segfault", "killed by SIGSEGV"),
+        ("stop", "stopped by a signal"),
+    ],
+)
+async def test_a_call_in_which_the_process_ends_is_told_how_and_the_next_is_served(
+    serve, do, words
+):
+    serving = await serve(hostile=HOSTILE)
+    with pytest.raises(WorkerDied, match=words):
+        await serving.predict("hostile", do=do)
+    assert (await serving.predict("hostile"))["pid"]
+    assert words in serving.worker("hostile")["last_exit"]
+
+
+@pytest.mark.parametrize("do", ["system_exit", "interrupt", "recurse"])
+async def test_what_is_only_raised_fails_the_call_and_keeps_the_process(serve, do):
+    serving = await serve(hostile=HOSTILE)
+    with pytest.raises(PluginFailed):
+        await serving.predict("hostile", do=do)
+    await serving.predict("hostile")
+    assert serving.worker("hostile")["restarts"] == 0
+
+
+async def test_an_overflow_of_the_native_stack_is_told_with_the_last_words(serve):
+    serving = await serve(odd=ODD)
+    with pytest.raises(WorkerDied, match="SIG") as caught:
+        await serving.predict("odd", do="deep")
+    assert "odd_models.py" in caught.value.traceback
+    assert (await serving.predict("odd"))["pid"]
+
+
+async def test_a_hung_call_ends_at_its_deadline_and_the_next_is_served(serve):
+    serving = await serve(hostile=HOSTILE)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match=r"1\.2 s"):
+        await serving.predict("hostile", 1.2, do="hang")
+    assert time.monotonic() - started < 1.8
+    assert (await serving.predict("hostile"))["pid"]
+
+
+async def test_waiting_calls_survive_the_death_of_the_worker_before_them(serve):
+    serving = await serve(odd=ODD, hostile=HOSTILE)
+    bad = asyncio.ensure_future(serving.predict("hostile", do="exit"))
+    good = [asyncio.ensure_future(serving.predict("hostile")) for _ in range(5)]
+    with pytest.raises(WorkerDied):
+        await bad
+    assert all([(await one)["pid"] for one in good])
+
+
+async def test_time_spent_waiting_is_not_the_workers_fault(serve):
+    """Else, with more calls than it can answer, a worker would be killed again and again."""
+    serving = await serve(odd=ODD)
+    calls = [
+        asyncio.ensure_future(serving.predict("odd", 1.5, do="answer", seconds=0.6))
+        for _ in range(6)
+    ]
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(one) for one in ended[:2]] == [dict, dict]
+    assert {type(one) for one in ended[3:]} == {DeadlineExceeded}
+    assert (await serving.predict("odd"))["pid"] == ended[0]["pid"]
+    assert serving.worker("odd")["restarts"] == 0
+
+
+async def test_a_client_in_a_hurry_does_not_cost_the_worker(serve):
+    serving = await serve(odd=ODD)
+    with pytest.raises(DeadlineExceeded):
+        await serving.predict("odd", 0.05, do="answer", seconds=0.3)
+    await serving.predict("odd")
+    assert serving.worker("odd")["restarts"] == 0
+
+
+async def test_processes_that_the_model_started_end_with_its_worker(serve, tmp_path):
+    serving = await serve(odd=ODD)
+    with pytest.raises(DeadlineExceeded):
+        await serving.predict("odd", 1.5, do="child", note=str(tmp_path / "child"))
+    child = int((tmp_path / "child").read_text())
+    await until(lambda: gone(child))
+
+
+async def test_an_answer_given_just_before_the_end_is_an_answer(serve):
+    serving = await serve(odd=ODD)
+    first = await serving.predict("odd", do="answer_and_die")
+    await until(lambda: serving.worker("odd")["pid"] != first["pid"])
+    assert (await serving.predict("odd"))["pid"] != first["pid"]
+
+
+@pytest.mark.parametrize("do", ["close", "threads", "flood"])
+async def test_what_a_call_leaves_behind_does_not_spoil_the_next(serve, do):
+    serving = await serve(odd=ODD)
+    await serving.predict("odd", do=do)
+    assert await serving.predict("odd", do="print") == "printed"
+    assert (await serving.predict("odd"))["pid"]
+
+
+async def test_the_log_has_what_was_printed_even_before_a_crash(serve, tmp_path):
+    serving = await serve(odd=ODD)
+    await serving.predict("odd", do="print")
+    assert "a line" in (tmp_path / "logs" / "odd.log").read_text()
+
+
+async def test_one_models_crashes_do_not_disturb_another(serve):
+    serving = await serve(hostile=HOSTILE, bare="yard_fixtures.bare:Bare")
+
+    async def crash():
+        for _ in range(4):
+            with pytest.raises(WorkerDied):
+                await serving.predict("hostile", do="segfault")
+
+    crashing = asyncio.ensure_future(crash())
+    served = 0
+    while not crashing.done():
+        assert await serving.predict("bare") == "here"
+        served += 1
+        await asyncio.sleep(0.01)
+    await crashing
+    assert served > 20
+    assert serving.worker("bare")["restarts"] == 0
+
+
+async def test_a_crash_at_the_import_is_listed_with_the_signal_and_its_last_words(serve):
+    serving = await serve(crashes="odd_models:CrashesWhenMade", wait=False)
+    with pytest.raises(ModelFailedToLoad, match="SIGSEGV"):
+        await serving.pool.wait_loaded(["crashes"])
+    handle = serving.pool.get("crashes")
+    assert handle.state == "failed"
+    assert "the last words" in handle.error.traceback
+    with pytest.raises(ModelUnavailable, match="SIGSEGV"):
+        await serving.predict("crashes")
+
+
+async def test_a_crash_at_the_import_that_passes_is_tried_again(serve, tmp_path):
+    serving = await serve(
+        crashes="odd_models:CrashesOnce", env={"MARK": str(tmp_path / "mark")}, wait=False
+    )
+    await until(lambda: serving.pool.get("crashes").state == "ready")
+    assert await serving.predict("crashes") == "second"
+
+
+async def test_a_hanging_import_is_given_up(serve):
+    serving = await serve(
+        hangs="yard_fixtures.hangs_at_import:Model", wait=False, options={"load_timeout_s": 1.5}
+    )
+    with pytest.raises(ModelFailedToLoad, match=r"1\.5 s"):
+        await serving.pool.wait_loaded(["hangs"])
+
+
+async def test_closing_leaves_no_process_whatever_they_are_doing(serve):
+    serving = await serve(hostile=HOSTILE, odd=ODD)
+    pids = [serving.worker("hostile")["pid"], serving.worker("odd")["pid"]]
+    hanging = asyncio.ensure_future(serving.predict("hostile", do="hang"))
+    await asyncio.sleep(0.2)
+    os.kill(pids[1], signal.SIGSTOP)
+    started = time.monotonic()
+    await serving.pool.close()
+    assert time.monotonic() - started < 5
+    assert all(gone(pid) for pid in pids)
+    with pytest.raises((ModelUnavailable, WorkerDied)):
+        await hanging
+
+
+async def test_workers_are_gone_within_two_seconds_of_the_front_being_killed(tmp_path):
+    front = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "front.py"), str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    pids = [int(word) for word in front.stdout.readline().split()]
+    assert len(pids) == 2
+    front.kill()
+    front.wait()
+    await until(lambda: all(gone(pid) for pid in pids), 2.0)
+
+
+async def test_text_that_is_no_unicode_does_not_block_the_worker(serve, tmp_path):
+    """aiohttp hands on bytes of a header that are no UTF-8 as lone surrogates."""
+    serving = await serve(bare="yard_fixtures.bare:Bare")
+    handle = serving.pool.get("bare")
+    for _ in range(3):
+        request = RequestData(accept="image/\udcff, */*", headers={"user-agent": "\udcfe"})
+        answer = await handle.predict(request, None, tmp_path / "call")
+        assert b"here" in answer.body

@@ -1,0 +1,137 @@
+"""New weights take over from old ones, and only if they can be loaded."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from modelyard.errors import Busy, ModelyardError, NoWeights, PluginFailed, WorkerDied
+
+MODEL = {"model": "odd_models:Weighty"}
+
+
+async def test_a_model_without_weights_says_so_until_it_has_some(serve):
+    serving = await serve(**MODEL)
+    handle = serving.pool.get("model")
+    assert (handle.state, handle.weights) == ("ready", None)
+    with pytest.raises(NoWeights):
+        await serving.predict("model")
+    await handle.use_weights(serving.weights("a"))
+    answer = await serving.ask("model")
+    assert answer.weights_id == "a"
+    assert b'"text":"a"' in answer.body
+
+
+async def test_weights_are_swapped_under_load_without_a_failed_call(serve):
+    serving = await serve("a", **MODEL)
+    handle = serving.pool.get("model")
+    stop = False
+    seen = []
+
+    async def load():
+        while not stop:
+            seen.append((await serving.predict("model"))["text"])
+
+    clients = [asyncio.ensure_future(load()) for _ in range(6)]
+    for name in ("b", "c"):
+        handle.prepare()
+        await asyncio.sleep(0.3)
+        await handle.use_weights(serving.weights(name))
+        assert (await serving.predict("model"))["text"] == name
+    stop = True
+    await asyncio.gather(*clients)
+    assert seen == sorted(seen) and set(seen) == {"a", "b", "c"}
+
+
+async def test_a_worker_prepared_before_takes_batches_as_any_other(serve):
+    serving = await serve("a", **MODEL)
+    handle = serving.pool.get("model")
+    handle.prepare()
+    await handle.use_weights(serving.weights("b"))
+    answers = await asyncio.gather(*(serving.predict("model") for _ in range(9)))
+    assert max(answer["together"] for answer in answers) == 4
+
+
+@pytest.mark.parametrize(("text", "words"), [("bad", "bad weights"), ("crash", "SIGSEGV")])
+async def test_weights_that_cannot_be_loaded_leave_the_old_ones_serving(serve, text, words):
+    serving = await serve("a", **MODEL)
+    handle = serving.pool.get("model")
+    await handle.use_weights(serving.weights(text))
+    assert words in handle.weights_error
+    assert (handle.state, handle.weights) == ("ready", "a")
+    assert (await serving.predict("model"))["text"] == "a"
+    await handle.use_weights(serving.weights("b"))
+    assert handle.weights_error is None
+    assert (await serving.predict("model"))["text"] == "b"
+
+
+async def test_weights_that_hang_while_loading_are_given_up(serve):
+    serving = await serve("a", options={"load_timeout_s": 3.0}, **MODEL)
+    handle = serving.pool.get("model")
+    await handle.use_weights(serving.weights("hang"))
+    assert "3 s" in handle.weights_error
+    assert (await serving.predict("model"))["text"] == "a"
+
+
+@pytest.mark.parametrize("text", ["bad", "crash"])
+async def test_a_model_whose_first_weights_cannot_be_loaded_serves_the_next(serve, text):
+    serving = await serve(**MODEL)
+    handle = serving.pool.get("model")
+    await handle.use_weights(serving.weights(text))
+    assert handle.weights_error
+    await handle.use_weights(serving.weights("a"))
+    assert handle.weights_error is None
+    assert (await serving.predict("model"))["text"] == "a"
+
+
+async def test_chosen_weights_answer_beside_the_default(serve):
+    serving = await serve("a", **MODEL)
+    answer = await serving.ask("model", weights=serving.weights("b"))
+    assert answer.weights_id == "b" and b'"text":"b"' in answer.body
+    assert (await serving.predict("model"))["text"] == "a"
+    assert serving.pool.get("model").weights == "a"
+
+
+async def test_chosen_weights_that_cannot_be_loaded_fail_their_calls_only(serve):
+    serving = await serve("a", **MODEL)
+    with pytest.raises(ModelyardError, match="bad weights"):
+        await serving.ask("model", weights=serving.weights("bad"))
+    assert (await serving.predict("model"))["text"] == "a"
+
+
+async def test_many_chosen_versions_do_not_make_many_processes(serve):
+    serving = await serve("a", **MODEL)
+    chosen = [serving.weights(f"v{n}") for n in range(12)]
+    ended = await asyncio.gather(
+        *(serving.ask("model", weights=one) for one in chosen), return_exceptions=True
+    )
+    answered = [one.weights_id for one in ended if not isinstance(one, BaseException)]
+    refused = [one for one in ended if isinstance(one, BaseException)]
+    assert len(answered) >= 2
+    assert {type(one) for one in refused} == {Busy}
+    await asyncio.sleep(0.5)
+    assert len(serving.pool.get("model").workers) <= 3
+
+
+async def test_a_version_that_comes_while_the_worker_starts_anew_is_served(serve):
+    serving = await serve(**MODEL)
+    handle = serving.pool.get("model")
+
+    os.kill(serving.worker("model")["pid"], signal.SIGKILL)
+    await asyncio.sleep(0.05)
+    await handle.use_weights(serving.weights("a"))
+    assert handle.weights_error is None
+    assert (await serving.predict("model"))["text"] == "a"
+
+
+async def test_a_worker_that_died_comes_back_with_the_same_weights(serve):
+    serving = await serve("a", **MODEL)
+    await serving.pool.get("model").use_weights(serving.weights("b"))
+
+    os.kill(serving.worker("model")["pid"], signal.SIGKILL)
+    try:
+        answer = await serving.predict("model")
+    except (WorkerDied, PluginFailed):  # it was on its way when the process ended
+        answer = await serving.predict("model")
+    assert answer["text"] == "b"
