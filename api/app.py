@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 from aiohttp import web
 
+from ..models_plugin.discovery import OWN_DISTRIBUTION
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.store import RecordStore
@@ -113,13 +114,17 @@ async def open_services(
 
 
 async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:
-    """Has the fork server import torch as soon as a model that trains turns out to use it."""
+    """Has the fork server import torch as soon as a model that trains turns out to use it.
+
+    Of the models themselves only our own: others' code may crash or hang while it is imported.
+    """
     for handle in pool.all():
         await handle.loaded()
         capabilities = handle.description.capabilities if handle.description else ()
         if "torch" in capabilities and "train" in capabilities:
             await executor.preload(TORCH_MODULES)
-            return
+            if handle.source.distribution == OWN_DISTRIBUTION:
+                await executor.preload([handle.source.value.partition(":")[0]])
 
 
 def _serving(settings: Settings) -> ServingOptions:

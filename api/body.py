@@ -142,7 +142,8 @@ class ModelRequestReader:
                 else:
                     await asyncio.to_thread(_write, file, chunk, digest)
         sha256 = digest.hexdigest() if digest else ""
-        return FilePart(field, str(path), filename, content_type, size, sha256)
+        name = filename or f"body{path.suffix}"
+        return FilePart(field, str(path), name, content_type, size, sha256)
 
     def _count(self, size: int) -> None:
         self._size += size

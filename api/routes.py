@@ -326,7 +326,7 @@ def add_routes(app: web.Application, base_path: str) -> None:
     """Registers everything under the prefix; every address answers with and without last slash."""
     for route in ROUTES:
         handler = _validated(route)
-        path = base_path + _pattern(route.doc)
+        path = base_path + route.doc.path
         for address in _both(path):
             app.router.add_route(route.doc.method, address, handler)
             if route.doc.method == "GET":
@@ -358,15 +358,6 @@ def _validated(route: Route) -> Handler:
         return await route.handler(request)
 
     return handle
-
-
-def _pattern(doc: RouteDoc) -> str:
-    """The path with each parameter's pattern, so that no other text reaches a handler."""
-    path = doc.path
-    for name, parameter in doc.path_parameters.items():
-        if parameter.pattern and f"{{{name}}}" in path:
-            path = path.replace(f"{{{name}}}", f"{{{name}:{parameter.pattern}}}")
-    return path
 
 
 def _both(path: str) -> list[str]:

@@ -65,6 +65,8 @@ def check_access(settings: Settings) -> None:
 
 async def _serve(settings: Settings) -> int:
     sources = list_sources(settings.model_name)
+    for name in set(settings.models) - {source.name for source in sources}:
+        log.warning("the settings have a table for a model that is not served: %s", name)
     app = create_app(settings, sources)
     runner = web.AppRunner(
         app,
@@ -103,6 +105,13 @@ async def _until_stopped(app: web.Application, settings: Settings, stop: asyncio
     with contextlib.suppress(asyncio.CancelledError, CannotStart):
         await loaded
     log.info("stopping")
+    going_on = app[SERVICES].runs.under_way
+    if going_on and settings.on_stop == "leave":
+        print(
+            f"{going_on} training(s) go on; the next server on this home takes them over. "
+            "(--on-stop cancel would end them.)",
+            flush=True,
+        )
     return 0
 
 

@@ -185,7 +185,7 @@ def _tell_addresses(console: Console, url: str, data: Path) -> None:
         f"  curl -F image=@{picture} {url}/v2/models/{MODEL}/predict/",
         f"  curl -H 'Content-Type: application/json' -d '{{\"dataset\": \"{DATASET}\"}}' "
         f"{url}/v2/models/{MODEL}/train/",
-        f"  modelyard --url {url} runs",
+        f"  {sys.executable} -m modelyard --url {url} runs",
         "",
     ]
     console.print("\n".join(lines), markup=False, soft_wrap=True)

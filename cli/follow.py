@@ -105,10 +105,13 @@ def _newest(event: Event) -> dict[str, Any]:
 
 def _amount(run: Run) -> str:
     progress = run.progress
+    if progress.total:
+        count = f"{progress.done or 0:g}/{progress.total:g}"
+        # A text with numbers of its own ("epoch 3/15") says it already.
+        told = any(character.isdigit() for character in progress.text)
+        return progress.text if told else f"{count} {progress.text}".rstrip()
     if progress.text:
         return progress.text
-    if progress.total:
-        return f"{progress.done or 0:g}/{progress.total:g}"
     return f"step {progress.step}" if progress.step is not None else ""
 
 

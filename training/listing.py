@@ -22,7 +22,7 @@ class RunListing:
         """The run of this model. Raises RunNotFound."""
         record = await self._store.read(lambda c: find_run(c, run_id, model))
         if record is None:
-            raise RunNotFound(f"The model {model} has no run {run_id!r}.")
+            raise RunNotFound(f"The model {model} has no run {run_id!r}. Ids have 32 hex digits.")
         return record
 
     async def pages(

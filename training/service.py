@@ -131,6 +131,11 @@ class RunService(RunListing):
                 while self._lives:
                     await asyncio.sleep(0.05)
 
+    @property
+    def under_way(self) -> int:
+        """How many runs have processes now."""
+        return len(self._lives)
+
     # -- submit -----------------------------------------------------------------------------------
 
     async def submit(
