@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import front_memory
+import pool_round_trip
 import predict_latency
 import reporting
 import tensor_field
@@ -20,6 +21,7 @@ import warm_start
 
 BENCHMARKS = {
     "predict-latency": predict_latency.measure,
+    "pool-round-trip": pool_round_trip.measure,
     "warm-start": warm_start.measure,
     "reporting": reporting.measure,
     "front-memory": front_memory.measure,
