@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from .options import ServingOptions
 LOG_LIMIT = 32 * 1024**2
 """Bytes of a model's log at which it is cut to its last part."""
 _LOG_KEPT = 1024**2
-_LOG_EVERY_S = 5.0
+_LOG_EVERY_S = 2.0
 
 
 class ServingPool:
@@ -74,16 +75,21 @@ class ServingPool:
         """Bounds the models' logs. Workers append, so cutting in place loses nothing later."""
         while True:
             await asyncio.sleep(_LOG_EVERY_S)
-            for handle in self._handles.values():
-                await asyncio.to_thread(_cut, self._logs / f"{handle.name}.log")
+            logs = [self._logs / f"{name}.log" for name in self._handles]
+            await asyncio.to_thread(_cut_all, logs)
+
+
+def _cut_all(logs: Iterable[Path]) -> None:
+    for path in logs:
+        with contextlib.suppress(OSError):  # a full disk is no reason to stop bounding logs
+            _cut(path)
 
 
 def _cut(path: Path) -> None:
     if not path.exists() or path.stat().st_size < LOG_LIMIT:
         return
-    with path.open("rb") as file:
-        file.seek(-_LOG_KEPT, 2)
-        kept = file.read()
-    path.with_suffix(".log.1").write_bytes(kept)
     with path.open("r+b") as file:
+        file.seek(-_LOG_KEPT, 2)
+        kept = file.read(_LOG_KEPT)
         file.truncate(0)
+    path.with_name(f"{path.name}.1").write_bytes(kept)

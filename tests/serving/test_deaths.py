@@ -142,6 +142,16 @@ async def test_the_log_has_what_was_printed_even_before_a_crash(serve, tmp_path)
     assert "a line" in (tmp_path / "logs" / "odd.log").read_text()
 
 
+async def test_the_log_of_a_model_that_prints_without_end_is_cut(serve, tmp_path):
+    serving = await serve(odd=ODD)
+    await serving.predict("odd", do="flood")
+    log = tmp_path / "logs" / "odd.log"
+    await until(lambda: log.stat().st_size < 40_000_000, 10)
+    assert (tmp_path / "logs" / "odd.log.1").stat().st_size <= 2**20
+    await serving.predict("odd", do="print")
+    assert log.read_text().endswith("a line\n")
+
+
 async def test_one_models_crashes_do_not_disturb_another(serve):
     serving = await serve(hostile=HOSTILE, bare="yard_fixtures.bare:Bare")
 
