@@ -24,8 +24,8 @@ from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
 from .describe import OPENAPI, OpenAPICache
-from .errors import errors_to_responses
-from .guard import guard
+from .errors import errors_to_responses, mark_begun
+from .guard import guard, harden
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 
@@ -58,6 +58,8 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
 
     app.cleanup_ctx.append(rooms)
     app.on_shutdown.append(end_streams)
+    app.on_response_prepare.append(harden)
+    app.on_response_prepare.append(mark_begun)
     add_routes(app, settings.base_path)
     return app
 

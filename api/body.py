@@ -27,6 +27,7 @@ FIELDS_LIMIT = 1000
 """Form fields and files in one request."""
 
 _HEADERS_KEPT = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_ENCODED = ("base64", "quoted-printable")
 _SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
 
 
@@ -101,6 +102,8 @@ class ModelRequestReader:
                 raise InvalidRequest("A multipart part has no name in its Content-Disposition.")
             if part.filename is None:
                 data.form.append((name, await self._read_field(part)))
+            elif part.headers.get("Content-Transfer-Encoding", "binary").lower() in _ENCODED:
+                raise InvalidRequest(f"Send the file {name!r} as it is, not encoded.")
             elif part.filename or part.headers.get("Content-Type"):
                 file = await self._store(part, name, part.filename, _type_of(part))
                 # A browser sends an empty nameless part for a file input left empty.

@@ -6,11 +6,12 @@ read). Everything else is a problem document (RFC 9457) whose `message` equals i
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from .. import errors
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 STATUS: dict[type[errors.ModelyardError], int] = {
     errors.ModelyardError: 500,
@@ -64,7 +66,7 @@ def error_response(error: errors.ModelyardError) -> web.Response:
     if isinstance(error, errors.Busy):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
-    return problem(status_of(error), error.message, code, headers, **details)
+    return problem(status_of(error), error.message, code, headers, details)
 
 
 def problem(
@@ -72,7 +74,7 @@ def problem(
     detail: str,
     code: str | None = None,
     headers: dict[str, str] | None = None,
-    **details: Any,
+    details: Mapping[str, Any] = MappingProxyType({}),
 ) -> web.Response:
     """A problem document; `code` is the last part of its `type`, a word that programs may test."""
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
@@ -92,27 +94,50 @@ def problem(
     )
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BEGUN = web.RequestKey("begun", bool)
+"""Set on a request whose answer has begun to leave."""
+
+
+async def mark_begun(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`."""
+    request[BEGUN] = True
+
+
 @web.middleware
-async def errors_to_responses(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Turns whatever a handler raises into an answer; nothing of our own is ever a text page."""
+async def errors_to_responses(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns whatever a handler raises into an answer; nothing of our own is ever a text page.
+
+    After an answer has begun no other can be given: the connection is cut, so that the client
+    does not take what came for the whole.
+    """
     try:
         return await handler(request)
-    except errors.ModelyardError as error:
+    except ConnectionResetError:
+        raise
+    except Exception as error:
+        if BEGUN in request:
+            log.exception("an answer was cut off: %s %s", request.method, request.path)
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the answer failed after it had begun") from error
+        if isinstance(error, web.HTTPException) and error.status < 400:
+            raise
+        return _answer_for(request, error)
+
+
+def _answer_for(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        error = errors.DiskFull()
+    if isinstance(error, errors.ModelyardError):
         if isinstance(error, errors.PluginFailed) and error.traceback:
             log.error("%s\n%s", error.message, error.traceback)
         return error_response(error)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
+    if isinstance(error, web.HTTPException):
         headers = {k: v for k, v in error.headers.items() if k in ("Allow", "Retry-After")}
         return problem(error.status, _in_words(error, request), headers=headers)
-    except (ConnectionResetError, asyncio.CancelledError):
-        raise
-    except Exception:
-        log.exception("A fault of the server's own in %s %s", request.method, request.path)
-        return problem(500, "The server itself failed; its log says why.")
+    log.error("a fault of the server: %s %s", request.method, request.path, exc_info=error)
+    return problem(500, "The server itself failed; its log says why.")
 
 
 def _in_words(error: web.HTTPException, request: web.Request) -> str:

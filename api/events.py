@@ -8,6 +8,7 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from .train import run_data, run_of
 from .watch import read_log
 
 POLL_S = 0.3
+_ID = re.compile(r"(\d{1,15})-(\d{1,15})-(\d{1,15})", re.ASCII)
 SILENCE_S = 15.0
 """After so long without an event a comment is sent, so that proxies keep the connection."""
 
@@ -42,13 +44,10 @@ class Position:
         """Raises InvalidArguments for an id that this route never sent."""
         if not text:
             return cls()
-        try:
-            rev, metrics, log = (int(part) for part in text.strip().rsplit("-", 2))
-        except ValueError:
-            rev = metrics = log = -1
-        if min(metrics, log) < 0:
+        match = _ID.fullmatch(text.strip())
+        if match is None:
             raise InvalidArguments({"Last-Event-ID": ["Not an id of this run's events."]})
-        return cls(rev, metrics, log)
+        return cls(*(int(part) for part in match.groups()))
 
     def __str__(self) -> str:
         return f"{self.rev}-{self.metrics}-{self.log}"

@@ -19,7 +19,6 @@ from .errors import problem
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
-    "Server": "modelyard",  # instead of the framework's, which tells versions
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
@@ -37,13 +36,16 @@ def guard(
         refusal = _refuse_host(request, names, open_access) or _refuse_site(request)
         if refusal is not None:
             return problem(403 if refusal[0] else 421, refusal[1])
-        response = await handler(request)
-        if not response.prepared:
-            for name, value in _HEADERS.items():
-                response.headers.setdefault(name, value)
-        return response
+        return await handler(request)
 
     return check
+
+
+async def harden(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`: headers of every answer, errors, redirects and streams too."""
+    response.headers["Server"] = "modelyard"  # not the framework's, which tells versions
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 def _refuse_host(

@@ -32,6 +32,8 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Malformed HTTP is the client's fault, and a port scan must not fill the log.
+    logging.getLogger("aiohttp.server").setLevel("DEBUG" if level == "debug" else "CRITICAL")
     logging.getLogger("modelyard.access").setLevel(
         logging.DEBUG if level == "debug" else logging.INFO if level == "info" else logging.WARNING
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiohttp import web
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.aiohttpparser import AIOHTTPParser
 
 from ..errors import InvalidArguments
@@ -24,5 +24,9 @@ class QueryParser(AIOHTTPParser):
 
 async def parse_query(request: web.Request, schema: Schema) -> dict[str, Any]:
     """The validated query. Raises InvalidArguments; a name that the schema lacks is one too."""
+    for name in set(request.query):
+        times = len(request.query.getall(name))
+        if times > 1 and not isinstance(schema.fields.get(name), fields.List):
+            raise InvalidArguments({name: [f"Given {times} times: give it once."]})
     parsed: dict[str, Any] = await QueryParser().parse(schema, request, location="query")
     return parsed

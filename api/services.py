@@ -68,6 +68,17 @@ def model_of(request: web.Request) -> ModelHandle:
     return services(request).pool.get(request.match_info["model"])
 
 
+async def model_name_of(request: web.Request) -> str:
+    """The model's name, also of one that is not served any more but has left runs here.
+
+    Raises ModelNotFound.
+    """
+    here, name = services(request), request.match_info["model"]
+    if name not in here.pool and not (await here.runs.list(name, 1))[0]:
+        here.pool.get(name)
+    return name
+
+
 def argument_names(handle: ModelHandle, which: str) -> frozenset[str]:
     """Names of the plugin's arguments, as the worker described them last."""
     described: Any = handle.description
@@ -83,7 +94,10 @@ def server_parameter(request: web.Request, taken: frozenset[str], name: str) -> 
     """
     value = request.headers.get(f"X-Modelyard-{name.title().replace('_', '-')}")
     if value is None and name not in taken:
-        value = request.query.get(name)
+        values = request.query.getall(name, [])
+        if len(values) > 1:
+            raise InvalidArguments({name: [f"Given {len(values)} times: give it once."]})
+        value = values[0] if values else None
     return value
 
 

@@ -45,6 +45,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     socket = await services(request).tensorboard.socket()
     body = await request.read() if request.can_read_body else None
     headers = {k: v for k, v in request.headers.items() if k.lower() in _PASSED_ON}
+    headers.setdefault("Accept-Encoding", "identity")  # else our client asks for what it can read
     connector = UnixConnector(path=str(socket))
     session = ClientSession(
         connector=connector,

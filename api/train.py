@@ -18,7 +18,7 @@ from ..serving.handle import ModelHandle
 from ..training.service import RunRecord
 from .body import ModelRequestReader
 from .responses import json_response
-from .services import QUERY, Services, model_of, services
+from .services import QUERY, Services, model_name_of, model_of, services
 
 LONGEST_KEY = 255
 
@@ -64,15 +64,15 @@ async def _submit(
 
 async def list_runs(request: web.Request) -> web.StreamResponse:
     """Without `limit` every record, oldest first, as DEEPaaS clients expect; with it, pages."""
-    handle = model_of(request)
+    model = await model_name_of(request)
     here = services(request)
     query = request[QUERY]
     limit, cursor, status = query.get("limit"), query.get("cursor"), query.get("status")
     if limit is None:
         if cursor is not None:
             raise InvalidArguments({"cursor": ["A cursor needs a limit."]})
-        return await _stream_all(request, here, handle.name, status)
-    records, following = await here.runs.list(handle.name, limit, cursor, status)
+        return await _stream_all(request, here, model, status)
+    records, following = await here.runs.list(model, limit, cursor, status)
     headers = {}
     if following is not None:
         asked = {"limit": limit, "cursor": following, **({"status": status} if status else {})}
@@ -115,18 +115,18 @@ async def get_run(request: web.Request) -> web.StreamResponse:
 
 async def cancel(request: web.Request) -> web.StreamResponse:
     """Cancels a run that has not ended; the record stays. Of an ended one it changes nothing."""
-    handle = model_of(request)
+    model = await model_name_of(request)
     here = services(request)
     record = await asyncio.shield(
-        asyncio.ensure_future(here.runs.cancel(handle.name, request.match_info["id"]))
+        asyncio.ensure_future(here.runs.cancel(model, request.match_info["id"]))
     )
     return json_response(run_data(here, record), RunSchema())
 
 
 async def run_of(request: web.Request) -> RunRecord:
     """The run that the address names. Raises ModelNotFound or RunNotFound."""
-    handle = model_of(request)
-    return await services(request).runs.get(handle.name, request.match_info["id"])
+    model = await model_name_of(request)
+    return await services(request).runs.get(model, request.match_info["id"])
 
 
 def run_data(here: Services, record: RunRecord) -> dict[str, Any]:

@@ -9,22 +9,21 @@ from aiohttp import web
 from ..schemas.resources import WeightsSchema
 from ..storage.weights import WeightsVersion
 from .responses import json_response
-from .services import model_of, services
+from .services import model_name_of, services
 
 
 async def list_weights(request: web.Request) -> web.StreamResponse:
     """Every version of a model, newest first."""
-    handle = model_of(request)
-    here = services(request)
-    versions = await here.versions.list(handle.name)
+    model = await model_name_of(request)
+    versions = await services(request).versions.list(model)
     data = [_data(version) for version in versions]
     return json_response({"weights": WeightsSchema(many=True).dump(data)})
 
 
 async def get_weights(request: web.Request) -> web.StreamResponse:
     """One version, by its id or by `latest`."""
-    handle = model_of(request)
-    version = await services(request).versions.get(handle.name, request.match_info["id"])
+    model = await model_name_of(request)
+    version = await services(request).versions.get(model, request.match_info["id"])
     return json_response(_data(version), WeightsSchema())
 
 

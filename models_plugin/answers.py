@@ -10,6 +10,7 @@ import base64
 import datetime
 import decimal
 import enum
+import errno
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
-from ..errors import PluginFailed
+from ..errors import DiskFull, PluginFailed
 from .plugin import Answer
 from .values import ReturnedFile
 
@@ -105,9 +106,14 @@ def file_answer(result: Any, content_type: str | None, folder: Path) -> Answer |
 
 
 def _write(folder: Path, write: Callable[[Path], Any]) -> str:
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"answer-{uuid.uuid4().hex}"
-    write(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the server's fault, not the model's
+            raise DiskFull() from error
+        raise
     return str(path)
 
 
