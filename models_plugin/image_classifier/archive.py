@@ -8,13 +8,16 @@ or too many for the archive's own size). Bytes are counted as they are written, 
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
+import os
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
@@ -23,6 +26,11 @@ from ..values import InvalidData
 
 _CHUNK = 1 << 20
 _TAR_HEADER_LIMIT = 1 << 20  # bytes
+_NAME_LIMIT = 255  # bytes of one part of a path: what file systems take
+_PATH_LIMIT = 1000  # bytes
+
+_TAR_BLOCK = 512  # bytes
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ"
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ def unpack(archive: Path, folder: Path, name: str, limits: Limits | None = None)
     budget = _Budget(name, limits, limits.bytes_for(archive.stat().st_size))
     try:
         with archive.open("rb") as file:
-            if zipfile.is_zipfile(file):
+            if _is_zip(file):
                 _unpack_zip(file, folder, budget)
             else:
                 _unpack_tar(file, folder, budget)
@@ -62,6 +70,19 @@ def unpack(archive: Path, folder: Path, name: str, limits: Limits | None = None)
         raise InvalidData(f"the archive is damaged: {error}", name) from error
     if budget.members == 0:
         raise InvalidData("the archive is empty", name)
+
+
+def _is_zip(file: BinaryIO) -> bool:
+    """Whether `file` is a zip; leaves it at its start.
+
+    The first bytes go before is_zipfile, which is content with the end of a zip anywhere in the
+    last 64 KiB: a tar whose last member is a zip has that too. It also leaves the file elsewhere.
+    """
+    start = file.read(_TAR_BLOCK)
+    tar = start.startswith((_GZIP, _BZIP2, _XZ)) or start[257:262] == b"ustar"
+    found = not tar and zipfile.is_zipfile(file)
+    file.seek(0)
+    return found
 
 
 class _Budget:
@@ -101,7 +122,7 @@ def _unpack_zip(file: BinaryIO, folder: Path, budget: _Budget) -> None:
                 raise budget.refusal(f"{member.filename} is encrypted")
             target = _target(folder, member.filename, budget)
             if member.is_dir():
-                target.mkdir(parents=True, exist_ok=True)
+                _make_folder(target, budget, member.filename)
             else:
                 with archive.open(member) as content:
                     _write(content, target, budget, member.filename, count=True)
@@ -117,7 +138,7 @@ def _unpack_tar(file: BinaryIO, folder: Path, budget: _Budget) -> None:
                     raise budget.refusal(f"{member.name} is a link or a device")
                 target = _target(folder, member.name, budget)
                 if member.isdir():
-                    target.mkdir(parents=True, exist_ok=True)
+                    _make_folder(target, budget, member.name)
                     continue
                 content = archive.extractfile(member)
                 assert content is not None  # a regular file has content
@@ -126,14 +147,13 @@ def _unpack_tar(file: BinaryIO, folder: Path, budget: _Budget) -> None:
 
 
 def _decompressed(file: BinaryIO) -> IO[bytes]:
-    file.seek(0)
     start = file.read(6)
     file.seek(0)
-    if start.startswith(b"\x1f\x8b"):
+    if start.startswith(_GZIP):
         return cast("IO[bytes]", gzip.open(file))
-    if start.startswith(b"BZh"):
+    if start.startswith(_BZIP2):
         return cast("IO[bytes]", bz2.open(file))
-    if start.startswith(b"\xfd7zXZ"):
+    if start.startswith(_XZ):
         return cast("IO[bytes]", lzma.open(file))
     return file
 
@@ -165,21 +185,46 @@ class _TarHeader(tarfile.TarInfo):
 def _target(folder: Path, name: str, budget: _Budget) -> Path:
     path = PurePosixPath(name.replace("\\", "/"))
     bad = path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name
-    if bad or len(name) > 1000:
+    if bad:
         raise budget.refusal(f"the path {name[:200]!r} leads out of the folder or is no path")
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _NAME_LIMIT or len(os.fsencode(name)) > _PATH_LIMIT:
+        raise _too_long(name, budget)
     return folder.joinpath(*path.parts)
 
 
+def _too_long(name: str, budget: _Budget) -> InvalidData:
+    return budget.refusal(
+        f"the name of the member {name[:200]!r} is too long: at most {_NAME_LIMIT} bytes for each"
+        f" part, {_PATH_LIMIT} in all"
+    )
+
+
+def _make_folder(target: Path, budget: _Budget, name: str) -> None:
+    with _faults_of_names_told(name, budget):
+        target.mkdir(parents=True, exist_ok=True)
+
+
 def _write(content: IO[bytes], target: Path, budget: _Budget, name: str, count: bool) -> None:
-    try:
+    with _faults_of_names_told(name, budget):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
             for chunk in _chunks(content):
                 if count:
                     budget.count_bytes(len(chunk))
                 file.write(chunk)
+
+
+@contextmanager
+def _faults_of_names_told(name: str, budget: _Budget) -> Iterator[None]:
+    try:
+        yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise budget.refusal(f"two members are named {name!r}") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # some file systems take fewer bytes
+            raise
+        raise _too_long(name, budget) from error
 
 
 def _chunks(content: IO[bytes]) -> Iterator[bytes]:

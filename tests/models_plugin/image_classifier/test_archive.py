@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,9 @@ def make_tar(path: Path, files: dict[str, bytes], kind: str = "") -> Path:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return path
+
+
+MAKERS = [make_zip, *(partial(make_tar, kind=kind) for kind in ("", "gz", "bz2", "xz"))]
 
 
 def unpacked(archive: Path, folder: Path, **limits: int) -> dict[str, bytes]:
@@ -58,7 +64,31 @@ def test_every_kind_of_archive_is_unpacked_whatever_its_name(tmp_path: Path, kin
     assert unpacked(archive, tmp_path / "to") == FILES
 
 
-@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize(
+    "program", [["tar", "-cz"], ["tar", "-cj"], ["tar", "-cJ"], ["tar", "-c"]], ids=" ".join
+)
+def test_what_the_tar_program_makes_is_unpacked(tmp_path: Path, program: list[str]) -> None:
+    for name, content in FILES.items():
+        (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "from" / name).write_bytes(content)
+    done = subprocess.run(
+        [*program, "-f", tmp_path / "x", "-C", tmp_path / "from", "."], capture_output=True
+    )
+    if done.returncode != 0:
+        pytest.skip(f"no {' '.join(program)} here")
+    assert unpacked(tmp_path / "x", tmp_path / "to") == FILES
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_tar_that_ends_with_a_zip_is_no_zip(tmp_path: Path, compressed: bool) -> None:
+    files = {**FILES, "z.zip": make_zip(tmp_path / "inner", {"inside": b"x"}).read_bytes()}
+    archive = make_tar(tmp_path / "x", files)
+    if compressed:
+        archive.write_bytes(gzip.compress(archive.read_bytes(), 0))
+    assert unpacked(archive, tmp_path / "to") == files
+
+
+@pytest.mark.parametrize("make", MAKERS)
 @pytest.mark.parametrize(
     "name", ["../out.png", "/out.png", "a/../../out.png", "..\\out.png", "C:\\out.png"]
 )
@@ -68,11 +98,14 @@ def test_a_path_that_leads_out_is_refused(
     assert "leads out" in refused(make(tmp_path / "x", {name: b"x"}), tmp_path / "to")
 
 
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz"])
 @pytest.mark.parametrize(
-    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE]
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
 )
-def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> None:
-    with tarfile.open(tmp_path / "x", "w") as archive:
+def test_links_and_devices_in_a_tar_are_refused(
+    tmp_path: Path, kind: bytes, compression: str
+) -> None:
+    with tarfile.open(tmp_path / "x", f"w:{compression}") as archive:
         member = tarfile.TarInfo("train")
         member.type, member.linkname = kind, "/etc"
         archive.addfile(member)
@@ -87,7 +120,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     assert "link or a device" in refused(tmp_path / "x", tmp_path / "to")
 
 
-@pytest.mark.parametrize("make", [make_zip, lambda path, files: make_tar(path, files, "xz")])
+@pytest.mark.parametrize("make", [one for one in MAKERS if one is not MAKERS[1]])
 def test_a_bomb_is_refused_while_it_goes_off(
     tmp_path: Path, make: Callable[[Path, dict[str, bytes]], Path]
 ) -> None:
@@ -116,6 +149,40 @@ def test_too_many_members_are_refused(tmp_path: Path) -> None:
 def test_a_header_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "x", {"n" * 3_000_000: b""}, "gz")
     assert "header is too long" in refused(archive, tmp_path / "to")
+
+
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"train/a/{'n' * 252}.png",  # 256 bytes
+        f"train/{'n' * 256}/a.png",
+        f"train/a/{'é' * 126}.png",  # 130 characters
+        f"train/{'n' * 256}/",
+        "/".join(["é" * 100] * 9) + ".png",
+    ],
+)
+def test_a_name_that_no_file_system_takes_is_told(
+    tmp_path: Path, make: Callable[[Path, dict[str, bytes]], Path], name: str
+) -> None:
+    message = refused(make(tmp_path / "x", {name: b""}), tmp_path / "to")
+    assert "too long" in message and name[:150] in message
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_longest_name_that_file_systems_take_is_unpacked(
+    tmp_path: Path, make: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    files = {f"train/a/{'é' * 125}n.png": b"x"}
+    assert unpacked(make(tmp_path / "x", files), tmp_path / "to") == files
+
+
+@pytest.mark.parametrize("names", [("a", "a/"), ("a", "a/b"), ("a/b", "a")])
+def test_a_member_that_is_file_and_folder_is_refused(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    archive = make_zip(tmp_path / "x", dict.fromkeys(names, b""))
+    assert "two members" in refused(archive, tmp_path / "to")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
