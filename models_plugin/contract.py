@@ -64,7 +64,9 @@ class Run:
     def report(self, step: int, **scalars: float) -> None:
         """Records numbers of one step; seen in TensorBoard, `/metrics` and `/events`.
 
-        Cheap enough for every step: it queues, and a thread writes in batches.
+        Cheap enough for every step: it queues, and a thread writes in batches. Raises ValueError
+        if `step` is no integer from 0 to 2**63 - 1, a name is longer than 200 characters or has no
+        UTF-8, or a value is no number (NaN and infinity are, and shown as null).
         """
         raise NotImplementedError
 
@@ -73,15 +75,22 @@ class Run:
         raise NotImplementedError
 
     def progress(self, done: float, total: float, text: str = "") -> None:
-        """Tells how far the training is, in any unit (`run.progress(epoch, epochs)`)."""
+        """Tells how far the run is, in any unit (`run.progress(epoch, epochs)`).
+
+        May be used while the data are read, too: it does not begin the phase `training`. Raises
+        ValueError if a number is not finite.
+        """
         raise NotImplementedError
 
     def phase(self, name: str) -> None:
         """Says which phase begins: `"training"` or `"evaluating"`.
 
-        Call `phase("training")` when the data are read and the first step comes (the first
-        `report` implies it), `phase("evaluating")` when all steps are made and a checkpoint holds
-        the result.
+        Call `phase("training")` when the data are read and the first step comes,
+        `phase("evaluating")` when all steps are made and a checkpoint holds the result.
+
+        Until then the phase is `starting`. The first `report` implies `training`; `progress` does
+        not, for data are read with progress too. A plugin that has called none of the three
+        within a second of the begin of `train` is shown as `training`.
         """
         raise NotImplementedError
 
@@ -133,4 +142,5 @@ class Model:
     # Optional, and so not defined here:
     #   def predict(self, **arguments) -> Any: one call's answer; JSON values, numpy, ReturnedFile.
     #   def predict_batch(self, calls: list[dict]) -> list: many calls' answers, in order.
-    #   def train(self, run: Run, **arguments) -> Any: trains; what it returns is in the record.
+    #   def train(self, run: Run, **arguments) -> Any: trains; what it returns is in the record
+    #       (more than 1 MiB of JSON: in output.json in the run's folder, which the record names).

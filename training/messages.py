@@ -81,7 +81,9 @@ class RunProgress(_Message):
 class Trained(_Message):
     """trained.json: train() has returned; all that is left is the finish step.
 
-    `output` is what it returned, as JSON; `note` says what was wrong with that, if anything.
+    `output` is what it returned, as JSON; `note` says what was wrong with that, if anything. More
+    than 1 MiB is in a file of the run's plugin folder, and `output` is
+    `{"note": ..., "file": "output.json", "size": bytes}`.
     """
 
     output: Any = None

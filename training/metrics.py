@@ -6,6 +6,7 @@ that JSON does not have (NaN, infinity) are null.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+
+LAST_STEP = 2**63 - 1
+"""Steps are 64-bit integers: so they are in metrics.jsonl and in TensorBoard's files."""
+
+_LONGEST_NAME = 200  # characters
 
 
 class Point(NamedTuple):
@@ -29,6 +35,53 @@ class Series:
 
     series: dict[str, list[list[Any]]]
     last_step: int | None
+
+
+def checked_step(step: Any) -> int:
+    """`step` (numpy's integers are such, too) as an int; ValueError if it is no count of steps."""
+    try:
+        number = operator.index(step)
+    except TypeError:
+        raise ValueError(f"the step must be an integer, not {_shown(step)}") from None
+    if not 0 <= number <= LAST_STEP:
+        raise ValueError(f"the step must be from 0 to 2**63 - 1, not {_shown(number)}")
+    return number
+
+
+def checked_names(names: Iterable[str]) -> None:
+    """Raises ValueError if one of them is too long or has no UTF-8."""
+    for name in names:
+        if len(name) > _LONGEST_NAME:
+            raise ValueError(
+                f"the name of a metric has at most {_LONGEST_NAME} characters, not {len(name)}:"
+                f" {_shown(name)}"
+            )
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            told = f"the name of a metric must be text that UTF-8 can hold, not {_shown(name)}"
+            raise ValueError(told) from None
+
+
+def as_floats(values: Mapping[str, Any]) -> dict[str, float]:
+    """All as floats, with plain str names; ValueError if one is no number. NaN is one."""
+    return {str.__str__(name): _as_float(name, value) for name, value in values.items()}
+
+
+def _as_float(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, (str, bytes, bytearray)):  # "0.5" is no number
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"the value of the metric {name!r} is no number: {_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NAME:
+        return f"an integer of {value.bit_length()} bits"  # its digits may be refused, and long
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 class MetricsWriter:

@@ -31,12 +31,14 @@ from .context import RunContext
 from .failures import failure_of
 from .finish import finish
 from .messages import Failure, RunOrder, RunResult, Trained
-from .paths import RunPaths, read_json, write_json
+from .paths import RunPaths, read_json, write_bytes, write_json
 from .reporting import Reporter
 
 EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_FINISH_FAILED = 75  # EX_TEMPFAIL: trained; the finish step may be tried again
+
+_LARGEST_OUTPUT = 1 << 20  # bytes of JSON; more would make every listing of runs slow
 
 
 class Stopped(BaseException):
@@ -73,6 +75,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
         if not preloaded:  # in a cold start the plugin imports torch
             _seed_torch(order)
         arguments = plugin.arguments("train", _request(paths, order), order.pinned)
+        reporter.expect_training()
         result = plugin.train(run, arguments)
     except Exception as error:
         _fail(paths, failure_of(error), started)
@@ -88,8 +91,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
 
 def _finish(paths: RunPaths, reporter: Reporter) -> int:
     started = time.monotonic()
-    reporter.progress.phase = Phase.PUBLISHING.value
-    reporter.changed(now=True)
+    reporter.enter(Phase.PUBLISHING.value)
     try:
         finish(paths)
     except Exception as error:
@@ -114,17 +116,37 @@ def _fail(paths: RunPaths, failure: Failure, started: float) -> None:
 def _output(
     plugin: Plugin, result: Any, arguments: dict[str, Any], paths: RunPaths
 ) -> tuple[Any, str | None]:
-    """What train() returned, as JSON. A trained run is not lost because that has no JSON form."""
+    """What train() returned, as JSON. A trained run is not lost because that has no JSON form.
+
+    More than 1 MiB of JSON is a file in the run's plugin folder, and a note that names it.
+    """
     try:
         answer = plugin.answer("train", result, arguments, paths.plugin)
         if answer.content_type != "application/json":
             return {"file": answer.path, "content_type": answer.content_type}, None
-        body = answer.body if answer.path is None else (paths.plugin / answer.path).read_bytes()
+        body = answer.body
+        if answer.path is not None:
+            file = paths.plugin / answer.path
+            body = file.read_bytes()
+            file.unlink()
+        if len(body) > _LARGEST_OUTPUT:
+            return _kept_output(paths.plugin, body), None
         return json.loads(body), None
     except (ModelyardError, OSError, ValueError) as error:
         note = f"What train() returned is not in the record: {error}"
         print(note, file=sys.stderr, flush=True)
         return None, note
+
+
+def _kept_output(folder: Path, body: bytes) -> dict[str, Any]:
+    """Writes output.json, or output-2.json, ... if the plugin has such a file; what is told."""
+    name, number = "output.json", 1
+    while (folder / name).exists():
+        number += 1
+        name = f"output-{number}.json"
+    write_bytes(folder / name, body)
+    note = f"What train() returned is too large for the record: it is in the run's plugin/{name}"
+    return {"note": note, "file": name, "size": len(body)}
 
 
 def _request(paths: RunPaths, order: RunOrder) -> RequestData:

@@ -13,11 +13,13 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 
+from ..schemas.states import Phase
 from .messages import RunProgress
 from .metrics import MetricsWriter, Point
 from .paths import RunPaths, write_json
 
 INTERVAL_S = 0.25
+_SILENT_S = 1.0
 _MOST_WAITING = 200_000  # points
 
 
@@ -25,17 +27,20 @@ class Reporter:
     """Owns the thread and the files; `close` writes what is left.
 
     `queue` is public for speed: the training appends Points to it. Change `progress` and call
-    `changed`.
+    `changed`; the phase is changed by `enter`. `training_at` (`time.monotonic()`, None: never) is
+    when a plugin that has said nothing by then is taken to train.
     """
 
     def __init__(self, paths: RunPaths) -> None:
         self.queue: deque[Point] = deque(maxlen=_MOST_WAITING)
         self.progress = RunProgress()
+        self.training_at: float | None = None
         self._paths = paths
         self._changed = False
         self._wake = threading.Event()
         self._closing = False
         self._lock = threading.Lock()
+        self._phase_lock = threading.Lock()
         self._metrics: MetricsWriter | None = None
         self._events: object | None = None
         self._complained = False
@@ -43,6 +48,17 @@ class Reporter:
 
     def start(self) -> None:
         self._thread.start()
+
+    def expect_training(self) -> None:
+        """Says that train() begins: a second later, with no word of it, the phase is training."""
+        self.training_at = time.monotonic() + _SILENT_S
+
+    def enter(self, phase: str) -> None:
+        """Has status.json tell this phase, before it returns; none is guessed from then on."""
+        with self._phase_lock:
+            self.training_at = None
+            self.progress.phase = phase
+            self.changed(now=True)
 
     def changed(self, now: bool = False) -> None:
         """Has status.json written: with the next batch, or before this returns."""
@@ -69,8 +85,24 @@ class Reporter:
     def _work(self) -> None:
         while not self._closing:
             self._wake.wait(INTERVAL_S)
+            self._guess_phase()
             if self.queue or self._changed:
                 self.flush()
+
+    def _guess_phase(self) -> None:
+        at = self.training_at
+        if at is None or time.monotonic() < at:
+            return
+        # Without waiting, for `close` waits for this thread: whoever holds the lock names a phase.
+        if not self._phase_lock.acquire(blocking=False):
+            return
+        try:
+            if self.training_at is not None:  # nothing was said in this moment
+                self.training_at = None
+                self.progress.phase = Phase.TRAINING.value
+                self.changed(now=True)
+        finally:
+            self._phase_lock.release()
 
     def _write_points(self) -> None:
         points = self._taken()

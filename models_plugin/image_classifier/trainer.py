@@ -52,6 +52,7 @@ def train(run: Run, settings: TrainSettings) -> dict[str, Any]:
     Raises InvalidData before the first step, ValueError if the device is not there, MemoryError if
     it is too small, FloatingPointError if the training diverges.
     """
+    run.progress(0, 1, "opening the data set")  # said at once: silence is taken for training
     device = choose_device(settings.device, run.device)
     threads = bound_threads(run, settings.threads)
     seed = run.seed if settings.seed is None else settings.seed
@@ -86,6 +87,7 @@ def _train(run: Run, settings: TrainSettings, folder: Path, place: _Place) -> di
         f" {len(plan.classes)} classes, on {place.device} with {place.threads} threads"
     )
     read_s = time.monotonic() - started
+    run.phase("training")
     outcome = training.run()
     result = _result(layout, plan, description, outcome, place)
     result["seconds"] = {"reading": read_s, "training": time.monotonic() - started - read_s}

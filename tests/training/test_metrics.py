@@ -6,7 +6,9 @@ import math
 import resource
 import struct
 import time
+from enum import Enum
 
+import numpy
 import pytest
 
 from modelyard.training.context import RunContext
@@ -15,6 +17,10 @@ from modelyard.training.messages import RunOrder
 from modelyard.training.metrics import MetricsWriter, Point, read_points, read_series
 from modelyard.training.paths import RunPaths, read_json
 from modelyard.training.reporting import Reporter
+
+
+class Name(str, Enum):
+    LOSS = "loss"
 
 
 @pytest.fixture
@@ -69,8 +75,47 @@ def test_nan_is_null(reporting):
 
 def test_value_that_is_no_number_fails_in_the_call_that_reports_it(reporting):
     run, _, _ = reporting
-    with pytest.raises((TypeError, ValueError)):
-        run.report(1, loss="high")
+    for value in ("high", "1.5", None, [1.0], 1j, 10**400):
+        with pytest.raises(ValueError, match="'loss'"):
+            run.report(1, loss=value)
+
+
+def test_values_of_other_number_types_are_reported_as_floats(reporting):
+    run, reporter, paths = reporting
+    run.report(numpy.int64(2), a=1, b=numpy.float32(0.5), c=numpy.float64(2.5), d=True)
+    run.report(2**63 - 1, **{Name.LOSS: 1.0})
+    reporter.flush()
+    points = read_points(paths.metrics)[0]
+    assert points[0].step == 2 and points[0].values == {"a": 1.0, "b": 0.5, "c": 2.5, "d": 1.0}
+    assert points[1].step == 2**63 - 1 and points[1].values == {"loss": 1.0}
+
+
+@pytest.mark.parametrize("step", [2**63, 2**70, -1, 1.5, "1", None])
+def test_step_that_is_no_count_is_refused_in_the_call(reporting, step):
+    run, reporter, paths = reporting
+    with pytest.raises(ValueError, match="the step"):
+        run.report(step, loss=1.0)
+    reporter.flush()
+    assert read_points(paths.metrics)[0] == []
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 201])
+def test_name_that_cannot_be_written_is_refused_in_the_call(reporting, name):
+    run, _, _ = reporting
+    run.report(1, **{"x" * 200: 1.0})
+    with pytest.raises(ValueError, match="the name of a metric"):
+        run.report(2, **{"x" * 200: 1.0, name: 1.0})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, "much", None, 10**400])
+def test_progress_that_is_no_finite_number_is_refused_in_the_call(reporting, number):
+    run, reporter, paths = reporting
+    run.progress(1, 2)
+    for done, total in ((number, 2), (2, number)):
+        with pytest.raises(ValueError, match="progress"):
+            run.progress(done, total)
+    reporter.flush()
+    assert (read_json(paths.status)["done"], read_json(paths.status)["total"]) == (1.0, 2.0)
 
 
 def test_full_disk_delays_metrics_and_loses_none(reporting):

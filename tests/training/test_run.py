@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from modelyard.training.metrics import read_series
 from modelyard.training.paths import read_json
 
@@ -32,3 +34,17 @@ async def test_everything_reported_is_on_disk_when_the_run_has_ended(new_run):
     log = run.paths.log.read_text()
     assert log.index("how=finish") < log.index("printed")
     assert len(list(run.paths.events.iterdir())) == 1
+
+
+async def test_large_output_is_a_file_in_the_folder_of_the_run(new_run):
+    run = new_run("large")
+    run.paths.plugin.mkdir()
+    (run.paths.plugin / "output.json").write_text("the plugin's own")
+    await run.launch()
+    assert (await run.ended())["status"] == "done"
+    output = read_json(run.paths.result)["output"]
+    assert set(output) == {"note", "file", "size"} and output["file"] == "output-2.json"
+    kept = run.paths.plugin / output["file"]
+    assert kept.stat().st_size == output["size"]
+    assert json.loads(kept.read_bytes()) == {"text": "x" * (1 << 20)}
+    assert (run.paths.plugin / "output.json").read_text() == "the plugin's own"

@@ -91,6 +91,30 @@ class Behaving(Model):
     def _memory(self, run, seconds, steps):
         raise MemoryError
 
+    def _huge_step(self, run, seconds, steps):
+        run.report(2**70, loss=1.0)
+
+    def _bad_name(self, run, seconds, steps):
+        run.report(1, **{"\ud800": 1.0})
+
+    def _bad_progress(self, run, seconds, steps):
+        run.progress(float("nan"), 1)
+
+    def _silent(self, run, seconds, steps):
+        self._sleep(seconds)
+
+    def _reading(self, run, seconds, steps):
+        run.progress(0, 1, "reading")
+        self._sleep(seconds)
+
+    def _evaluating(self, run, seconds, steps):
+        run.phase("evaluating")
+        self._sleep(seconds)
+
+    def _large(self, run, seconds, steps):
+        self._finish(run, seconds, steps)
+        return {"text": "x" * (1 << 20)}
+
     def _exit(self, run, seconds, steps):
         print("last words before exiting", flush=True)
         os._exit(9)
