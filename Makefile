@@ -60,7 +60,7 @@ bench: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 .PHONY: check-style check-types check-arrows check-image check-pins
 check: check-style check-types check-arrows check-image check-pins
 
-check-style: $(TEST_VENV)/$(STAMP)
+check-style: $(TEST_VENV)/.package
 	$(TEST_VENV)/bin/ruff check .
 	$(TEST_VENV)/bin/ruff format --check .
 
@@ -72,7 +72,7 @@ check-types: $(TEST_VENV)/.package
 check-arrows: $(TEST_VENV)/.package
 	$(TEST_VENV)/bin/pytest tests/house/test_arrows.py
 
-check-image: $(TEST_VENV)/$(STAMP)
+check-image: $(TEST_VENV)/.package
 	$(TEST_VENV)/bin/hadolint Dockerfile
 
 check-pins: $(TEST_VENV)/.package
