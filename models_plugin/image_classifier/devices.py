@@ -5,16 +5,22 @@ from __future__ import annotations
 import torch
 
 from ..contract import Run
+from ..values import InvalidData
 
 
 def choose_device(asked: str, assigned: str) -> str:
     """`"cpu"`, `"cuda"` or `"cuda:N"`: what the server assigned, unless another kind was asked for.
 
-    Raises ValueError if it is a GPU and none can be used.
+    Raises InvalidData if a GPU was asked for and none can be used; ValueError if the server
+    assigned one that is not there.
     """
     chosen = assigned if asked == "auto" or assigned.startswith(asked) else asked
     if chosen.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={chosen} was asked for, but no GPU can be used here")
+        if asked != "auto":
+            raise InvalidData(
+                f"device={asked} was asked for, but no GPU can be used here: take auto or cpu"
+            )
+        raise ValueError(f"the server assigned {chosen}, but no GPU can be used here")
     return chosen
 
 

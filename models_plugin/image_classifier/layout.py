@@ -11,12 +11,14 @@ process. Raises InvalidData with file and line; files are named as seen from the
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..values import InvalidData
+from .fence import Fence
 
 TRAIN, VAL, TEST = "train", "val", "test"
 SPLITS = (TRAIN, VAL, TEST)
@@ -53,40 +55,53 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def read_layout(folder: Path) -> Layout:
-    """Reads the layout in `folder`, or in the only folder that is in it. Raises InvalidData."""
-    root = _root(folder)
-    layout = _read_lists(root) if (root / _LISTS).is_dir() else _read_folders(root)
+def read_layout(folder: Path, data_root: Path | None = None) -> Layout:
+    """Reads the layout in `folder`, or in the only folder that is in it.
+
+    Links that lead out of `folder` and of `data_root` are refused. Raises InvalidData.
+    """
+    fence = Fence(folder) if data_root is None else Fence(folder, data_root)
+    root = _root(folder, fence)
+    read = _read_lists if (root / _LISTS).is_dir() else _read_folders
+    layout = read(root, fence)
     if len(layout.classes) < 2:
         raise InvalidData(f"one class is not enough to tell apart: {', '.join(layout.classes)}")
     return layout
 
 
-def _root(folder: Path) -> Path:
+def _root(folder: Path, fence: Fence) -> Path:
     """Archives often hold one folder that holds all the rest."""
     for _ in range(3):
         if (folder / _LISTS).is_dir() or (folder / "train").is_dir():
             return folder
-        entries = list(_visible(folder))
+        entries = list(_visible(folder, fence, folder))
         if len(entries) != 1 or not entries[0].is_dir():
             break
         folder = entries[0]
     raise InvalidData(
         "neither layout is there: wanted train/CLASS/picture.png,"
         f" or images/ with {_LISTS}/classes.txt and {_LISTS}/train.txt;"
-        f" found {_found(folder)}"
+        f" found {_found(folder, fence)}"
     )
 
 
-def _found(folder: Path) -> str:
-    names = [entry.name for entry in _visible(folder)]
+def _found(folder: Path, fence: Fence) -> str:
+    names = [entry.name for entry in _visible(folder, fence, folder)]
     shown = ", ".join(names[:8]) or "nothing"
     return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    """Entries by name, without hidden files and what other systems leave behind."""
-    for path in sorted(folder.iterdir()):
+def _visible(root: Path, fence: Fence, folder: Path) -> Iterator[Path]:
+    """Entries of `folder` by name, without hidden ones and what other systems leave behind."""
+    shown = folder.name if folder == root else _shown(root, folder)
+    fault = fence.folder_fault(folder)
+    if fault is not None:
+        raise InvalidData(fault, shown)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InvalidData(f"it cannot be read: {error.strerror}", shown) from error
+    for path in entries:
         if not path.name.startswith(".") and path.name.lower() not in _JUNK:
             yield path
 
@@ -94,19 +109,19 @@ def _visible(folder: Path) -> Iterator[Path]:
 # -- class-per-folder ------------------------------------------------------------------------------
 
 
-def _read_folders(root: Path) -> Layout:
+def _read_folders(root: Path, fence: Fence) -> Layout:
     folders = {split: _split_folder(root, split) for split in SPLITS}
     known = {folder.name for folder in folders.values() if folder is not None}
     notes = [
         f"{entry.name} is no split and was left out"
-        for entry in _visible(root)
+        for entry in _visible(root, fence, root)
         if entry.name not in known
     ]
     train = folders[TRAIN]
     assert train is not None  # _root has seen it
-    classes = tuple(entry.name for entry in _class_folders(root, train))
+    classes = tuple(entry.name for entry in _class_folders(root, fence, train))
     splits = {
-        split: list(_folder_samples(root, folder, classes))
+        split: list(_folder_samples(root, fence, folder, classes))
         for split, folder in folders.items()
         if folder is not None
     }
@@ -122,24 +137,27 @@ def _split_folder(root: Path, split: str) -> Path | None:
     return there[0] if there else None
 
 
-def _class_folders(root: Path, folder: Path) -> Iterator[Path]:
-    for entry in _visible(folder):
+def _class_folders(root: Path, fence: Fence, folder: Path) -> Iterator[Path]:
+    for entry in _visible(root, fence, folder):
         if not entry.is_dir():
             raise InvalidData("a file stands where folders of classes belong", _shown(root, entry))
         yield entry
 
 
-def _folder_samples(root: Path, folder: Path, classes: tuple[str, ...]) -> Iterator[Sample]:
+def _folder_samples(
+    root: Path, fence: Fence, folder: Path, classes: tuple[str, ...]
+) -> Iterator[Sample]:
     labels = {name: label for label, name in enumerate(classes)}
-    for class_folder in _class_folders(root, folder):
+    for class_folder in _class_folders(root, fence, folder):
         if class_folder.name not in labels:
             raise InvalidData(
                 f"the class {class_folder.name!r} is not in train", _shown(root, class_folder)
             )
-        for path in _visible(class_folder):
+        for path in _visible(root, fence, class_folder):
             name = _shown(root, path)
-            if path.is_dir():
-                raise InvalidData("a folder stands where pictures belong", name)
+            fault = fence.file_fault(path)
+            if fault is not None:
+                raise InvalidData(fault, name)
             yield Sample(path, labels[class_folder.name], name, name)
 
 
@@ -150,24 +168,24 @@ def _shown(root: Path, path: Path) -> str:
 # -- images/ and dataset_files/ --------------------------------------------------------------------
 
 
-def _read_lists(root: Path) -> Layout:
-    classes = _read_classes(root)
+def _read_lists(root: Path, fence: Fence) -> Layout:
+    classes = _read_classes(root, fence)
     for needed in ("images", f"{_LISTS}/train.txt"):
         if not (root / needed).exists():
             raise InvalidData("it is missing", needed)
     splits = {
-        split: list(_list_samples(root, f"{_LISTS}/{split}.txt", len(classes)))
+        split: list(_list_samples(root, fence, f"{_LISTS}/{split}.txt", len(classes)))
         for split in SPLITS
         if (root / _LISTS / f"{split}.txt").exists()
     }
-    info, notes = _read_info(root, len(classes))
+    info, notes = _read_info(root, fence, len(classes))
     return Layout(classes, splits, info, notes)
 
 
-def _read_classes(root: Path) -> tuple[str, ...]:
+def _read_classes(root: Path, fence: Fence) -> tuple[str, ...]:
     file = f"{_LISTS}/classes.txt"
     seen: dict[str, int] = {}
-    for number, line in _lines(root, file):
+    for number, line in _lines(root, fence, file):
         if not line:
             raise InvalidData("a class has no name", file, number)
         if line in seen:
@@ -178,18 +196,18 @@ def _read_classes(root: Path) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def _read_info(root: Path, classes: int) -> tuple[tuple[str, ...] | None, list[str]]:
+def _read_info(root: Path, fence: Fence, classes: int) -> tuple[tuple[str, ...] | None, list[str]]:
     file = f"{_LISTS}/info.txt"
     if not (root / file).exists():
         return None, []
-    lines = tuple(line for _, line in _lines(root, file))
+    lines = tuple(line for _, line in _lines(root, fence, file))
     if len(lines) != classes:
         return None, [f"{file} has {len(lines)} lines for {classes} classes and was left out"]
     return lines, []
 
 
-def _list_samples(root: Path, file: str, classes: int) -> Iterator[Sample]:
-    for number, line in _lines(root, file):
+def _list_samples(root: Path, fence: Fence, file: str, classes: int) -> Iterator[Sample]:
+    for number, line in _lines(root, fence, file):
         if not line:
             continue
         parts = line.rsplit(None, 1)
@@ -200,8 +218,12 @@ def _list_samples(root: Path, file: str, classes: int) -> Iterator[Sample]:
         if path.startswith(("/", "../")) or path == "..":
             raise InvalidData(f"{parts[0]} leads out of images/", file, number)
         name = f"images/{path}"
-        if not (root / name).is_file():
+        fault = fence.folder_fault((root / name).parent)  # first: nothing is looked up outside
+        if fault is None and not os.path.lexists(root / name):
             raise InvalidData(f"there is no picture {name}", file, number)
+        fault = fence.file_fault(root / name)
+        if fault is not None:
+            raise InvalidData(f"{name}: {fault}", file, number)
         yield Sample(root / name, label, name, file, number)
 
 
@@ -217,8 +239,11 @@ def _label(text: str, classes: int, file: str, number: int) -> int:
     return label
 
 
-def _lines(root: Path, file: str) -> Iterator[tuple[int, str]]:
+def _lines(root: Path, fence: Fence, file: str) -> Iterator[tuple[int, str]]:
     """Lines with their numbers from 1, stripped; empty ones at the end are left out."""
+    fault = fence.file_fault(root / file) if os.path.lexists(root / file) else None
+    if fault is not None:
+        raise InvalidData(fault, file)
     try:
         text = (root / file).read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -66,7 +66,9 @@ class Predictor:
         try:
             return decode(file.path, self.description.image_size, self.description.channels)
         except BadImage as error:
-            raise InvalidArguments({"image": [f"{file.original_filename}: {error}"]}) from error
+            # A whole body has no name.
+            where = f"{file.original_filename}: " if file.original_filename else ""
+            raise InvalidArguments({"image": [f"{where}{error}"]}) from error
 
     @torch.inference_mode()
     def _probabilities(self, pictures: np.ndarray[Any, Any]) -> Tensor:

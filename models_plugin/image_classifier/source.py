@@ -30,8 +30,9 @@ def opened_dataset(
     shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was killed
     folder.mkdir(parents=True)
     try:
-        run.log(f"unpacking {uploaded.original_filename} ({uploaded.size} bytes)")
-        unpack(uploaded.path, folder, uploaded.original_filename or uploaded.name)
+        name = uploaded.original_filename or uploaded.name  # a whole body has no file's name
+        run.log(f"unpacking {name} ({uploaded.size} bytes)")
+        unpack(uploaded.path, folder, name)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

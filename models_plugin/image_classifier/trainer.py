@@ -49,8 +49,8 @@ class _Place:
 def train(run: Run, settings: TrainSettings) -> dict[str, Any]:
     """Trains, evaluates, and returns the result for the run's record.
 
-    Raises InvalidData before the first step, ValueError if the device is not there, MemoryError if
-    it is too small, FloatingPointError if the training diverges.
+    Raises InvalidData before the first step, ValueError if the device that the server assigned is
+    not there, MemoryError if it is too small, FloatingPointError if the training diverges.
     """
     run.progress(0, 1, "opening the data set")  # said at once: silence is taken for training
     device = choose_device(settings.device, run.device)
@@ -97,7 +97,7 @@ def _train(run: Run, settings: TrainSettings, folder: Path, place: _Place) -> di
 
 
 def _plan(run: Run, settings: TrainSettings, folder: Path, place: _Place) -> tuple[Layout, Plan]:
-    layout = read_layout(folder)
+    layout = read_layout(folder, run.data_root)
     check_splits(layout)
     had_validation = VAL in layout.splits
     layout = with_validation(layout, settings.validation_fraction, place.seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,15 @@ def test_a_file_that_is_no_picture_is_an_argument_error_with_its_name(
     with pytest.raises(InvalidArguments):
         model.predict_batch([call(good), call(bad)])
     assert model.predict(**call(good))["predictions"][0]["label"] == "across"
+
+
+def test_a_bad_picture_without_a_name_is_told_without_one(
+    model: ImageClassifier, upload: Any
+) -> None:
+    bad = replace(upload("b.png", None), original_filename="")
+    with pytest.raises(InvalidArguments) as caught:
+        model.predict(**call(bad))
+    assert caught.value.errors["image"] == ["this is no PNG, JPEG or TIFF picture"]
 
 
 def test_the_metadata_tell_the_classes_once_there_are_weights(weights: Path) -> None:

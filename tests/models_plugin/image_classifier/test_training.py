@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import zipfile
@@ -165,6 +166,14 @@ def test_an_uploaded_archive_is_trained_from_and_removed(
         assert same(tensors(run), tensors(by_name))
         assert [entry.name for entry in run.folder.iterdir()] == ["evaluation.json"]
         assert read_description(run.weights_folder).arguments[field] == "mine.zip"
+
+
+def test_a_fifo_among_the_pictures_ends_the_run_at_once(
+    make_run: MakeRun, train: Train, data: Path
+) -> None:
+    os.mkfifo(data / "stripes/train/down/odd.png")
+    with pytest.raises(InvalidData, match=r"^train/down/odd.png: .* FIFO"):
+        train(make_run(data_root=str(data)), **QUICK)
 
 
 @pytest.mark.parametrize("name", ["../root/stripes", "stripes/", "strips", ".hidden", "/etc"])
@@ -364,9 +373,9 @@ def test_threads_are_at_most_those_of_the_run(make_run: MakeRun, train: Train, d
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_told(make_run: MakeRun, train: Train, data: Path) -> None:
-    with pytest.raises(ValueError, match="no GPU"):
-        train(make_run(data_root=str(data)), **QUICK, device="cuda")
-    with pytest.raises(ValueError, match="no GPU"):
+    with pytest.raises(InvalidData, match=r"^device=cuda was asked for, but no GPU can be used"):
+        train(make_run(data_root=str(data)), **{**QUICK, "dataset": "none"}, device="cuda")
+    with pytest.raises(ValueError, match="assigned cuda:1, but no GPU"):
         train(make_run(data_root=str(data), device="cuda:1"), **QUICK)
     run = make_run(data_root=str(data), device="cuda")
     assert train(run, **QUICK, device="cpu")["device"] == "cpu"
