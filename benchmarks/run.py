@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import classifier_start
 import front_memory
 import pool_round_trip
 import predict_latency
@@ -23,6 +24,7 @@ BENCHMARKS = {
     "predict-latency": predict_latency.measure,
     "pool-round-trip": pool_round_trip.measure,
     "warm-start": warm_start.measure,
+    "classifier-start": classifier_start.measure,
     "reporting": reporting.measure,
     "front-memory": front_memory.measure,
     "tensor-field": tensor_field.measure,
