@@ -15,6 +15,7 @@
     │   ├── RunConflict
     │   └── IdempotencyConflict
     ├── NotPermitted              get the right to do it
+    │   └── EndpointDisabled
     ├── NotSupported              this model cannot do it
     ├── PluginFailed              tell the model's author
     │   ├── PluginRefused
@@ -129,6 +130,10 @@ class IdempotencyConflict(Conflict):
 
 class NotPermitted(ModelyardError):
     """This is not allowed to you."""
+
+
+class EndpointDisabled(NotPermitted):
+    """This server was started without this endpoint."""
 
 
 class NotSupported(ModelyardError):

@@ -29,6 +29,8 @@ class ModelSettings:
     predict_timeout: float | None = None
     workers: int | None = None
     device: str | None = None
+    python: str | None = None
+    weights_folder: Path | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -116,6 +118,10 @@ class ModelSettingsSchema(Schema):
     predict_timeout = fields.Float(validate=_SECONDS)
     workers = fields.Integer(validate=_WORKERS)
     device = fields.String(validate=_DEVICE)
+    python = fields.String(
+        metadata=_about("interpreter of the model's own environment, such as /venv/bin/python")
+    )
+    weights_folder = Folder(metadata=_about("folder where the model's train() leaves its weights"))
     env = fields.Dict(keys=fields.String(), values=fields.String())
 
     @post_load

@@ -45,6 +45,8 @@ class Run:
     - `device`: `"cpu"`, `"cuda"` or `"cuda:N"`, assigned by the server.
     - `threads`: how many CPU threads this run may use.
     - `data_root`: the server's `--data` folder, or None.
+    - `weights_folder`: the folder that the settings name for this model (`[models.NAME]
+      weights_folder`), or None.
     - `resume_from`: the last checkpoint of an earlier attempt of this run, or None: to start anew.
     """
 
@@ -54,6 +56,7 @@ class Run:
     device: str
     threads: int
     data_root: Path | None
+    weights_folder: Path | None = None
     resume_from: Checkpoint | None = None
 
     @property
@@ -106,6 +109,14 @@ class Run:
         It becomes `last`, and `best` too if `metric` is the best so far. Older ones that are
         neither are removed. When the run ends, `best` (without any metric: `last`) is published
         as a weights version with `metrics`.
+        """
+        raise NotImplementedError
+
+    def watch(self, folder: Path) -> None:
+        """Shows the event files below this folder in TensorBoard, as a part of this run.
+
+        For a training that writes them in a folder of its own. The folder may come later; what is
+        told twice is shown once. Raises OSError if the run's folder cannot be written.
         """
         raise NotImplementedError
 

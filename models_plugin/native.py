@@ -125,12 +125,12 @@ class NativePlugin:
 
     # -- calls --------------------------------------------------------------------------------
 
-    def load(self, weights: Path | None, device: str) -> None:
+    def load(self, weights: Path | None, device: str, warm: bool = True) -> None:
         with plugin_code("loading its weights"):
             if self._method("load"):
                 self._target.load(weights, device)
         with plugin_code("warming up"):
-            if self._method("warm"):
+            if warm and self._method("warm"):
                 self._target.warm()
 
     def arguments(

@@ -17,6 +17,7 @@ from ..schemas.transport import RequestData
 from .contract import Run
 
 NATIVE_GROUP = "modelyard.models"
+DEEPAAS_GROUP = "deepaas.v2.model"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
 
@@ -25,7 +26,8 @@ class PluginSource:
     """Where a plugin is found: an entry point, as plain data that crosses processes.
 
     `name` is the model's name in URLs; `value` is `package.module:attribute`; `problem` is set
-    when discovery already knows that it cannot be served (two plugins of one name, say).
+    when discovery already knows that it cannot be served (two plugins of one name, say). `python`
+    is the interpreter of an environment of its own, None for the server's.
     """
 
     name: str
@@ -34,6 +36,7 @@ class PluginSource:
     distribution: str | None = None
     distribution_version: str | None = None
     problem: str | None = None
+    python: str | None = None
 
     def to_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,8 +69,8 @@ class Plugin(Protocol):
     def describe(self) -> ModelDescription:
         """Describes it as it is now: choices may have changed since the last call."""
 
-    def load(self, weights: Path | None, device: str) -> None:
-        """Loads the weights in this folder and warms up."""
+    def load(self, weights: Path | None, device: str, warm: bool = True) -> None:
+        """Loads the weights in this folder and, if `warm`, warms up."""
 
     def arguments(
         self, which: str, request: RequestData, pinned: Mapping[str, Any] | None = None

@@ -305,7 +305,9 @@ class WorkerGroup:
         limit = self._options.load_timeout_s
         folder = None if ref is None else str(ref.folder)
         try:
-            await process.question(Load(weights=folder, device=self._options.device), limit)
+            await process.question(
+                Load(weights=folder, device=self._options.device, warm=self._options.warm), limit
+            )
         except TimeoutError:
             raise PluginFailed(
                 f"Loading the weights took more than {limit:g} s (--load-timeout)."

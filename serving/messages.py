@@ -46,10 +46,14 @@ class Start(Message):
 
 @dataclass
 class Load(Message):
-    """Load the weights in this folder (None: without) and warm up. Answered by Done or Failed."""
+    """Load the weights in this folder (None: without), and warm up if `warm`.
+
+    Answered by Done or Failed.
+    """
 
     weights: str | None = None
     device: str = "cpu"
+    warm: bool = True
 
 
 @dataclass

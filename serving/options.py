@@ -24,7 +24,7 @@ class ServingOptions:
     `workers` is for each model; `threads` for each worker (None: the cores divided by `workers`).
     `keep_versions` is how many weights versions beside the default one stay warm in a worker of
     their own, the least recently used leaving first. `max_waiting` bounds the calls that wait for
-    one version of a model.
+    one version of a model. Without `warm` a plugin's `warm()` is not called.
     """
 
     load_timeout_s: float = 60.0
@@ -35,6 +35,7 @@ class ServingOptions:
     device: str = "auto"
     keep_versions: int = 1
     max_waiting: int = 1000
+    warm: bool = True
     per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
 
     def of(self, model: str) -> ServedOptions:
@@ -51,6 +52,7 @@ class ServingOptions:
             device=own.device or self.device,
             keep_versions=self.keep_versions,
             max_waiting=self.max_waiting,
+            warm=self.warm,
             env=own.env,
         )
 
@@ -67,4 +69,5 @@ class ServedOptions:
     device: str
     keep_versions: int
     max_waiting: int
+    warm: bool
     env: Mapping[str, str]

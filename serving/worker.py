@@ -117,7 +117,7 @@ class Worker:
 
     def _load(self, message: Any) -> messages.Message:
         folder = None if message.weights is None else Path(message.weights)
-        self._opened().load(folder, resolve_device(message.device))
+        self._opened().load(folder, resolve_device(message.device), message.warm)
         return messages.Done(message.id)
 
     def _predict(self, batch: list[messages.Predict]) -> None:
