@@ -2,7 +2,7 @@
 
 Each is written in a folder with a temporary name, synced, and renamed; then `index.json` says which
 is `last` and which `best`. A process killed at any point leaves the previous state, and leftovers
-that the next one sweeps.
+that the next one sweeps. Python 3.8 syntax and library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,8 @@ class Checkpoints:
             yield Checkpoint(weights, state)
             if next(tree_files(weights), None) is None:
                 raise ValueError(f"the checkpoint of step {step} has no file in its weights folder")
-            item = CheckpointItem(
-                step, number(metric), numbers(metrics), datetime.now(UTC).isoformat(), 0
-            )
+            now = datetime.now(timezone.utc).isoformat()  # noqa: UP017 - Python 3.8
+            item = CheckpointItem(step, number(metric), numbers(metrics), now, 0)
             item = replace(item, size=sync_tree(temporary))
             index = self._with(item, higher_is_better)
             _put(temporary, self._paths.checkpoint(step))

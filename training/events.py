@@ -4,20 +4,22 @@ The file is a TFRecord (https://www.tensorflow.org/tutorials/load_data/tfrecord)
 the length (u64), the masked CRC-32C of the length, the data and its masked CRC-32C. The data are
 TensorBoard's own `Event` messages. TensorBoard's EventFileWriter is not used: it brings a thread
 and a queue of its own, imports TensorFlow where that is installed, and takes 16 us for a record,
-nearly all of it for the checksum, which takes 4 here.
+nearly all of it for the checksum, which takes 4 here. Nor is protobuf, which a model's own
+interpreter may lack and which takes 0.2 s to import: these messages are a few fields, written here
+in its wire format (https://protobuf.dev/programming-guides/encoding/). Python 3.8 syntax and
+library.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import os
 import socket
 import struct
 import time
 from collections.abc import Iterable
 from pathlib import Path
-
-from tensorboard.compat.proto import event_pb2  # type: ignore[import-untyped]
 
 from .metrics import Point
 
@@ -52,17 +54,59 @@ class EventsWriter:
         os.close(self._descriptor)
 
 
+# Event (tensorboard/compat/proto/event.proto): wall_time = 1 (double), step = 2 (int64),
+# file_version = 3 (string), summary = 5 (Summary). Summary: value = 1 (repeated Value). Value:
+# tag = 1 (string), simple_value = 2 (float). A key is the field's number << 3 and its wire type.
+_WALL_TIME, _STEP, _FILE_VERSION, _SUMMARY = b"\x09", b"\x10", b"\x1a", b"\x2a"
+_VALUE, _TAG, _SIMPLE_VALUE = b"\x0a", b"\x0a", b"\x15"
+_double, _float = struct.Struct("<d").pack, struct.Struct("<f").pack
+
+
 def _version(wall_time: float) -> bytes:
-    return event_pb2.Event(wall_time=wall_time, file_version="brain.Event:2").SerializeToString()
+    text = b"brain.Event:2"
+    return _WALL_TIME + _double(wall_time) + _FILE_VERSION + _varint(len(text)) + text
 
 
 def _event(point: Point) -> bytes:
-    event = event_pb2.Event(wall_time=point.time, step=point.step)
-    add = event.summary.value.add
-    for name, value in point.values.items():
-        if value is not None:
-            add(tag=name, simple_value=value)
-    return event.SerializeToString()
+    summary = b"".join(
+        [
+            _tagged(name) + _single(value)
+            for name, value in point.values.items()
+            if value is not None
+        ]
+    )
+    step = _STEP + _varint(point.step) if point.step else b""  # proto3 leaves out what is zero
+    head = _WALL_TIME + _double(point.time) + step
+    return head + _SUMMARY + _varint(len(summary)) + summary if summary else head
+
+
+@functools.lru_cache(maxsize=4096)
+def _tagged(name: str) -> bytes:
+    """A Value up to the four bytes of its number."""
+    tag = name.encode()
+    value = (_TAG + _varint(len(tag)) + tag if tag else b"") + _SIMPLE_VALUE
+    return _VALUE + _varint(len(value) + 4) + value
+
+
+def _single(value: float) -> bytes:
+    try:
+        return _float(value)
+    except OverflowError:  # beyond single precision; protobuf writes an infinity too
+        return _float(math.copysign(math.inf, value))
+
+
+def _varint(number: int) -> bytes:
+    """From 0 on: seven bits a byte, the lowest first."""
+    if number < 0x80:
+        return _BYTES[number]
+    parts = []
+    while number > 0x7F:
+        parts.append(_BYTES[number & 0x7F | 0x80])
+        number >>= 7
+    return b"".join(parts) + _BYTES[number]
+
+
+_BYTES = [bytes([value]) for value in range(256)]
 
 
 def record(data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Names the reason of what went wrong in a run process."""
+"""Names the reason of what went wrong in a run process. Python 3.8 syntax and library."""
 
 from __future__ import annotations
 
@@ -70,4 +70,6 @@ def _in_words(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     if isinstance(error, PluginFailed) and error.traceback:
         return error.traceback
-    return "".join(traceback.format_exception(error, limit=40))[-20_000:]
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=40))[
+        -20_000:
+    ]

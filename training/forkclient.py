@@ -17,8 +17,8 @@ from . import forkserver
 from .marker import NAME as MARKER
 from .marker import PLACEHOLDER
 
-LIGHT_MODULES = ("numpy", "tensorboard.compat.proto.event_pb2")
-"""Preloaded always: what every run imports."""
+LIGHT_MODULES = ("numpy",)
+"""Preloaded always: what nearly every run imports."""
 
 TORCH_MODULES = (
     *("torch", "torch.optim", "torch._dynamo", "torch.profiler._cupti_monitor"),

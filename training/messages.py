@@ -1,16 +1,19 @@
 """What the server, a run's supervisor and its run process tell each other: files of the run folder.
 
 Each class is one JSON file (see `paths.RunPaths` for who writes which). Readers ignore members that
-they do not know, so that a newer release may add some and still adopt an older one's runs.
+they do not know, so that a newer release may add some and still adopt an older one's runs. Python
+3.8 syntax and library.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from .paths import FORMAT
+
+_Kind = TypeVar("_Kind", bound="_Message")
 
 
 @dataclass
@@ -20,7 +23,7 @@ class _Message:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Self:
+    def from_data(cls: type[_Kind], data: Mapping[str, Any]) -> _Kind:
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in data.items() if name in known})
 
@@ -44,6 +47,7 @@ class RunOrder(_Message):
     threads: int = 1
     nice: int = 10
     data_root: str | None = None
+    weights_folder: str | None = None
     weights_root: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     created_at: str = ""
@@ -75,6 +79,18 @@ class RunProgress(_Message):
     step: int | None = None
     updated_at: str = ""
     best: dict[str, Any] | None = None
+
+
+@dataclass
+class Watched(_Message):
+    """watched.json: folders with event files of the run, by the name that TensorBoard shows.
+
+    `since` is when the run's first process began (seconds since 1970): what is older in those
+    folders is of others.
+    """
+
+    since: float = 0.0
+    folders: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

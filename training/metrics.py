@@ -1,11 +1,14 @@
 """metrics.jsonl: the numbers that a run reports, one step a line, written in batches.
 
 Written by the run process, read by the server. A line that is not ended yet is not read; numbers
-that JSON does not have (NaN, infinity) are null.
+that JSON does not have (NaN, infinity) are null. Python 3.8 syntax, standard library (orjson if it
+is there).
 """
 
 from __future__ import annotations
 
+import json
+import math
 import operator
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+try:
+    import orjson
+except ImportError:  # a model's own interpreter may lack it
+    orjson = None  # type: ignore[assignment]
 
 LAST_STEP = 2**63 - 1
 """Steps are 64-bit integers: so they are in metrics.jsonl and in TensorBoard's files."""
@@ -98,8 +104,7 @@ class MetricsWriter:
     def write(self, points: Iterable[Point]) -> None:
         """Appends them all or, raising OSError (disk full), none: they may be written again."""
         lines = b"".join(
-            orjson.dumps({"step": p.step, "time": p.time, "values": p.values}) + b"\n"
-            for p in points
+            _dumps({"step": p.step, "time": p.time, "values": p.values}) + b"\n" for p in points
         )
         try:
             written = 0
@@ -150,7 +155,19 @@ def read_series(path: Path, names: Collection[str] | None = None, since: int = -
 
 def _point(line: bytes) -> Point | None:
     try:
-        data = orjson.loads(line)
+        data = _loads(line)
         return Point(data["step"], data["time"], data["values"])
     except (ValueError, KeyError, TypeError):
         return None  # a line that a killed writer began and its successor ended
+
+
+def _standard_dumps(data: dict[str, Any]) -> bytes:
+    values = {
+        name: value if value is None or math.isfinite(value) else None
+        for name, value in data["values"].items()
+    }
+    return json.dumps({**data, "values": values}, separators=(",", ":"), allow_nan=False).encode()
+
+
+_dumps = _standard_dumps if orjson is None else orjson.dumps
+_loads = json.loads if orjson is None else orjson.loads
