@@ -11,13 +11,19 @@ def choose(accept: str, offered: Sequence[str]) -> str | None:
     Among equals the first offered wins. An offered range (`image/*`) matches any type in it, and
     then the concrete type of the header is the answer.
     """
-    best: str | None = None
+    best = choose_offer(accept, offered)
+    return None if best is None else best[1]
+
+
+def choose_offer(accept: str, offered: Sequence[str]) -> tuple[str, str] | None:
+    """The same, with the offer itself before it: `("image/*", "image/png")`."""
+    best: tuple[str, str] | None = None
     best_weight = 0.0
     ranges = _ranges(accept)
     for content_type in offered:
         weight, chosen = _weight_of(content_type.lower(), ranges)
         if weight > best_weight:
-            best, best_weight = chosen or content_type, weight
+            best, best_weight = (content_type, chosen or content_type), weight
     return best
 
 

@@ -34,7 +34,7 @@ _ITEMS_SHOWN = 1000
 
 
 @dataclass
-class _Slot:
+class Slot:
     """Where one field's value may come from."""
 
     key: str
@@ -66,7 +66,7 @@ class Arguments:
         self._schema = schema
         self._strict = strict
         self._slots = {
-            field.name: _Slot(
+            field.name: Slot(
                 field.name,
                 field.place,
                 field.kind,
@@ -118,7 +118,7 @@ class Arguments:
         given: dict[str, Any] = {}
         unknown: dict[str, Any] = {}
         document = _read_json(request)
-        self._take(document, "json", given, unknown, lambda slot, value: value)
+        self._take(document, "json", given, unknown, self._from_json)
         self._take(_grouped(request.form), "form", given, unknown, self._from_form)
         self._take(_grouped(request.query), "query", given, unknown, self._from_text)
         self._take_files(request, given, unknown)
@@ -143,7 +143,7 @@ class Arguments:
                 unknown[key] = [self._no_such(key)]
             elif slot.looks_in(place) or (slot.is_file and place != "query"):
                 converted = convert(slot, value)
-                if converted is not _ABSENT:
+                if converted is not ABSENT:
                     given[key] = converted
             elif self._strict:
                 unknown[key] = [f"Send it in the {slot.place}, not in the {place}."]
@@ -184,23 +184,29 @@ class Arguments:
 
     # -- values -------------------------------------------------------------------------------
 
-    def _from_form(self, slot: _Slot, values: list[str]) -> Any:
+    def _from_json(self, slot: Slot, value: Any) -> Any:
+        return value
+
+    def _from_form(self, slot: Slot, values: list[str]) -> Any:
         # A browser's form sends '' for what was left empty; only a text can really be ''.
         if values == [""] and slot.kind not in _TEXT:
-            return _ABSENT
+            return ABSENT
         return self._from_text(slot, values)
 
-    def _from_text(self, slot: _Slot, values: list[str]) -> Any:
+    def _from_text(self, slot: Slot, values: list[str]) -> Any:
         if slot.kind == "list":
             return _list_from_text(slot, values)
-        if len(values) > 1:
-            raise InvalidArguments({slot.key: [f"Given {len(values)} times: give it once."]})
-        text = values[0]
+        text = self._one_of(slot, values)
         if slot.kind in _STRUCTURED:
             return _json_or_text(text)
         if text == "null" and slot.nullable and slot.kind not in _TEXT:
             return None
         return text
+
+    def _one_of(self, slot: Slot, values: list[str]) -> str:
+        if len(values) > 1:
+            raise InvalidArguments({slot.key: [f"Given {len(values)} times: give it once."]})
+        return values[0]
 
     def _negotiate(self, given: dict[str, Any], accept: str) -> None:
         """Fills the plugin's `accept` argument from the Accept header; the argument itself wins."""
@@ -259,7 +265,7 @@ class Arguments:
         return f"Unknown argument. This model takes: {takes}."
 
 
-_ABSENT = object()
+ABSENT = object()
 
 
 def _read_json(request: RequestData) -> Mapping[str, Any]:
@@ -295,7 +301,7 @@ def _json_or_text(text: str) -> Any:
         return text
 
 
-def _list_from_text(slot: _Slot, values: list[str]) -> Any:
+def _list_from_text(slot: Slot, values: list[str]) -> Any:
     if len(values) == 1 and values[0].lstrip().startswith("["):
         whole = _json_or_text(values[0])
         if isinstance(whole, list) and slot.item_kind != "list":

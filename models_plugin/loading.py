@@ -6,8 +6,7 @@ import importlib
 from typing import Any
 
 from ..errors import PluginFailed
-from .native import NativePlugin
-from .plugin import NATIVE_GROUP, Plugin, PluginSource
+from .plugin import DEEPAAS_GROUP, NATIVE_GROUP, Plugin, PluginSource
 from .refusals import plugin_code
 
 
@@ -18,11 +17,19 @@ def open_plugin(source: PluginSource) -> Plugin:
     """
     if source.problem:
         raise PluginFailed(source.problem)
-    if source.group != NATIVE_GROUP:
-        raise PluginFailed(
-            f"Model {source.name!r}: no adapter for entry points of the group {source.group!r}."
-        )
-    return NativePlugin(source, _import(source))
+    # Each contract's own imports only: a worker is small, and its environment may lack the other's.
+    if source.group == DEEPAAS_GROUP:
+        from .deepaas.adapter import DeepaasPlugin, prepare
+
+        prepare(source)
+        return DeepaasPlugin(source, _import(source))
+    if source.group == NATIVE_GROUP:
+        from .native import NativePlugin
+
+        return NativePlugin(source, _import(source))
+    raise PluginFailed(
+        f"Model {source.name!r}: no adapter for entry points of the group {source.group!r}."
+    )
 
 
 def _import(source: PluginSource) -> Any:
@@ -31,4 +38,15 @@ def _import(source: PluginSource) -> Any:
         target: Any = importlib.import_module(module_name)
         for part in filter(None, attribute.split(".")):
             target = getattr(target, part)
-        return target() if isinstance(target, type) else target
+        return _instance(target, source) if isinstance(target, type) else target
+
+
+def _instance(cls: Any, source: PluginSource) -> Any:
+    try:
+        return cls()
+    except TypeError:
+        # DEEPaaS calls the functions on the class itself: a class of static methods need not be
+        # one that can be made without arguments.
+        if source.group != DEEPAAS_GROUP:
+            raise
+        return cls

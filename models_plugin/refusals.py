@@ -79,10 +79,33 @@ def _http_status(error: BaseException) -> tuple[int, str] | None:
     for attribute in ("status", "status_code", "code"):
         status = getattr(error, attribute, None)
         if isinstance(status, int) and 400 <= status <= 599:
-            reason = getattr(error, "reason", None) or getattr(error, "detail", None)
-            reason = reason or getattr(error, "description", None) or str(error)
-            return status, str(reason)
+            return status, _why(error, status)
     return None
+
+
+def _why(error: BaseException, status: int) -> str:
+    """What the author said, and the innermost cause if that says more."""
+    usual = _phrase(status)
+    said = ""
+    for attribute in ("told_reason", "reason", "text", "detail", "description"):
+        value = getattr(error, attribute, None)
+        text = str(value).strip() if value else ""
+        if text and text != usual and not text.startswith(f"{status}:"):
+            said = text[:_MESSAGE_LIMIT]
+            break
+    inner = _innermost(error)
+    if inner is error or (said and str(inner).strip()[:_MESSAGE_LIMIT] in said):
+        return said or usual
+    return f"{said or usual} (caused by {_in_words(inner)})"
+
+
+def _phrase(status: int) -> str:
+    from http import HTTPStatus  # only here: most workers never need it
+
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Refused"
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -34,6 +34,11 @@ def describe_schema(schema: marshmallow.Schema, response: bool = False) -> list[
     return _describe_all(schema, response, ())
 
 
+def describe_field(name: str, field: Any, response: bool = False) -> FieldDescription:
+    """Describes one field of a schema by the name that a client uses."""
+    return _describe(name, field, response, ())
+
+
 def _describe_all(
     schema: marshmallow.Schema, response: bool, above: _Above
 ) -> list[FieldDescription]:
