@@ -1,0 +1,5 @@
+"""A module with one function."""
+
+
+def predict(**kwargs):
+    return {"got": kwargs}

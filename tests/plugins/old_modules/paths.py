@@ -1,0 +1,14 @@
+"""Where the modules keep what they write; as real ones do, read from the environment at import."""
+
+import os
+from pathlib import Path
+
+BASE = Path(os.getenv("OLD_MODULES_BASE", Path(__file__).resolve().parents[1]))
+MODELS = BASE / "models"
+DATA = BASE / "data"
+
+
+def folders(path):
+    if not path.is_dir():
+        return []
+    return sorted(entry.name for entry in path.iterdir() if entry.is_dir())
