@@ -7,6 +7,7 @@ from webargs import fields
 
 
 def catch_error(function):
+    @functools.wraps(function)
     def wrap(*args, **kwargs):
         try:
             return function(*args, **kwargs)
