@@ -23,7 +23,7 @@ from ..training.forkclient import TORCH_MODULES
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
-from .describe import OPENAPI, OpenAPICache
+from .describe import add_documents
 from .errors import errors_to_responses, mark_begun
 from .guard import guard, harden
 from .routes import add_routes, documented
@@ -50,7 +50,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app[SERVICES] = await open_services(settings, sources, stack)
-            app[OPENAPI] = OpenAPICache(documented())
+            add_documents(app, documented())
             yield
 
     async def end_streams(app: web.Application) -> None:

@@ -1,9 +1,12 @@
-"""`/openapi.json`: from the routes' declarations and what the models' workers describe."""
+"""`/openapi.json` and `/swagger.json`: from the routes' declarations and what the models' workers
+describe.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -12,6 +15,7 @@ from .. import __version__
 from ..schemas.model_operations import CHOICES_SHOWN, ServedModel
 from ..schemas.openapi import openapi_document
 from ..schemas.routes import RouteDoc
+from ..schemas.swagger2 import swagger_document
 from .services import Services, services
 
 ABOUT = (
@@ -20,10 +24,11 @@ ABOUT = (
 )
 
 
-class OpenAPICache:
-    """The document as bytes, made anew only when a model or its weights have changed."""
+class DocumentCache:
+    """A document as bytes, made anew only when a model or its weights have changed."""
 
-    def __init__(self, routes: Sequence[RouteDoc]) -> None:
+    def __init__(self, make: Callable[..., dict[str, Any]], routes: Sequence[RouteDoc]) -> None:
+        self._make = make
         self._routes = routes
         self._models: list[ServedModel] | None = None
         self._body = b""
@@ -37,21 +42,35 @@ class OpenAPICache:
             weights = [version.id for version in newest]
             models.append(ServedModel(handle.name, handle.description, weights))
         if models != self._models:
-            document = openapi_document(
-                self._routes, models, __version__, here.settings.base_path, ABOUT
-            )
+            document = self._make(self._routes, models, __version__, here.settings.base_path, ABOUT)
             self._body = orjson.dumps(document)
             self._tag = f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
             self._models = models
         return self._body, self._tag
 
 
-OPENAPI = web.AppKey("openapi", OpenAPICache)
+OPENAPI = web.AppKey("openapi", DocumentCache)
+SWAGGER = web.AppKey("swagger", DocumentCache)
+
+
+def add_documents(app: web.Application, routes: Sequence[RouteDoc]) -> None:
+    """Both documents of these routes, each made when it is first asked for."""
+    app[OPENAPI] = DocumentCache(openapi_document, routes)
+    app[SWAGGER] = DocumentCache(swagger_document, routes)
 
 
 async def openapi(request: web.Request) -> web.StreamResponse:
     """The OpenAPI 3.1 document."""
-    body, tag = await request.config_dict[OPENAPI].document(services(request))
+    return await _answer(request, request.config_dict[OPENAPI])
+
+
+async def swagger(request: web.Request) -> web.StreamResponse:
+    """The same as Swagger 2.0, which DEEPaaS's clients read."""
+    return await _answer(request, request.config_dict[SWAGGER])
+
+
+async def _answer(request: web.Request, cache: DocumentCache) -> web.StreamResponse:
+    body, tag = await cache.document(services(request))
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("If-None-Match") == tag:
         return web.Response(status=304, headers=headers)

@@ -112,14 +112,6 @@ class StartHeaders(Schema):
     )
 
 
-class DocumentSchema(Schema):
-    """The parts of an OpenAPI document that it always has."""
-
-    openapi = fields.String(required=True)
-    info = fields.Dict(required=True)
-    paths = fields.Dict(required=True)
-
-
 class EventsHeaders(Schema):
     """Where a client that comes back goes on."""
 
@@ -312,11 +304,22 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/openapi.json", "openapi", "This document", "server",
             responses={
-                200: ResponseDoc("OpenAPI 3.1.", DocumentSchema),
+                200: ResponseDoc("OpenAPI 3.1.", resources.DocumentSchema),
                 304: ResponseDoc("It has not changed.", None, ()),
             },
         ),
         describe.openapi,
+    ),
+    Route(
+        RouteDoc(
+            "GET", "/swagger.json", "swagger", "The same as Swagger 2.0", "server",
+            "As DEEPaaS's clients read it.",
+            responses={
+                200: ResponseDoc("Swagger 2.0.", resources.SwaggerSchema),
+                304: ResponseDoc("It has not changed.", None, ()),
+            },
+        ),
+        describe.swagger,
     ),
 )  # fmt: skip
 """The API. Pages for people (Swagger UI, TensorBoard) are added below and stand in no document."""

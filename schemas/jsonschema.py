@@ -12,6 +12,7 @@ from typing import Any
 
 from .arrays import DTYPES
 from .description import FieldDescription
+from .fitting import add_default
 
 JsonSchema = dict[str, Any]
 
@@ -37,7 +38,7 @@ def field_schema(field: FieldDescription) -> JsonSchema:
         _allow_null(schema)
     _add_words(schema, field)
     if _shows_default(field):
-        schema["default"] = field.default
+        add_default(schema, field.default)
     if field.example is not None and not field.secret:
         schema["examples"] = [field.example]
     return schema

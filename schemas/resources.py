@@ -286,6 +286,18 @@ class DocumentSchema(Schema):
     paths = fields.Dict(required=True)
 
 
+class SwaggerSchema(Schema):
+    """A Swagger 2.0 document."""
+
+    class Meta:
+        unknown = INCLUDE
+
+    swagger = fields.String(required=True)
+    info = fields.Dict(required=True)
+    paths = fields.Dict(required=True)
+    definitions = fields.Dict(required=True)
+
+
 class HealthSchema(Schema):
     """The process is alive."""
 
