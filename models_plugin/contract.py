@@ -16,6 +16,7 @@ Every method runs in the model's worker process, except `train`, which runs in a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -47,6 +48,7 @@ class Run:
     - `data_root`: the server's `--data` folder, or None.
     - `weights_folder`: the folder that the settings name for this model (`[models.NAME]
       weights_folder`), or None.
+    - `server_folder`: the server's own folder, which is no business of a model; None if unknown.
     - `resume_from`: the last checkpoint of an earlier attempt of this run, or None: to start anew.
     """
 
@@ -57,11 +59,17 @@ class Run:
     threads: int
     data_root: Path | None
     weights_folder: Path | None = None
+    server_folder: Path | None = None
     resume_from: Checkpoint | None = None
 
     @property
     def should_stop(self) -> bool:
         """True once the run is to end: save what is needed and return. Costs about 1 µs."""
+        raise NotImplementedError
+
+    @property
+    def last_step(self) -> int:
+        """The step that was reported last, 0 before any."""
         raise NotImplementedError
 
     def report(self, step: int, **scalars: float) -> None:
@@ -75,6 +83,10 @@ class Run:
 
     def log(self, message: str) -> None:
         """Writes one line to the run's log."""
+        raise NotImplementedError
+
+    def note(self, message: str) -> None:
+        """Writes a line to the log, and to the run's record as its message if the run ends well."""
         raise NotImplementedError
 
     def progress(self, done: float, total: float, text: str = "") -> None:
@@ -112,11 +124,13 @@ class Run:
         """
         raise NotImplementedError
 
-    def watch(self, folder: Path) -> None:
-        """Shows the event files below this folder in TensorBoard, as a part of this run.
+    def watch(self, folder: str | os.PathLike[str]) -> None:
+        """Shows the event files below this folder in TensorBoard, as runs below this run's name.
 
         For a training that writes them in a folder of its own. The folder may come later; what is
-        told twice is shown once. Raises OSError if the run's folder cannot be written.
+        told twice is shown once; files from before this run are left out. A folder that holds the
+        server's own files (`/`, say) is refused with a line in the log. Raises OSError if the run's
+        folder cannot be written.
         """
         raise NotImplementedError
 

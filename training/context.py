@@ -22,6 +22,7 @@ from .messages import RunOrder
 from .metrics import LAST_STEP, Point, as_floats, checked_names, checked_step
 from .paths import RunPaths, read_json
 from .reporting import Reporter
+from .watching import Watching
 
 _VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
 _MOST_NAMES = 10_000  # remembered, of those that were checked
@@ -38,6 +39,10 @@ class RunContext(Run):
         self.device = order.device
         self.threads = order.threads
         self.data_root = Path(order.data_root) if order.data_root else None
+        self.weights_folder = Path(order.weights_folder) if order.weights_folder else None
+        self.server_folder = paths.root.parent.parent
+        self.notes: list[str] = []
+        self._watching = Watching(paths, time.time())
         self._order = order
         self._reporter = reporter
         self._queue = reporter.queue
@@ -52,6 +57,13 @@ class RunContext(Run):
         # A byte shared with the supervisor: no system call, and no signal that a training
         # framework's own handlers might take.
         return self._stop[0] != 0
+
+    @property
+    def last_step(self) -> int:
+        try:
+            return self._queue[-1].step
+        except IndexError:
+            return self._reporter.progress.step or 0
 
     def report(self, step: int, **scalars: float) -> None:
         # What is wrong is told now: the writing thread could tell nobody. The usual case (an int,
@@ -79,6 +91,15 @@ class RunContext(Run):
         sys.stdout.flush()  # what was printed before stands before
         # One write on O_APPEND: lines of several processes do not mix.
         os.write(self._log, f"{message}\n".encode(errors="replace"))
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+        self.log(message)
+
+    def watch(self, folder: str | os.PathLike[str]) -> None:
+        refused = self._watching.add(folder)
+        if refused is not None:
+            self.log(f"{os.fsdecode(folder)} is not shown in TensorBoard: {refused}.")
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         told = (_finite("done", done), _finite("total", total), str(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..models_plugin.plugin import PluginSource
@@ -24,7 +24,8 @@ class TrainingOptions:
     or `cancel`. `environment` gives a plugin's run process its environment. `start_limit_s` is how
     long a supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled
     run before the server does so itself. A version that cannot be put in its place (disk full) is
-    tried again for `publish_limit_s`.
+    tried again for `publish_limit_s`. `weights_folders` names, for some models, the folder in which
+    train() leaves the weights.
     """
 
     max_trainings: int = 1
@@ -33,6 +34,7 @@ class TrainingOptions:
     device: str = "auto"
     on_stop: str = "leave"
     data_root: Path | None = None
+    weights_folders: Mapping[str, Path] = field(default_factory=dict)
     environment: Callable[[PluginSource], Mapping[str, str]] = server_environment
     poll_s: float = 0.1
     progress_s: float = 0.5

@@ -130,6 +130,11 @@ class RunPaths:
         return self.root / "events"
 
     @property
+    def watched(self) -> Path:
+        """Other folders with TensorBoard event files of this run (`messages.Watched`)."""
+        return self.root / "watched.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.root / "checkpoints"
 

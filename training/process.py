@@ -84,6 +84,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
         return EXIT_STOPPED
     reporter.flush()  # the numbers are on disk before the run can be seen as trained
     output, note = _output(plugin, result, arguments, paths)
+    note = "\n".join([*run.notes, *([] if note is None else [note])]) or None
     duration_s = time.monotonic() - started
     write_json(paths.trained, Trained(output, duration_s, note).to_data())
     return EXIT_DONE

@@ -136,6 +136,7 @@ class Submissions:
     async def _order(self, record: RunRecord, source: PluginSource) -> RunOrder:
         options = self._options
         latest = await self._versions.latest(record.model)
+        weights_folder = options.weights_folders.get(record.model)
         return RunOrder(
             id=record.id,
             model=record.model,
@@ -146,6 +147,7 @@ class Submissions:
             threads=options.threads_each,
             nice=options.nice,
             data_root=None if options.data_root is None else str(options.data_root),
+            weights_folder=None if weights_folder is None else str(weights_folder.absolute()),
             weights_root=str(self._home.weights),
             weights={} if latest is None else {"latest": latest.id},
             created_at=record.created_at.isoformat(),

@@ -1,8 +1,8 @@
 """The one TensorBoard child of the server, for all runs. Runs in the server.
 
 Started by the first request, stopped with the server, started again if it has died. It listens on
-a Unix socket only; `api/` proxies HTTP to it. What it shows are links, one a run, from
-HOME/tensorboard/<model>/<run id> to the run's events folder.
+a Unix socket only; `api/` proxies HTTP to it. What it shows is what `run_links` keeps in
+HOME/tensorboard.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 
 from ..errors import Busy
 from ..records.home import Home
-from .messages import RunOrder
-from .paths import RunPaths, read_json
+from .run_links import RunLinks
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 60.0, 2.0
 _LINKS_EVERY_S = 2.0
@@ -117,37 +116,3 @@ async def _answers(socket: Path) -> bool:
         return False
     writer.close()
     return True
-
-
-class RunLinks:
-    """The folder that TensorBoard reads: one link a run, ended and running."""
-
-    def __init__(self, runs: Path, folder: Path) -> None:
-        self._runs = runs
-        self._folder = folder
-        self._known: set[str] = set()
-
-    def refresh(self) -> None:
-        """Links new runs and drops links of removed ones. Blocking; reads run.json of new ones."""
-        present = {path.name for path in self._runs.iterdir()} if self._runs.exists() else set()
-        for name in present - self._known:
-            if self._link(RunPaths(self._runs / name)):
-                self._known.add(name)
-        for link in self._folder.glob("*/*"):
-            if link.is_symlink() and link.name not in present:
-                link.unlink(missing_ok=True)
-        self._known &= present
-
-    def _link(self, paths: RunPaths) -> bool:
-        try:
-            data = read_json(paths.run)
-        except ValueError:
-            return False
-        if data is None:
-            return False
-        link = self._folder / RunOrder.from_data(data).model / paths.id
-        link.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            # Relative: a home that is moved or mounted elsewhere keeps its links.
-            link.symlink_to(os.path.relpath(paths.events, link.parent))
-        return True

@@ -19,7 +19,9 @@ from modelyard.training.identity import Identity
 from modelyard.training.messages import RunOrder
 from modelyard.training.metrics import Point
 from modelyard.training.paths import RunPaths, write_json
-from modelyard.training.tensorboard import RunLinks, TensorBoard
+from modelyard.training.run_links import RunLinks
+from modelyard.training.tensorboard import TensorBoard
+from modelyard.training.watching import Watching
 
 RUN = "a" * 32
 
@@ -90,6 +92,18 @@ async def test_scalars_are_shown_and_nothing_listens_on_tcp(home, tensorboard):
     reported(home, "b" * 32)
     await shown(tensorboard, "digits/" + "b" * 32)
     assert tensorboard.pid == pid
+
+
+async def test_what_a_training_writes_elsewhere_is_shown_below_its_run(home, tensorboard, tmp_path):
+    paths = reported(home)
+    assert set(await shown(tensorboard, f"digits/{RUN}")) == {"loss", "acc"}
+    Watching(paths, 0.0).add(tmp_path / "logs")
+    writer = EventsWriter(tmp_path / "logs" / "validation")
+    writer.write([Point(1, 1e9, {"val_loss": 1.0})])
+    writer.close()
+    found = await shown(tensorboard, f"digits/{RUN}/logs/validation")
+    assert set(found) == {"val_loss"}
+    assert set(await shown(tensorboard, f"digits/{RUN}")) == {"loss", "acc"}
 
 
 async def test_dead_tensorboard_is_started_again_and_ends_with_close(home, tensorboard):
