@@ -161,4 +161,9 @@ def _training(settings: Settings) -> TrainingOptions:
         device=settings.device,
         on_stop=settings.on_stop,
         data_root=settings.data,
+        weights_folders={
+            name: own.weights_folder
+            for name, own in settings.models.items()
+            if own.weights_folder is not None
+        },
     )
