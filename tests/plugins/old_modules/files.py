@@ -12,7 +12,7 @@ def get_predict_args():
         "data": fields.Field(
             required=True, type="file", location="form", description="An image to look at"
         ),
-        "second": fields.Field(missing=None, type="file", location="files"),
+        "second": fields.Field(missing=None, type="file", data_key="second-file"),
         "third": fields.Field(load_default=None, metadata={"type": "file", "location": "form"}),
         "bare": fields.Field(missing=None),
         "raw": fields.Raw(missing=None, type="file", location="form"),

@@ -51,6 +51,19 @@ class Based(base.BaseModel):
         return {"thrice": number * self.factor}
 
 
+class FilesPlace:
+    """`location="files"`: DEEPaaS answers each call with 500 (its webargs does not read it)."""
+
+    @staticmethod
+    def get_predict_args():
+        return {"data": fields.Field(required=True, type="file", location="files")}
+
+    @staticmethod
+    def predict(data):
+        with open(data.filename, "rb") as file:
+            return {"size": len(file.read()), "file": data.original_filename}
+
+
 class Counting:
     """An object with state: each worker has its own."""
 
