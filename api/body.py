@@ -27,20 +27,30 @@ FIELDS_LIMIT = 1000
 """Form fields and files in one request."""
 
 _HEADERS_KEPT = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+_HEADERS_NEVER = frozenset({"authorization", "cookie", "proxy-authorization"})
 _ENCODED = ("base64", "quoted-printable")
 _SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
 
 
 class ModelRequestReader:
-    """Reads one request; `folder` is made with the first file, and is the caller's to remove."""
+    """Reads one request; `folder` is made with the first file, and is the caller's to remove.
+
+    `headers` are lower-case names that the model's arguments are looked for in.
+    """
 
     def __init__(
-        self, request: web.Request, folder: Path, max_size: int, hash_files: bool = False
+        self,
+        request: web.Request,
+        folder: Path,
+        max_size: int,
+        hash_files: bool = False,
+        headers: frozenset[str] = frozenset(),
     ) -> None:
         self._request = request
         self._folder = folder
         self._max_size = max_size
         self._hash_files = hash_files
+        self._kept = (headers | _HEADERS_KEPT) - _HEADERS_NEVER
         self._size = 0
         self._text_size = 0
         self._files = 0
@@ -54,7 +64,7 @@ class ModelRequestReader:
             self._check_size(request.content_length)
         data = RequestData(
             query=list(request.query.items()),
-            headers=_headers(request),
+            headers=_headers(request, self._kept),
             accept=", ".join(request.headers.getall("Accept", ["*/*"])),
         )
         if not request.can_read_body:
@@ -166,12 +176,12 @@ def _write(file: BinaryIO, chunk: bytes, digest: Any) -> None:
         digest.update(chunk)
 
 
-def _headers(request: web.Request) -> dict[str, str]:
+def _headers(request: web.Request, kept: frozenset[str]) -> dict[str, str]:
     """The headers that a model's arguments may name; credentials and cookies are not among them."""
     return {
         name.lower(): value
         for name, value in request.headers.items()
-        if name.lower() in _HEADERS_KEPT or name.lower().startswith("x-")
+        if name.lower() in kept or name.lower().startswith("x-")
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..models_plugin.plugin import DEEPAAS_GROUP
 from ..serving.handle import ModelHandle
 from .responses import json_response
 from .services import Services, model_of, services
@@ -35,15 +36,17 @@ async def get_model(request: web.Request) -> web.StreamResponse:
 def _model(here: Services, handle: ModelHandle) -> dict[str, Any]:
     """Metadata of the plugin under the keys of the server, which win.
 
-    `id` and `name` are the name in the URL (DEEPaaS clients build addresses from `id`).
+    `id` is the name in the URL (DEEPaaS clients build addresses from it), and so is `name`, except
+    that DEEPaaS modules keep the one that they give themselves.
     """
     path = here.url(f"/v2/models/{handle.name}/")
     described = handle.description
     data: dict[str, Any] = dict(described.metadata) if described else {}
     data.setdefault("description", data.get("summary") or _GENERIC)
+    own_name = data.get("name") if handle.source.group == DEEPAAS_GROUP else None
     data.update(
         id=handle.name,
-        name=handle.name,
+        name=own_name if isinstance(own_name, str) and own_name else handle.name,
         state=handle.state,
         contract=described.contract if described else None,
         capabilities=described.capabilities if described else [],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -17,7 +18,14 @@ from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..serving.handle import ModelHandle
 from ..serving.messages import Prediction, WeightsRef
 from .body import CHUNK, ModelRequestReader
-from .services import argument_names, model_of, server_parameter, services
+from .services import (
+    Services,
+    argument_names,
+    header_arguments,
+    model_of,
+    server_parameter,
+    services,
+)
 
 
 async def predict(request: web.Request) -> web.StreamResponse:
@@ -28,9 +36,14 @@ async def predict(request: web.Request) -> web.StreamResponse:
     taken = argument_names(handle, "predict")
     timeout = _timeout(request)
     try:
-        data = await ModelRequestReader(request, folder, here.settings.client_max_size).read()
+        data = await ModelRequestReader(
+            request,
+            folder,
+            here.settings.client_max_size,
+            headers=header_arguments(handle, "predict"),
+        ).read()
         choice = server_parameter(request, taken, "weights")
-        reference = None if choice is None else await here.weights_ref(handle.name, choice)
+        reference = None if choice is None else await _chosen(here, handle, choice)
         if "accept" not in taken and "accept" in request.query:
             data.accept = request.query["accept"]
         ours = {"weights", "accept"} - taken
@@ -45,7 +58,9 @@ async def predict(request: web.Request) -> web.StreamResponse:
             await handle.use_weights(WeightsRef(latest.id, latest.folder))
             prediction = await handle.predict(data, reference, folder, timeout)
         # With an argument `accept` the plugin has chosen already, and the argument wins.
-        if "accept" not in taken and choose(data.accept, [prediction.content_type]) is None:
+        # DEEPaaS never looked at the header without it, so clients may have sent anything.
+        ours_to_refuse = handle.takes_weights and "accept" not in taken
+        if ours_to_refuse and choose(data.accept, [prediction.content_type]) is None:
             raise NotAcceptable(
                 f"This model answered with {prediction.content_type}; "
                 f"the request accepts only {data.accept[:200]}."
@@ -54,6 +69,22 @@ async def predict(request: web.Request) -> web.StreamResponse:
     finally:
         if folder.exists():
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _chosen(here: Services, handle: ModelHandle, choice: str) -> WeightsRef:
+    """The version that the client chose by the server's own parameter."""
+    if handle.takes_weights:
+        return await here.weights_ref(handle.name, choice)
+    names = sorted(argument_names(handle, "predict"))
+    told = [name for name in names if re.search("weight|model|checkpoint|version|timestamp", name)]
+    raise InvalidArguments(
+        {
+            "weights": [
+                "This model chooses its weights by its own arguments: "
+                f"{', '.join(told or names) or 'it has none'}."
+            ]
+        }
+    )
 
 
 async def _respond(

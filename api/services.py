@@ -86,6 +86,13 @@ def argument_names(handle: ModelHandle, which: str) -> frozenset[str]:
     return frozenset(field.name for field in fields or ())
 
 
+def header_arguments(handle: ModelHandle, which: str) -> frozenset[str]:
+    """Lower-case names of the headers that the plugin's arguments are looked for in."""
+    described: Any = handle.description
+    fields = getattr(described, f"{which}_arguments", None) if described else None
+    return frozenset(field.name.lower() for field in fields or () if field.place == "headers")
+
+
 def server_parameter(request: web.Request, taken: frozenset[str], name: str) -> str | None:
     """A parameter of the server beside the plugin's arguments, by header or short query name.
 

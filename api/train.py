@@ -18,7 +18,14 @@ from ..serving.handle import ModelHandle
 from ..training.service import RunRecord
 from .body import ModelRequestReader
 from .responses import json_response
-from .services import QUERY, Services, model_name_of, model_of, services
+from .services import (
+    QUERY,
+    Services,
+    header_arguments,
+    model_name_of,
+    model_of,
+    services,
+)
 
 LONGEST_KEY = 255
 
@@ -29,7 +36,13 @@ async def start(request: web.Request) -> web.StreamResponse:
     here = services(request)
     key = _idempotency_key(request)
     folder = here.home.calls / uuid.uuid4().hex
-    reader = ModelRequestReader(request, folder, here.settings.client_max_size, hash_files=True)
+    reader = ModelRequestReader(
+        request,
+        folder,
+        here.settings.client_max_size,
+        hash_files=True,
+        headers=header_arguments(handle, "train"),
+    )
     try:
         data = await reader.read()
         checked = await handle.validate("train", data)

@@ -53,6 +53,7 @@ class Slot:
     failures: int = 0
     last_exit: str | None = None
     sent_at: float = 0.0
+    load_s: float = 0.0
     calls: list[Call] = field(default_factory=list)
 
     @property

@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _SPARED_S = 1.0
 """A worker is not killed before it had so long: a client in a hurry is no reason to load anew."""
-
+_ABANDONED_S = 5.0
+"""At least so long may a call go on whose client has gone."""
 
 Starter = Callable[[Callable[[WorkerProcess], None]], WorkerProcess]
 
@@ -167,7 +168,9 @@ class WorkerGroup:
             return await call.future
         except asyncio.CancelledError:
             # Its client has gone: a call that waits gives up its place and its body.
-            if call.slot is None and call in self._queue:
+            if call.slot is not None:
+                self._abandon(call, call.slot)
+            elif call in self._queue:
                 self._queue.remove(call)
                 call.timer.cancel()
             raise
@@ -255,7 +258,25 @@ class WorkerGroup:
                 call.timer = self._loop.call_later(over, self._expired, call)
             else:
                 # Python code cannot be interrupted from outside; the process can.
-                slot.process.kill("was killed: a call in it passed its deadline")
+                slot.process.kill(
+                    "was killed: a call in it passed its deadline, or its client had gone"
+                )
+
+    def _abandon(self, call: Call, slot: Slot) -> None:
+        """Nobody wants this answer any more: it may not hold the worker for long.
+
+        Ending it means a new worker. So it is given as long as that takes to load: then the calls
+        that wait never wait more than twice as long as with the better choice.
+        """
+        if call.batched or call.timer is None:
+            return
+        now = self._loop.time()
+        limit = max(_ABANDONED_S, slot.load_s)
+        if call.timer.when() <= now + limit:
+            return
+        call.timer.cancel()
+        call.timeout_s = now - slot.sent_at + limit
+        call.timer = self._loop.call_later(limit, self._expired, call)
 
     def _fail_waiting(self, error: ModelyardError) -> None:
         queue, self._queue = self._queue, deque()
@@ -272,6 +293,7 @@ class WorkerGroup:
         else:
             process.on_end = lambda ended: self._ended(slot, ended)
         slot.process = process
+        began = self._loop.time()
         try:
             if not process.imported:
                 await self.import_plugin(process)
@@ -281,14 +303,16 @@ class WorkerGroup:
             slot.process = None
             await asyncio.shield(process.close(0.0))
             raise
-        slot.loaded = self.load
+        slot.loaded, slot.load_s = self.load, self._loop.time() - began
         self._dispatch()
 
     async def import_plugin(self, process: WorkerProcess) -> None:
         """Has it import and describe the plugin. Raises PluginFailed."""
         limit = self._options.load_timeout_s
         try:
-            start = Start(source=self._source.to_data(), path=[p for p in sys.path if p])
+            # Another interpreter has its own libraries; ours would come with other versions.
+            path = [p for p in sys.path if p] if self._source.python is None else []
+            start = Start(source=self._source.to_data(), path=path)
             described = await process.question(start, limit)
         except TimeoutError:
             raise PluginFailed(

@@ -80,7 +80,7 @@ class Worker:
     def __init__(self, main: Connection, side: Connection) -> None:
         self._main = main
         self._side = side
-        self._output = Output()
+        self._surroundings = Surroundings()
         self._plugin: Plugin | None = None
 
     def run(self) -> None:
@@ -106,7 +106,7 @@ class Worker:
                 assert isinstance(following, messages.Predict)
                 batch.append(following)
             self._predict(batch)
-            self._output.restore()
+            self._surroundings.restore()
 
     def _start(self, message: Any) -> messages.Message:
         if message.format != messages.FORMAT:
@@ -118,6 +118,7 @@ class Worker:
     def _load(self, message: Any) -> messages.Message:
         folder = None if message.weights is None else Path(message.weights)
         self._opened().load(folder, resolve_device(message.device), message.warm)
+        self._surroundings.remember()
         return messages.Done(message.id)
 
     def _predict(self, batch: list[messages.Predict]) -> None:
@@ -143,6 +144,7 @@ class Worker:
             )
 
     def _encode(self, message: Any, arguments: Any, result: Any) -> messages.Message:
+        os.umask(self._surroundings.umask)  # else the front might not read a file that is made now
         answer = self._opened().answer("predict", result, arguments, Path(message.folder))
         return messages.Answered(
             message.id, answer.content_type, answer.path, answer.filename, answer.body
@@ -191,14 +193,27 @@ def _told(id: int, error: BaseException) -> messages.Failed:
 # -- the process -------------------------------------------------------------------------------
 
 
-class Output:
-    """Copies of stdout and stderr, for a plugin that closes them."""
+class Surroundings:
+    """What a plugin may change in a call and the next one relies on: output, folder, umask.
+
+    Its environment variables stay as it leaves them: plugins keep settings there.
+    """
 
     def __init__(self) -> None:
         self._copies: dict[int, int] = {}
         for fd in (1, 2):
             with contextlib.suppress(OSError):
                 self._copies[fd] = _out_of_reach(fd)
+        self.remember()
+
+    def remember(self) -> None:
+        """Folder and umask as they are now, after loading."""
+        self.umask = os.umask(0o022)
+        os.umask(self.umask)
+        try:
+            self._folder = str(Path.cwd())
+        except FileNotFoundError:
+            self._folder = "/"
 
     def restore(self) -> None:
         """Opens again what was closed: otherwise the first print() of the next call would fail."""
@@ -207,6 +222,9 @@ class Output:
                 os.fstat(fd)
             except OSError:
                 os.dup2(copy, fd)
+        os.umask(self.umask)
+        with contextlib.suppress(OSError):
+            os.chdir(self._folder)
 
 
 def _out_of_reach(fd: int) -> int:

@@ -31,7 +31,7 @@ from .paths import RunPaths, read_json
 
 log = logging.getLogger(__name__)
 
-OnVersion = Callable[[str, WeightsVersion], Awaitable[None]]
+OnEnded = Callable[[RunRecord, "WeightsVersion | None"], Awaitable[None]]
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -40,7 +40,7 @@ class Unpublished(Exception):
 
 
 class Conclusion:
-    """Ends runs. `on_version(model, version)` is awaited, apart, after a run with weights."""
+    """Ends runs. `on_ended(record, version)` is awaited, apart; no weights: `version` is None."""
 
     def __init__(
         self,
@@ -48,13 +48,13 @@ class Conclusion:
         moves: RunMoves,
         versions: WeightsVersions,
         options: TrainingOptions,
-        on_version: OnVersion,
+        on_ended: OnEnded,
     ) -> None:
         self._store = store
         self._moves = moves
         self._versions = versions
         self._options = options
-        self._on_version = on_version
+        self._on_ended = on_ended
         self._announcements: set[asyncio.Task[None]] = set()
 
     async def conclude(
@@ -104,14 +104,11 @@ class Conclusion:
             result=outcome,
             weights=None if manifest is None else manifest.id,
         )
-        if manifest is None:
-            return moved
-        if not moved:  # cancelled in the last moment: the version was never listed
+        if manifest is not None and not moved:
+            # Cancelled in the last moment: the version was never listed.
             folder = self._versions.root / manifest.id
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-            return False
-        self._announce(await self._versions.get(record.model, manifest.id), record.model)
-        return True
+        return moved
 
     async def _conclude_undone(self, record: RunRecord, paths: RunPaths, how: ExitRecord) -> bool:
         cancelled = how.status == Status.CANCELLED.value
@@ -155,7 +152,10 @@ class Conclusion:
             tidied=tidied,
             **changes,
         )
-        return moved is not None
+        if moved is None:
+            return False
+        self._announce(moved)
+        return True
 
     async def _publish(
         self, record: RunRecord, paths: RunPaths, result: RunResult, poke: asyncio.Event
@@ -195,16 +195,19 @@ class Conclusion:
         with suppress(StorageUnavailable):  # the disk of the records is full as well
             await self._moves.move(record.id, of_epoch=record.epoch, message=message)
 
-    def _announce(self, version: WeightsVersion, model: str) -> None:
-        task = asyncio.ensure_future(self._call_on_version(model, version))
+    def _announce(self, record: RunRecord) -> None:
+        task = asyncio.ensure_future(self._call_on_ended(record))
         self._announcements.add(task)
         task.add_done_callback(self._announcements.discard)
 
-    async def _call_on_version(self, model: str, version: WeightsVersion) -> None:
+    async def _call_on_ended(self, record: RunRecord) -> None:
         try:
-            await self._on_version(model, version)
+            version = None
+            if record.weights is not None:
+                version = await self._versions.get(record.model, record.weights)
+            await self._on_ended(record, version)
         except Exception:
-            log.exception("model %s: version %s could not be announced", model, version.id)
+            log.exception("run %s: its end could not be announced", record.id)
 
 
 def _read_result(paths: RunPaths) -> RunResult:

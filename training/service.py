@@ -50,8 +50,9 @@ _STOP_LIMIT_S = 9.0
 class RunService(RunListing):
     """The trainings of one home. `start` adopts what an earlier server left; `close` as `on_stop`.
 
-    `on_version(model, version)` is awaited after a run with weights is done; `on_publishing(model)`
-    is called when a run is about to be. The executor is the caller's to close, afterwards.
+    `on_ended(record, version)` is awaited after each run, with the weights that it made or None;
+    `on_publishing(model)` is called when a run is about to publish. The executor is the caller's to
+    close, afterwards.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class RunService(RunListing):
         executor: Executor,
         versions: WeightsVersions,
         options: TrainingOptions,
-        on_version: Callable[[str, WeightsVersion], Awaitable[None]],
+        on_ended: Callable[[RunRecord, WeightsVersion | None], Awaitable[None]],
         on_publishing: Callable[[str], None],
     ) -> None:
         super().__init__(store)
@@ -72,7 +73,7 @@ class RunService(RunListing):
         self._notices = Notices()
         self._moves = RunMoves(store, self._notices)
         self._scheduler = Scheduler(self._moves, options.max_trainings, self._begin)
-        self._conclusion = Conclusion(store, self._moves, versions, options, on_version)
+        self._conclusion = Conclusion(store, self._moves, versions, options, on_ended)
         self._around = Surroundings(
             store=store,
             moves=self._moves,

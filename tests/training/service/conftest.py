@@ -56,14 +56,15 @@ class Yard:
             self.executor,
             self.versions,
             TrainingOptions(environment=plugin_environment, nice=0, **options),
-            self._on_version,
+            self._on_ended,
             self.publishing.append,
         )
         await self.service.start()
         return self
 
-    async def _on_version(self, model: str, version: WeightsVersion) -> None:
-        self.published.append(version)
+    async def _on_ended(self, record: RunRecord, version: WeightsVersion | None) -> None:
+        if version is not None:
+            self.published.append(version)
 
     async def stop(self) -> None:
         await self.service.close()

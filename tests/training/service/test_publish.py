@@ -93,10 +93,10 @@ async def test_damaged_version_is_never_listed(new_yard: Any, eventually: Any) -
 
 
 async def test_failing_listener_does_not_harm_the_run(yard: Any) -> None:
-    async def fail(model: str, version: object) -> None:
+    async def fail(record: object, version: object) -> None:
         raise RuntimeError("the swap failed")
 
-    yard.service._conclusion._on_version = fail
+    yard.service._conclusion._on_ended = fail
     done = await yard.finished(await yard.submit())
     await asyncio.sleep(0.1)
     assert done.status is Status.DONE
