@@ -24,6 +24,9 @@ SWAGGER_VERSION = "2.0"
 RESPONSE = "ModelPredictionResponse"
 """The name that DEEPaaS gives to the answer of its model; clients look for it."""
 
+_BYTES = {"type": "string", "format": "binary"}
+"""An answer of bytes. 2.0 has the type `file` for it too, which its validator does not know."""
+
 _ERRORS = "Errors but 422 are `application/problem+json`; their `message` says what went wrong."
 
 
@@ -62,7 +65,7 @@ class _Builder(PathsBuilder):
             response["schema"] = doc.schema
         elif doc.content_types and tuple(doc.content_types) != (JSON,):
             text = all(kind.startswith("text/") for kind in doc.content_types)
-            response["schema"] = {"type": "string" if text else "file"}
+            response["schema"] = {"type": "string"} if text else dict(_BYTES)
         if doc.headers:
             response["headers"] = {
                 name: {"type": "string", "description": about}
@@ -112,7 +115,7 @@ class _Builder(PathsBuilder):
         and that name to be of one model: if that model has no response schema, no one has it.
         """
         if JSON not in content_types:
-            return {"type": "file"}
+            return dict(_BYTES)
         described = model.description
         if described is None or described.predict_response is None:
             return PredictionSchema
