@@ -7,7 +7,7 @@ worker and in the run process. Python 3.8 syntax, marshmallow 3 or 4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import marshmallow
@@ -157,10 +157,13 @@ def _check_choices(field: Any) -> None:
     if isinstance(inner, fields.Field):
         _check_choices(inner)
     choices = field.metadata.get("enum")
-    if not isinstance(choices, (list, tuple)) or not choices:
+    if isinstance(choices, (str, bytes)) or not isinstance(choices, Iterable):
+        return
+    choices = list(choices)
+    if not choices:
         return
     if any(isinstance(rule, validate.OneOf) for rule in field.validators):
         return
     rule = ListedItems if isinstance(field, fields.List) else Listed
     # A new list: the old one is shared with the module's own field.
-    field.validators = [*field.validators, rule(list(choices))]
+    field.validators = [*field.validators, rule(choices)]

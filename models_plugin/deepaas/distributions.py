@@ -20,11 +20,8 @@ class DistributionNotFound(Exception):
 class Distribution:
     """One installed distribution."""
 
-    def __init__(self, name: str) -> None:
-        try:
-            self._found = metadata.distribution(name)
-        except metadata.PackageNotFoundError as error:
-            raise DistributionNotFound(name) from error
+    def __init__(self, found: metadata.Distribution) -> None:
+        self._found = found
         self.project_name = self._found.metadata["Name"]
         self.key = self.project_name.lower()
         self.version = self._found.version
@@ -59,8 +56,22 @@ class Distribution:
         return next((text for text in texts if text), None)
 
 
+def get_distribution(name: str) -> Distribution:
+    try:
+        return Distribution(metadata.distribution(name))
+    except metadata.PackageNotFoundError as error:
+        raise DistributionNotFound(name) from error
+
+
+def find_distributions(path: Any, only: bool = False) -> Iterator[Distribution]:
+    """Those that stand in this folder: with an editable install, the repository's own."""
+    for found in metadata.distributions(path=[str(path)]):
+        if found.metadata["Name"]:
+            yield Distribution(found)
+
+
 def require(*names: str) -> list[Distribution]:
-    return [Distribution(name) for name in names]
+    return [get_distribution(name) for name in names]
 
 
 def _folder(package: Any) -> Path:
@@ -90,7 +101,8 @@ def fill(module: ModuleType, model_name: str) -> None:
     vars(module).update(
         Distribution=Distribution,
         DistributionNotFound=DistributionNotFound,
-        get_distribution=Distribution,
+        find_distributions=find_distributions,
+        get_distribution=get_distribution,
         require=require,
         resource_filename=resource_filename,
         resource_string=resource_string,
