@@ -9,10 +9,10 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from ..models_plugin.discovery import OWN_DISTRIBUTION
+from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.store import RecordStore
-from ..serving.environment import plugin_environment
 from ..serving.messages import WeightsRef
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
@@ -121,6 +121,8 @@ async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:
     Of the models themselves only our own: others' code may crash or hang while it is imported.
     """
     for handle in pool.all():
+        if handle.source.python is not None:  # its trainings start cold
+            continue
         await handle.loaded()
         capabilities = handle.description.capabilities if handle.description else ()
         if "torch" in capabilities and "train" in capabilities:
@@ -151,7 +153,7 @@ def _serving(settings: Settings) -> ServingOptions:
 def _training(settings: Settings) -> TrainingOptions:
     def environment(source: PluginSource) -> dict[str, str]:
         own = settings.models.get(source.name)
-        return plugin_environment(own.env if own is not None else {})
+        return plugin_environment(source, own.env if own is not None else {})
 
     return TrainingOptions(
         environment=environment,

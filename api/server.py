@@ -13,6 +13,7 @@ from aiohttp import web
 
 from ..errors import CannotStart, InvalidSettings
 from ..models_plugin.discovery import list_sources
+from ..models_plugin.interpreter import Interpreter
 from ..settings import Settings
 from .app import create_app
 from .logs import configure_logging
@@ -64,7 +65,12 @@ def check_access(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> int:
-    sources = list_sources(settings.model_name)
+    interpreters = {
+        name: Interpreter(own.python, own.env)
+        for name, own in settings.models.items()
+        if own.python is not None
+    }
+    sources = list_sources(settings.model_name, interpreters)
     for name in set(settings.models) - {source.name for source in sources}:
         log.warning("the settings have a table for a model that is not served: %s", name)
     app = create_app(settings, sources)

@@ -1,105 +1,93 @@
-"""Finds installed plugins by their entry points, without importing any of them.
+"""Which models are served: those that are installed, and those with an environment of their own.
 
-Runs in the front: reads package metadata only (`importlib.metadata`), no plugin code.
+Runs in the front: reads package metadata only, no plugin code; an environment of a model's own is
+read by its own interpreter.
 """
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Sequence
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
-from importlib.metadata import distributions as installed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import ModelFailedToLoad
-from .plugin import MODEL_NAME, NATIVE_GROUP, PluginSource
+from .entry_points import GROUPS, installed_sources
+from .interpreter import Interpreter, Unusable
+from .plugin import PluginSource
 
 OWN_DISTRIBUTION = "modelyard"
-GROUPS = (NATIVE_GROUP,)
+_GROUPS_IN_WORDS = " or ".join(repr(group) for group in GROUPS)
 
 
-def list_sources(names: Sequence[str] | None = None) -> list[PluginSource]:
+def list_sources(
+    names: Sequence[str] | None = None, interpreters: Mapping[str, Interpreter] | None = None
+) -> list[PluginSource]:
     """The plugins to serve, by name: those named, or all installed ones.
 
-    Models that come with this distribution are served when named, or when nothing else is
-    installed, and only if the extra they belong to is installed. Two plugins of one name are one
-    source with a `problem`. Raises ModelFailedToLoad for a name that nothing installs.
+    `interpreters` are those of models with an environment of their own, by the model's name: they
+    are served too, and from nowhere else. Models that come with this distribution are served when
+    named, or when nothing else is installed, and only if the extra they belong to is installed.
+    What cannot be served (two plugins of one name, an interpreter that is not there) is a source
+    with a `problem`. Raises ModelFailedToLoad for a name that nothing installs.
+
+    Asks each of those interpreters, at the same time, and waits for it for up to 30 s.
     """
-    found = _by_name()
+    own = {
+        name: interpreter
+        for name, interpreter in (interpreters or {}).items()
+        if not names or name in names
+    }
+    found = {**installed_sources(), **_ask_all(own)}
     if names:
         missing = [name for name in names if name not in found]
         if missing:
             raise ModelFailedToLoad(
-                "No installed package offers the model {!r} (entry point group {!r}). "
+                "No installed package offers the model {!r} (entry point group {}). "
                 "Installed: {}.".format(
-                    missing[0], NATIVE_GROUP, ", ".join(sorted(found)) or "none"
+                    missing[0], _GROUPS_IN_WORDS, ", ".join(sorted(found)) or "none"
                 )
             )
         return [found[name] for name in dict.fromkeys(names)]
-    others = [source for source in found.values() if source.distribution != OWN_DISTRIBUTION]
+    others = [
+        source
+        for source in found.values()
+        if source.distribution != OWN_DISTRIBUTION or source.name in own
+    ]
     return sorted(others or found.values(), key=lambda source: source.name)
 
 
-def _by_name() -> dict[str, PluginSource]:
-    claims: dict[str, list[PluginSource]] = defaultdict(list)
-    seen = set()
-    for dist in installed():
-        name = dist.metadata["Name"]
-        # A path that is listed twice (say, by an editable install) shows its distribution twice;
-        # the first one found is the one that imports would take.
-        if name is None or _normal(name) in seen:
-            continue
-        seen.add(_normal(name))
-        for point in dist.entry_points:
-            if point.group in GROUPS and _extras_installed(point, dist):
-                claims[point.name].append(_source(point, dist))
-    return {name: _only(name, sources) for name, sources in claims.items()}
+def _ask_all(own: Mapping[str, Interpreter]) -> dict[str, PluginSource]:
+    if not own:
+        return {}
+    asked: list[Interpreter] = []
+    for interpreter in own.values():
+        if interpreter not in asked:
+            asked.append(interpreter)
+    with ThreadPoolExecutor(len(asked)) as threads:
+        answers = list(threads.map(_ask, asked))
+    return {
+        name: _chosen(name, interpreter, answers[asked.index(interpreter)])
+        for name, interpreter in own.items()
+    }
 
 
-def _source(point: EntryPoint, dist: Distribution) -> PluginSource:
-    problem = None
-    if not MODEL_NAME.match(point.name):
+def _ask(interpreter: Interpreter) -> dict[str, PluginSource] | Unusable:
+    try:
+        return interpreter.sources()
+    except Unusable as error:
+        return error
+
+
+def _chosen(
+    name: str, interpreter: Interpreter, offered: dict[str, PluginSource] | Unusable
+) -> PluginSource:
+    if isinstance(offered, Unusable):
+        problem = f"Model {name!r}, python of [models.{name}]: {offered}"
+    elif name in offered:
+        return offered[name]
+    else:
         problem = (
-            f"The entry point's name {point.name!r} cannot stand in a URL. Rename it: letters, "
-            "digits, dots, dashes and underscores, at most 100, beginning with a letter or digit."
+            f"Model {name!r}: the environment of {interpreter.path} has no entry point of that "
+            f"name (group {_GROUPS_IN_WORDS}). It offers: {', '.join(sorted(offered)) or 'none'}. "
+            f"Install the model's package there, or name the table [models.{name}] as it is named."
         )
-    value = f"{point.module}:{point.attr}" if point.attr else point.module
-    return PluginSource(
-        name=point.name,
-        value=value,
-        group=point.group,
-        distribution=dist.metadata["Name"],
-        distribution_version=dist.version,
-        problem=problem,
-    )
-
-
-def _only(name: str, sources: list[PluginSource]) -> PluginSource:
-    if len(sources) == 1:
-        return sources[0]
-    claimants = " and ".join(f"{s.distribution} ({s.value})" for s in sources)
-    first = sources[0]
-    return PluginSource(
-        name=name,
-        value=first.value,
-        group=first.group,
-        problem=f"Two plugins have the name {name!r}: {claimants}. Uninstall one, or rename its "
-        "entry point.",
-    )
-
-
-def _extras_installed(point: EntryPoint, dist: Distribution) -> bool:
-    """Whether what the entry point's extras (`name = module:attr [extra]`) require is there."""
-    for extra in point.extras:
-        for requirement in dist.requires or ():
-            needed, _, marker = requirement.partition(";")
-            if re.search(rf"extra\s*==\s*['\"]{re.escape(extra)}['\"]", marker):
-                try:
-                    distribution(re.split(r"[\s<>=!~\[(]", needed.strip(), maxsplit=1)[0])
-                except PackageNotFoundError:
-                    return False
-    return True
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    return PluginSource(name=name, value="", problem=problem, python=interpreter.path)

@@ -1,6 +1,8 @@
-"""What a plugin's process may see of the server's environment: an allow-list, and its own table.
+"""What a plugin's process may see of the server's environment, and the model's own table.
 
-Store keys, tokens and the server's settings stay in the front.
+Plugins of our contract see an allow-list: keys, tokens and the server's settings stay in the front.
+DEEPaaS modules are used to seeing everything (their images are configured by variables), and do,
+but for the server's settings.
 """
 
 from __future__ import annotations
@@ -8,6 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
+
+from .plugin import DEEPAAS_GROUP, PluginSource
 
 _ALLOWED = re.compile(
     r"(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|PYTHON\w*"
@@ -17,10 +22,19 @@ _ALLOWED = re.compile(
     r"|MALLOC_\w+|TF_\w+|JAX_\w+|XLA_\w+)\Z"
 )
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY)", re.IGNORECASE)
+_SETTINGS = re.compile(r"MODELYARD_\w*\Z")
+# Where our own interpreter finds its libraries. Another one would take ours before its own, built
+# for another release and of other versions, or not start at all. An operator who wants a path
+# there says so in the model's table.
+_OF_OUR_INTERPRETER = re.compile(
+    r"(PYTHONPATH|PYTHONHOME|PYTHONPLATLIBDIR|PYTHONEXECUTABLE|PYTHON_GIL|__PYVENV_LAUNCHER__"
+    r"|VIRTUAL_ENV\w*|CONDA_\w+)\Z"
+)
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def plugin_environment(
+    source: PluginSource,
     own: Mapping[str, str],
     threads: int | None = None,
     environ: Mapping[str, str] | None = None,
@@ -32,13 +46,27 @@ def plugin_environment(
     the more so if a thread that waits for its siblings spins meanwhile, as libgomp's do otherwise
     (two threads beside one busy process on two cores: 640 ms a training step instead of 40).
     """
-    source = os.environ if environ is None else environ
-    allowed = {
-        name: value
-        for name, value in source.items()
-        if _ALLOWED.match(name) and not _SECRET.search(name)
-    }
+    environ = os.environ if environ is None else environ
+    allowed = {name: value for name, value in environ.items() if _seen(name, source.group)}
+    if source.python is not None:
+        allowed = _in_place_of_ours(allowed, Path(source.python))
     if threads is not None:
         allowed.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         allowed.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return {**allowed, **own}
+
+
+def _seen(name: str, group: str) -> bool:
+    if group == DEEPAAS_GROUP:
+        return _SETTINGS.match(name) is None
+    return _ALLOWED.match(name) is not None and _SECRET.search(name) is None
+
+
+def _in_place_of_ours(environ: Mapping[str, str], python: Path) -> dict[str, str]:
+    """As `activate` would leave it: the programs of that environment are found first."""
+    changed = {n: value for n, value in environ.items() if not _OF_OUR_INTERPRETER.match(n)}
+    programs = str(python.parent)
+    if (python.parent.parent / "pyvenv.cfg").exists():
+        changed["VIRTUAL_ENV"] = str(python.parent.parent)
+    changed["PATH"] = os.pathsep.join(filter(None, [programs, environ.get("PATH", "")]))
+    return changed

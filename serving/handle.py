@@ -18,10 +18,10 @@ from ..errors import (
     PluginFailed,
     WorkerDied,
 )
+from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
-from .environment import plugin_environment
 from .group import WorkerGroup
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
 from .options import ServedOptions
@@ -133,8 +133,8 @@ class ModelHandle:
         )
 
     def _start(self, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
-        environment = plugin_environment(self._options.env, self._options.threads)
-        return WorkerProcess(environment, self._log, on_end)
+        environment = plugin_environment(self.source, self._options.env, self._options.threads)
+        return WorkerProcess(environment, self._log, on_end, self.source.python)
 
     def _describe(self, description: ModelDescription) -> None:
         self.description = description

@@ -36,7 +36,8 @@ class Message:
 class Start(Message):
     """The first: import this plugin (PluginSource data). Answered by Described or Failed.
 
-    `path` is the front's `sys.path`: where it found the plugin's entry point.
+    `path` is the front's `sys.path`, where it found the plugin's entry point; empty for a model
+    that has an environment of its own.
     """
 
     format: int = FORMAT

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import ModelyardError, WorkerDied
+from ..models_plugin.interpreter import command
 from . import worker
 from .channel import Channel
 from .failures import error_of
@@ -30,31 +31,43 @@ class WorkerProcess:
 
     One socket is for its main thread, which loads and predicts; the other for its side thread,
     which describes and validates meanwhile. `imported` and `max_batch` are what its plugin said.
+    `python` is the interpreter of the model's own environment. Raises WorkerDied if that cannot
+    be started.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
 
     def __init__(
-        self, environment: Mapping[str, str], log: Path, on_end: Callable[[WorkerProcess], None]
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        on_end: Callable[[WorkerProcess], None],
+        python: str | None = None,
     ) -> None:
         ours, theirs = socket.socketpair()
         our_side, their_side = socket.socketpair()
-        # -P: the folder that the server was started from is not on the path, where an `api` or a
-        # `types.py` in it would be found before the plugin's own or the standard library's.
-        command = [sys.executable, "-P", "-m", worker.__name__, "--parent", str(os.getpid())]
         with theirs, their_side, log.open("ab") as output:
             fds = [theirs.fileno(), their_side.fileno()]
             self._logged_from = output.tell()
-            self._child = subprocess.Popen(
-                [*command, "--fd", str(fds[0]), "--side-fd", str(fds[1])],
-                pass_fds=fds,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=dict(environment),
-                # Its own session: Ctrl-C in the front's terminal is the front's to handle.
-                start_new_session=True,
-            )
+            start = [*command(python, worker.__name__), "--parent", str(os.getpid())]
+            try:
+                self._child = subprocess.Popen(
+                    [*start, "--fd", str(fds[0]), "--side-fd", str(fds[1])],
+                    pass_fds=fds,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=dict(environment),
+                    # Its own session: Ctrl-C in the front's terminal is the front's to handle.
+                    start_new_session=True,
+                )
+            except OSError as error:  # the model's environment was removed, say
+                ours.close()
+                our_side.close()
+                interpreter = python or sys.executable
+                raise WorkerDied(
+                    f"The model's process cannot be started with {interpreter}: {error.strerror}."
+                ) from error
         self.pid = self._child.pid
         self.log = log
         self.imported = False

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from ..models_plugin.interpreter import command
 from . import process
 from .claim import Claim
 from .kernel import die_with_parent, lower_process, prefer_as_oom_victim, set_name
@@ -38,8 +39,7 @@ def become_run_process(paths: RunPaths, parent: int, claim: Claim, python: str |
         _redirect(paths.log)
         _take_signals()
         if python is not None:
-            command = [python, "-m", process.__name__, str(paths.root)]
-            os.execve(python, command, dict(os.environ))
+            os.execve(python, [*command(python, process.__name__), str(paths.root)], os.environ)
         code = process.main(paths.root)
         # As in a normal exit, but without waiting for threads that the plugin left running.
         atexit._run_exitfuncs()

@@ -7,6 +7,7 @@ over the runs that an earlier one launched, by their folders alone.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -36,7 +37,8 @@ class Executor(Protocol):
     ) -> None:
         """Starts a supervisor of `epoch`; returns when that has been handed over.
 
-        `env` is the whole environment of the run. `python` is the model's own interpreter.
+        `env` is the whole environment of the run. `python` is the interpreter of the model's own
+        environment; a run with one starts cold.
         Raises CannotLaunch. An epoch is launched once: what is launched twice runs once.
         """
 
@@ -112,18 +114,31 @@ class LocalExecutor:
         self, paths: RunPaths, epoch: int, env: Mapping[str, str], python: str | None
     ) -> int:
         command = [sys.executable, "-m", supervisor.__name__, str(paths.root)]
-        command += ["--epoch", str(epoch), *([] if python is None else ["--python", python])]
+        command += ["--epoch", str(epoch)]
+        given = b""
+        if python is not None:
+            if not os.access(python, os.X_OK):
+                raise CannotLaunch(f"The interpreter of the model's environment is gone: {python}")
+            # The supervisor is of our interpreter, and starts as the server did; the environment
+            # of the other one, whose PYTHONPATH is not for ours, is told on its input.
+            command += ["--python", python, "--environment"]
+            given = json.dumps(dict(env)).encode()
+            env = {n: v for n, v in os.environ.items() if not n.startswith("MODELYARD_")}
         try:
             with paths.supervisor_log.open("ab") as log:
                 # Popen and no asyncio subprocess: that kills its child when the loop closes.
                 child = subprocess.Popen(
                     command,
                     env={**env, MARKER: paths.id},
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
                 )
+            with suppress(BrokenPipeError):  # it has ended; that is noticed by its silence
+                assert child.stdin is not None
+                with child.stdin as stdin:
+                    stdin.write(given)
         except OSError as error:
             raise CannotLaunch(f"The run's supervisor cannot be started: {error}") from error
         self._cold.append(child)

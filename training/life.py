@@ -124,7 +124,7 @@ class RunLife:
             names = {} if latest is None else {"latest": latest.id}
             source = await asyncio.to_thread(prepare_launch, self._paths, record.epoch, names)
             environment = around.options.environment(source)
-            await around.executor.launch(self._paths, record.epoch, environment)
+            await around.executor.launch(self._paths, record.epoch, environment, source.python)
         except (FileNotFoundError, ValueError, TypeError) as error:
             return f"Its folder is damaged: {error}"
         except CannotLaunch as error:

@@ -1,6 +1,7 @@
 """Keeps one run: starts its process, ends its whole process tree, and says how it ended. By hand:
 
     python -m modelyard.training.supervisor RUN_FOLDER [--epoch N] [--python INTERPRETER]
+        [--environment <ENVIRONMENT.json]
 
 One small process a run, single-threaded, in a session of its own; it outlives the server. All
 descendants of the run are its own: it is their subreaper, so daemonised ones come back to it. It
@@ -11,6 +12,7 @@ and an older supervisor that sees that ends its run and says nothing.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -274,11 +276,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("run_folder", type=Path)
     parser.add_argument("--epoch", type=int, help="default: the one in force")
     parser.add_argument("--python", help="interpreter of the run process; default: this one")
+    parser.add_argument(
+        "--environment", action="store_true", help="of the run process: a JSON object on the input"
+    )
     options = parser.parse_args(arguments)
     folder: Path = options.run_folder.resolve()
     if os.environ.get(MARKER) != folder.name:  # must be in the environment as exec'ed: see marker
         environment = {**os.environ, MARKER: folder.name}
         os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *arguments], environment)
+    if options.environment:
+        environment = json.loads(sys.stdin.buffer.read())
+        os.environ.clear()
+        os.environ.update(environment)
     with suppress(OSError):
         os.setsid()
     epoch = options.epoch

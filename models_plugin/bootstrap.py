@@ -1,0 +1,122 @@
+"""Runs a module of ours in the interpreter of a model's own environment, which lacks us.
+
+    PYTHON .../modelyard/models_plugin/bootstrap.py MODULE [ARGUMENT ...]
+
+is what `python -P -m MODULE` would be if `modelyard` were installed there: no folder of ours comes
+on the path, which would bring our libraries' neighbours and names like `values` along; only the
+name `modelyard` is mapped, and of it only the modules listed here. They need the standard library
+and marshmallow 3 or 4.
+
+Python 3.8, and no newer form before the check below, so that an older one can say what it is.
+"""
+
+import os
+import sys
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib takes 5 ms
+_PACKAGE = os.path.dirname(_FOLDER)  # noqa: PTH120
+_RUN = __name__ == "__main__"
+# A process that multiprocessing spawns runs the parent's main script under this name, and then
+# imports what it is to call: that may import modelyard too.
+_SPAWNED = __name__ == "__mp_main__"
+
+if _RUN and sys.hexversion < 0x03080000:
+    sys.exit("Python {}.{} is too old: 3.8 is the oldest that works.".format(*sys.version_info[:2]))
+
+if _RUN and sys.path and os.path.abspath(sys.path[0]) == _FOLDER:  # noqa: PTH100
+    del sys.path[0]  # before anything else is imported; with PYTHONSAFEPATH it is not there
+
+import importlib.util  # noqa: E402
+import runpy  # noqa: E402
+from importlib.machinery import ModuleSpec  # noqa: E402
+from typing import Any, Optional  # noqa: E402
+
+KIT = (
+    "modelyard",
+    "modelyard.errors",
+    "modelyard.models_plugin",
+    "modelyard.models_plugin.accept",
+    "modelyard.models_plugin.answers",
+    "modelyard.models_plugin.arguments",
+    "modelyard.models_plugin.contract",
+    "modelyard.models_plugin.deepaas",
+    "modelyard.models_plugin.deepaas.adapter",
+    "modelyard.models_plugin.deepaas.arguments",
+    "modelyard.models_plugin.deepaas.base",
+    "modelyard.models_plugin.deepaas.distributions",
+    "modelyard.models_plugin.deepaas.files",
+    "modelyard.models_plugin.deepaas.hooks",
+    "modelyard.models_plugin.deepaas.oldstyle",
+    "modelyard.models_plugin.deepaas.oslo",
+    "modelyard.models_plugin.deepaas.results",
+    "modelyard.models_plugin.deepaas.supplied",
+    "modelyard.models_plugin.deepaas.training",
+    "modelyard.models_plugin.deepaas.web_exceptions",
+    "modelyard.models_plugin.device",
+    "modelyard.models_plugin.entry_points",
+    "modelyard.models_plugin.loading",
+    "modelyard.models_plugin.native",
+    "modelyard.models_plugin.plugin",
+    "modelyard.models_plugin.refusals",
+    "modelyard.models_plugin.values",
+    "modelyard.schemas",
+    "modelyard.schemas.arrays",
+    "modelyard.schemas.checking",
+    "modelyard.schemas.constraints",
+    "modelyard.schemas.description",
+    "modelyard.schemas.fields",
+    "modelyard.schemas.introspect",
+    "modelyard.schemas.jsonform",
+    "modelyard.schemas.kinds",
+    "modelyard.schemas.states",
+    "modelyard.schemas.transport",
+    "modelyard.serving",
+    "modelyard.serving.failures",
+    "modelyard.serving.frames",
+    "modelyard.serving.messages",
+    "modelyard.serving.worker",
+    "modelyard.training",
+    "modelyard.training.checkpoints",
+    "modelyard.training.context",
+    "modelyard.training.events",
+    "modelyard.training.failures",
+    "modelyard.training.finish",
+    "modelyard.training.messages",
+    "modelyard.training.metrics",
+    "modelyard.training.paths",
+    "modelyard.training.process",
+    "modelyard.training.reporting",
+    "modelyard.training.watching",
+)
+"""All that the modules run here import, themselves included; tests/house/test_kit.py compares."""
+
+
+class KitFinder:
+    """Finds the kit's modules in our folder, before anything else that is called modelyard."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:  # noqa: UP045
+        if name.partition(".")[0] != "modelyard":
+            return None
+        if name not in KIT:
+            # No ModuleNotFoundError, which `from modelyard import api` would hide.
+            raise ImportError(
+                f"{name} is not part of what Modelyard puts into a model's own environment: it has "
+                "modelyard.models_plugin, modelyard.schemas.fields, and what these need.",
+                name=name,
+            )
+        base = os.path.join(_PACKAGE, *name.split(".")[1:])  # noqa: PTH118
+        init = os.path.join(base, "__init__.py")  # noqa: PTH118
+        if os.path.exists(init):  # noqa: PTH110
+            return importlib.util.spec_from_file_location(
+                name, init, submodule_search_locations=[base]
+            )
+        return importlib.util.spec_from_file_location(name, f"{base}.py")
+
+
+if _RUN or _SPAWNED:
+    sys.meta_path.insert(0, KitFinder())
+
+if _RUN:
+    sys.argv[:] = sys.argv[1:]
+    # This file stays sys.modules["__main__"], so that processes that are spawned run it (above).
+    runpy.run_module(sys.argv[0], run_name="__main__")
