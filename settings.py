@@ -1,4 +1,4 @@
-"""Every setting of the server in one typed place: file, `MODELYARD_*` variables, flags; later wins.
+"""Every setting of the server in one typed place: files, `MODELYARD_*`, flags; later wins.
 
 The marshmallow schema below is the only declaration: the command line makes its flags from it,
 the environment its variable names, and the documents their table. Runs in the front and the
@@ -8,18 +8,23 @@ command line, before anything is started.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from .errors import InvalidSettings
+from .settings_files import files_in, read_settings_file
 
 ENV_PREFIX = "MODELYARD_"
+DEEPAAS_MODEL = "DEEPAAS_V2_MODEL"
+"""DEEPaaS's variable for the model's name: what our own sources say wins over it."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,11 @@ class Settings:
     access: str = "keys"
     allowed_hosts: tuple[str, ...] = ()
     client_max_size: int = 2 * 1024**3
+    train_endpoint: bool = True
+    predict_endpoint: bool = True
+    doc_endpoint: bool = True
+    debug_endpoint: bool = False
+    warm: bool = True
     predict_timeout: float = 60.0
     load_timeout: float = 60.0
     device: str = "auto"
@@ -57,7 +67,9 @@ class Settings:
     training_nice: int = 10
     on_stop: str = "leave"
     warm_start: bool = True
+    debug: bool = False
     log_level: str = "info"
+    log_file: Path | None = None
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
 
     @property
@@ -82,12 +94,20 @@ class NameList(fields.List):
         return tuple(super()._deserialize(texts, *args, **kwargs))
 
 
-class Folder(fields.String):
+class LocalPath(fields.String):
     """A path as text; `~` is the user's home."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = os.fspath(value) if isinstance(value, os.PathLike) else value
         return Path(super()._deserialize(text, *args, **kwargs)).expanduser().absolute()
+
+
+class Switch(fields.Boolean):
+    """On or off, in any letters: `True`, `on`, `yes`, `1`, as oslo.config takes them too."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        text = value.strip().lower() if isinstance(value, str) else value
+        return super()._deserialize(text, *args, **kwargs)
 
 
 class Size(fields.Integer):
@@ -121,7 +141,9 @@ class ModelSettingsSchema(Schema):
     python = fields.String(
         metadata=_about("interpreter of the model's own environment, such as /venv/bin/python")
     )
-    weights_folder = Folder(metadata=_about("folder where the model's train() leaves its weights"))
+    weights_folder = LocalPath(
+        metadata=_about("folder where the model's train() leaves its weights")
+    )
     env = fields.Dict(keys=fields.String(), values=fields.String())
 
     @post_load
@@ -139,10 +161,10 @@ class SettingsSchema(Schema):
         validate=validate.Range(min=0, max=65535),
         metadata=_about("port to listen on; 0 takes a free one", "--listen-port"),
     )
-    home = Folder(
+    home = LocalPath(
         metadata=_about("folder of all state: records, runs, weights, logs"),
     )
-    data = Folder(
+    data = LocalPath(
         metadata=_about("folder whose sub-folders trainings may name as their dataset"),
     )
     model_name = NameList(
@@ -171,9 +193,16 @@ class SettingsSchema(Schema):
         metadata=_about("names that the server may be called by, beside its own; divide by commas"),
     )
     client_max_size = Size(
-        validate=validate.Range(min=1024),
-        metadata=_about("largest request in bytes (512M and 2G are understood)"),
+        validate=validate.Range(min=0),
+        metadata=_about("largest request in bytes (512M and 2G are understood); 0 is no limit"),
     )
+    train_endpoint = Switch(metadata=_about("answer on the routes of trainings; else with 402"))
+    predict_endpoint = Switch(metadata=_about("answer on the route of predictions; else with 402"))
+    doc_endpoint = Switch(metadata=_about("serve Swagger UI at /api and /ui"))
+    debug_endpoint = Switch(
+        metadata=_about("show at /v2/debug/ what the server and the models print")
+    )
+    warm = Switch(metadata=_about("call a model's warm() before its first prediction"))
     predict_timeout = fields.Float(
         validate=_SECONDS,
         metadata=_about("seconds until a prediction is given up and its worker replaced"),
@@ -206,12 +235,16 @@ class SettingsSchema(Schema):
         validate=validate.OneOf(["leave", "cancel"]),
         metadata=_about("what becomes of running trainings when the server is stopped"),
     )
-    warm_start = fields.Boolean(
+    warm_start = Switch(
         metadata=_about("keep torch preloaded so that trainings start at once (about 200 MB)"),
     )
+    debug = Switch(metadata=_about("log everything: the same as --log-level debug", "-d"))
     log_level = fields.String(
         validate=validate.OneOf(["debug", "info", "warning", "error"]),
         metadata=_about("least severe message that is logged"),
+    )
+    log_file = LocalPath(
+        metadata=_about("file that the server's log goes to, and not standard error", "--logfile")
     )
     models = fields.Dict(
         keys=fields.String(),
@@ -223,27 +256,60 @@ class SettingsSchema(Schema):
     def _make(self, data: dict[str, Any], **_: Any) -> Settings:
         if "base_path" in data:
             data["base_path"] = data["base_path"].rstrip("/")
+        if data.get("debug"):
+            data["log_level"] = "debug"
         return Settings(**data)
+
+
+class Source(NamedTuple):
+    """Settings that stand in one place; `where` tells it in messages."""
+
+    where: str
+    values: Mapping[str, Any]
 
 
 def load_settings(
     flags: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
     config_files: Sequence[Path] = (),
+    config_dirs: Sequence[Path] = (),
 ) -> Settings:
     """The settings from files, then the environment, then flags; a later one wins.
 
-    `flags` holds only those that were given. `MODELYARD_CONFIG_FILE` names a file too. Raises
-    InvalidSettings, which names each wrong setting, where it stands, and what would be right.
+    `flags` holds only those that were given. Raises InvalidSettings, which names each wrong
+    setting, where it stands, and what would be right.
+    """
+    return settings_from(read_sources(flags, environ, config_files, config_dirs))
+
+
+def read_sources(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config_files: Sequence[Path] = (),
+    config_dirs: Sequence[Path] = (),
+) -> list[Source]:
+    """What each place says, in rising precedence; files of folders come after single files.
+
+    `MODELYARD_CONFIG_FILE` and `MODELYARD_CONFIG_DIR` name one more of each, which comes first.
+    Raises InvalidSettings.
     """
     environ = os.environ if environ is None else environ
     schema = SettingsSchema()
-    paths = [Path(environ["MODELYARD_CONFIG_FILE"])] if environ.get("MODELYARD_CONFIG_FILE") else []
-    sources: list[tuple[str, Mapping[str, Any]]] = [
-        (f"in {path}", _read_toml(path)) for path in [*paths, *config_files]
-    ]
-    sources.append(("in the environment", _from_environ(environ, schema)))
-    sources.append(("on the command line", dict(flags or {})))
+    sources = []
+    if environ.get(DEEPAAS_MODEL):
+        sources.append(Source(f"in {DEEPAAS_MODEL}", {"model_name": environ[DEEPAAS_MODEL]}))
+    for path in [*_named(environ, "CONFIG_FILE"), *config_files]:
+        sources.append(_from_file(path, schema))
+    for folder in [*_named(environ, "CONFIG_DIR"), *config_dirs]:
+        sources += [_from_file(path, schema) for path in files_in(folder)]
+    sources.append(Source("in the environment", _from_environ(environ, schema)))
+    sources.append(Source("on the command line", dict(flags or {})))
+    return sources
+
+
+def settings_from(sources: Sequence[Source]) -> Settings:
+    """The settings; a later source wins. Raises InvalidSettings, which names all that is wrong."""
+    schema = SettingsSchema()
     merged: dict[str, Any] = {}
     errors: dict[str, list[str]] = {}
     for where, values in sources:
@@ -260,16 +326,27 @@ def load_settings(
     return settings
 
 
-def _read_toml(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise InvalidSettings(
-            f"The settings file {path} cannot be read: {error.strerror}."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidSettings(f"The settings file {path} is not valid TOML: {error}.") from error
+def _from_file(path: Path, schema: Schema) -> Source:
+    read = read_settings_file(path, _ini_names(schema))
+    for name in read.unknown:
+        log.warning("%s: %s is no setting of this server; it has no effect", path, name)
+    return Source(f"in {path}", read.values)
+
+
+def _ini_names(schema: Schema) -> dict[str, str]:
+    """What an ini may call each setting: its name, and those of its flags, by underscores."""
+    names = {}
+    for name, declared in schema.fields.items():
+        if declared.metadata.get("flag", True):
+            long = [alias for alias in declared.metadata["aliases"] if alias.startswith("--")]
+            for known in (name, *long):
+                names[known.lstrip("-").replace("-", "_")] = name
+    return names
+
+
+def _named(environ: Mapping[str, str], name: str) -> list[Path]:
+    text = environ.get(ENV_PREFIX + name)
+    return [Path(text).expanduser()] if text else []
 
 
 def _from_environ(environ: Mapping[str, str], schema: Schema) -> dict[str, str]:

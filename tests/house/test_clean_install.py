@@ -95,7 +95,7 @@ def authors_folder(tmp_path) -> Path:
     for name in ("api", "schemas", "storage", "training", "cli", "client", "web", "records"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(EXPLODES)
-    for name in ("errors.py", "settings.py"):
+    for name in ("errors.py", "settings.py", "settings_files.py"):
         (tmp_path / name).write_text(EXPLODES)
     return tmp_path
 
