@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,12 @@ from ..errors import InvalidSettings
 from ..settings import ENV_PREFIX, Settings, SettingsSchema, load_settings
 
 
-def _options() -> list[click.Parameter]:
-    defaults = {item.name: item.default for item in fields(Settings)}
+def setting_options(defaults: Mapping[str, Any] | None = None) -> list[click.Parameter]:
+    """An option for each setting, and those that name files; `defaults` are shown in the help."""
+    shown = {**{item.name: item.default for item in fields(Settings)}, **(defaults or {})}
     schema = SettingsSchema()
     options: list[click.Parameter] = [
-        _option(name, declared, defaults.get(name))
+        _option(name, declared, shown.get(name))
         for name, declared in schema.fields.items()
         if declared.metadata.get("flag", True)
     ]
@@ -31,7 +32,17 @@ def _options() -> list[click.Parameter]:
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             multiple=True,
             metavar="PATH",
-            help="TOML file with these settings; variables and flags win over it.",
+            help="File with these settings, TOML or DEEPaaS's ini; variables and flags win over "
+            "it. May be repeated.",
+        )
+    )
+    options.append(
+        click.Option(
+            ["config_dir", "--config-dir"],
+            type=click.Path(exists=True, file_okay=False, path_type=Path),
+            multiple=True,
+            metavar="DIR",
+            help="Folder whose *.conf and *.toml files are read too, by name, after --config-file.",
         )
     )
     return options
@@ -46,7 +57,9 @@ def _option(name: str, declared: ma.Field, default: Any) -> click.Option:
         shown = str(default).lower() if isinstance(default, bool) else default
         text += f"  [default: {shown}]"
     if isinstance(declared, ma.Boolean):
+        # Both negations: ours, and that of oslo.config, which DEEPaaS's guides and images use.
         spellings[0] += f"/--no-{spelled[2:]}"
+        spellings.append(f" /--no{spelled[2:]}")
         return click.Option([name, *spellings], default=None, help=text)
     return click.Option(
         [name, *spellings],
@@ -65,22 +78,35 @@ def _metavar(declared: ma.Field) -> str:
     return "SECONDS" if isinstance(declared, ma.Float) else "TEXT"
 
 
-@click.command(
-    params=_options(),
-    epilog=f"Each option is also a variable: --max-trainings is {ENV_PREFIX}MAX_TRAININGS.",
-    context_settings={"max_content_width": 100},
-)
-@click.pass_context
-def serve(ctx: click.Context, config_file: tuple[Path, ...], **flags: Any) -> None:
-    """Start a server on this machine, and serve until Ctrl-C or SIGTERM."""
+def given_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that were on the command line."""
+    return {name: value for name, value in flags.items() if value not in (None, ())}
+
+
+def refuse_other_platforms() -> None:
+    """Says what works where the server does not. Raises ClickException."""
     if sys.platform != "linux":
         raise click.ClickException(
             "The server runs on Linux only. Here the client and the other commands work, "
             "with a server elsewhere: --url."
         )
-    given = {name: value for name, value in flags.items() if value not in (None, ())}
+
+
+@click.command(
+    params=setting_options(),
+    epilog=f"Each option is also a variable: --max-trainings is {ENV_PREFIX}MAX_TRAININGS.",
+    context_settings={"max_content_width": 100},
+)
+@click.pass_context
+def serve(
+    ctx: click.Context, config_file: tuple[Path, ...], config_dir: tuple[Path, ...], **flags: Any
+) -> None:
+    """Start a server on this machine, and serve until Ctrl-C or SIGTERM."""
+    refuse_other_platforms()
     try:
-        settings = load_settings(given, os.environ, config_file)
+        settings = load_settings(
+            given_flags(flags), config_files=config_file, config_dirs=config_dir
+        )
     except InvalidSettings as error:
         click.echo(f"modelyard: {error.message}", err=True)
         ctx.exit(error.exit_code)

@@ -1,0 +1,117 @@
+"""`deepaas-run`: the server under DEEPaaS's command, so that images and guides work unchanged.
+
+What DEEPaaS does without being told, this does too: everybody is let in, requests have no limit,
+and its default settings files are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from ..api.server import serve as run_server
+from ..errors import InvalidSettings
+from ..settings import Settings, Source, read_sources, settings_from
+from .serve import given_flags, refuse_other_platforms, setting_options
+
+DEFAULTS = {"access": "open", "client_max_size": 0}
+_NAMES = ("deepaas", "deepaas-run")
+_OSLO_SWITCHES = ("use-journal", "use-json", "use-syslog", "watch-log-file")
+_OSLO_VALUES = {
+    "log_dir": ("--log-dir", "--logdir"),
+    "log_date_format": ("--log-date-format",),
+    "log_config_append": ("--log-config-append", "--log-config", "--log_config"),
+    "syslog_log_facility": ("--syslog-log-facility",),
+}
+
+
+def default_files(environ: Mapping[str, str]) -> list[Path]:
+    """DEEPaaS's default settings files that exist here: oslo.config's `find_config_files`."""
+    return _first_of_each(environ, ".conf")
+
+
+def default_dirs(environ: Mapping[str, str]) -> list[Path]:
+    """DEEPaaS's default settings folders that exist here: oslo.config's `find_config_dirs`."""
+    return _first_of_each(environ, ".conf.d")
+
+
+def _first_of_each(environ: Mapping[str, str], suffix: str) -> list[Path]:
+    home = Path(environ.get("HOME") or Path.home())
+    folders = [home / ".deepaas", home, Path("/etc/deepaas"), Path("/etc")]
+    found = []
+    for name in _NAMES:
+        candidates = (folder / f"{name}{suffix}" for folder in folders)
+        found += [path for path in candidates if path.exists()][:1]
+    return found
+
+
+def _oslo_options() -> list[click.Parameter]:
+    """Flags of oslo.log, which `deepaas-run` has: taken, so that a command with them starts."""
+    hidden: dict[str, Any] = {"hidden": True, "default": None}
+    options: list[click.Parameter] = [
+        click.Option([f"oslo_{name}".replace("-", "_"), f"--{name}/--no{name}"], **hidden)
+        for name in _OSLO_SWITCHES
+    ]
+    for name, spellings in _OSLO_VALUES.items():
+        options.append(click.Option([f"oslo_{name}", *spellings], **hidden))
+    return options
+
+
+@click.command(
+    params=[*setting_options(DEFAULTS), *_oslo_options()],
+    epilog="This is `modelyard serve` with DEEPaaS's defaults; see docs/settings.md.",
+    context_settings={"max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="deepaas-run (modelyard)")
+@click.pass_context
+def deepaas_run(
+    ctx: click.Context, config_file: tuple[Path, ...], config_dir: tuple[Path, ...], **flags: Any
+) -> None:
+    """Serve the installed models as DEEPaaS does, until Ctrl-C or SIGTERM."""
+    refuse_other_platforms()
+    given = given_flags(flags)
+    for name in [name for name in given if name.startswith("oslo_")]:
+        del given[name]
+        spelled = name.removeprefix("oslo_").replace("_", "-")
+        _say(f"--{spelled} is oslo.log's and has no effect here; see --log-file, --log-level.")
+    try:
+        settings = _settings(given, config_file, config_dir)
+    except InvalidSettings as error:
+        _say(error.message)
+        ctx.exit(error.exit_code)
+    ctx.exit(run_server(settings))
+
+
+def _settings(
+    given: Mapping[str, Any], files: tuple[Path, ...], dirs: tuple[Path, ...]
+) -> Settings:
+    environ = os.environ
+    sources = read_sources(
+        given, environ, files or default_files(environ), dirs or default_dirs(environ)
+    )
+    settings = settings_from([Source("by deepaas-run", DEFAULTS), *sources])
+    if not any("access" in source.values for source in sources):
+        _say(
+            f"everybody who reaches {settings.host} port {settings.port} may train and predict, "
+            "as under DEEPaaS (--access open). Where that is not meant, listen on 127.0.0.1 and "
+            "say --access keys."
+        )
+    return settings
+
+
+def _say(text: str) -> None:
+    click.echo(f"deepaas-run: {text}", err=True)
+
+
+def main() -> None:
+    """The console script's entry point."""
+    deepaas_run(prog_name="deepaas-run")
+
+
+if __name__ == "__main__":
+    main()
