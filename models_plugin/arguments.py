@@ -162,12 +162,7 @@ class Arguments:
                 unknown[key] = [self._no_such(key)]
                 continue
             uploaded = [_uploaded(key, part) for part in files]
-            if slot.kind == "list":
-                given[key] = uploaded
-            elif len(uploaded) > 1:
-                raise InvalidArguments({key: [f"Send one file, not {len(uploaded)}."]})
-            else:
-                given[key] = uploaded[0]
+            given[key] = uploaded if slot.kind == "list" else self._one_file(slot, uploaded)
 
     def _only_file(self, content_type: str) -> str:
         """The field that a raw body is meant for."""
@@ -207,6 +202,11 @@ class Arguments:
         if len(values) > 1:
             raise InvalidArguments({slot.key: [f"Given {len(values)} times: give it once."]})
         return values[0]
+
+    def _one_file(self, slot: Slot, files: list[UploadedFile]) -> UploadedFile:
+        if len(files) > 1:
+            raise InvalidArguments({slot.key: [f"Send one file, not {len(files)}."]})
+        return files[0]
 
     def _negotiate(self, given: dict[str, Any], accept: str) -> None:
         """Fills the plugin's `accept` argument from the Accept header; the argument itself wins."""

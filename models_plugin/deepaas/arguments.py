@@ -18,6 +18,7 @@ from ...schemas.description import FieldDescription
 from ...schemas.introspect import describe_field
 from ..accept import choose_offer
 from ..arguments import Arguments, Slot
+from ..values import UploadedFile
 
 _ANYTHING = "*/*"
 
@@ -46,6 +47,9 @@ class OldArguments(Arguments):
 
     def _one_of(self, slot: Slot, values: list[str]) -> str:
         return values[0]
+
+    def _one_file(self, slot: Slot, files: list[UploadedFile]) -> UploadedFile:
+        return files[0]
 
     def _no_text(self, slot: Slot) -> InvalidArguments:
         return InvalidArguments(
