@@ -1,4 +1,8 @@
-"""Parses the query of our own routes with the schema of their declaration (webargs' parser)."""
+"""Parses the query of our own routes with the schema of their declaration.
+
+marshmallow alone, and either release of it: old modules pin webargs and marshmallow, and what pip
+does to these in the server's environment must not stop the server.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,22 @@ from typing import Any
 
 from aiohttp import web
 from marshmallow import RAISE, Schema, ValidationError, fields
-from webargs.aiohttpparser import AIOHTTPParser
 
 from ..errors import InvalidArguments
 
 
-class QueryParser(AIOHTTPParser):
-    """webargs' parser, whose failures are errors of our family instead of HTTP exceptions."""
-
-    DEFAULT_UNKNOWN_BY_LOCATION = {**AIOHTTPParser.DEFAULT_UNKNOWN_BY_LOCATION, "query": RAISE}
-
-    def handle_error(self, error: ValidationError, req: Any, schema: Schema, **_: Any) -> Any:
-        """Raises InvalidArguments: `{field: [messages]}`, without a level for the place."""
-        messages = error.normalized_messages()
-        raise InvalidArguments(messages.get("query", messages)) from error
-
-
 async def parse_query(request: web.Request, schema: Schema) -> dict[str, Any]:
     """The validated query. Raises InvalidArguments; a name that the schema lacks is one too."""
+    given: dict[str, Any] = {}
     for name in set(request.query):
-        times = len(request.query.getall(name))
-        if times > 1 and not isinstance(schema.fields.get(name), fields.List):
-            raise InvalidArguments({name: [f"Given {times} times: give it once."]})
-    parsed: dict[str, Any] = await QueryParser().parse(schema, request, location="query")
-    return parsed
+        values = request.query.getall(name)
+        if isinstance(schema.fields.get(name), fields.List):
+            given[name] = values
+        elif len(values) > 1:
+            raise InvalidArguments({name: [f"Given {len(values)} times: give it once."]})
+        else:
+            given[name] = values[0]
+    try:
+        return dict(schema.load(given, unknown=RAISE))
+    except ValidationError as error:
+        raise InvalidArguments(error.normalized_messages()) from error
