@@ -12,8 +12,9 @@ from modelyard.schemas.openapi import openapi_document
 from modelyard.schemas.states import Status
 from modelyard.schemas.swagger2 import swagger_document
 from modelyard.schemas.swagger2_schema import swagger_schema
+from modelyard.settings import Settings
 
-ROUTES = documented()
+ROUTES = documented(Settings())
 PREDICT = "/v2/models/m/predict/"
 
 
