@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import uvloop
-from yard import quartiles
+from yard import cpu_us, quartiles
 
 from modelyard.models_plugin.plugin import PluginSource
 from modelyard.schemas.transport import RequestData
@@ -16,12 +16,6 @@ from modelyard.serving.pool import ServingPool
 ROUNDS = 20
 CALLS = 1000
 PLUGINS = Path(__file__).parent / "plugins"
-
-
-def _cpu_us(pid: int) -> float:
-    """CPU time of all threads of a process; nanoseconds in the file (proc(5), schedstat)."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000
 
 
 async def _measure(folder: Path) -> dict[str, str]:
@@ -42,13 +36,13 @@ async def _measure(folder: Path) -> dict[str, str]:
     request = RequestData(headers={"content-type": "application/json"}, body=b'{"x": 1}')
     walls, fronts, workers = [], [], []
     for _ in range(ROUNDS):
-        front_before, worker_before = _cpu_us(os.getpid()), _cpu_us(worker)
+        front_before, worker_before = cpu_us(os.getpid()), cpu_us(worker)
         started = time.perf_counter()
         for _ in range(CALLS):
             await handle.predict(request, None, folder / "call")
         walls.append((time.perf_counter() - started) / CALLS * 1e6)
-        fronts.append((_cpu_us(os.getpid()) - front_before) / CALLS)
-        workers.append((_cpu_us(worker) - worker_before) / CALLS)
+        fronts.append((cpu_us(os.getpid()) - front_before) / CALLS)
+        workers.append((cpu_us(worker) - worker_before) / CALLS)
     await pool.close()
     return {
         "one after the other, us": quartiles(walls),

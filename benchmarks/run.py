@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import classifier_start
 import front_memory
+import old_modules
 import pool_round_trip
 import predict_latency
 import reporting
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "classifier-start": classifier_start.measure,
     "reporting": reporting.measure,
     "front-memory": front_memory.measure,
+    "old-modules": old_modules.measure,
     "tensor-field": tensor_field.measure,
 }
 

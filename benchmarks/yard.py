@@ -53,10 +53,10 @@ class Yard:
 
 
 @contextlib.contextmanager
-def yard(*flags: str) -> Iterator[Yard]:
+def yard(*flags: str, path: str = str(PLUGINS)) -> Iterator[Yard]:
     """Starts a server with these flags; ends it and all its runs."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
-    environ["PYTHONPATH"] = os.pathsep.join([str(PLUGINS), environ.get("PYTHONPATH", "")])
+    environ["PYTHONPATH"] = os.pathsep.join([path, environ.get("PYTHONPATH", "")])
     environ["PYTHONUNBUFFERED"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
@@ -98,3 +98,9 @@ def pss_mb(pid: int) -> float:
     match = re.search(r"^Pss:\s+(\d+) kB", text, re.M)
     assert match is not None
     return int(match.group(1)) * 1024 / 1e6
+
+
+def cpu_us(pid: int) -> float:
+    """CPU time of all threads of a process; nanoseconds in the file (proc(5), schedstat)."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000
