@@ -179,3 +179,41 @@ def end_runs(folder: Path) -> None:
         data = read_json(path)
         if data is not None:
             Identity.from_data(data).signal(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def make_environment(tmp_path_factory):
+    """Makes virtual environments for models: `make(name, python, *requirements)`.
+
+    Gives the path of the new interpreter. Wheels only, put there by our pip: an old Python's own
+    takes seconds to install.
+    """
+
+    def make(name: str, python: str, *requirements: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+        own = folder / "bin" / "python"
+        ask = "import sys, sysconfig; print(sysconfig.get_path('purelib'), *sys.version_info[:2])"
+        told = subprocess.run([own, "-c", ask], check=True, capture_output=True, text=True).stdout
+        site, major, minor = told.rsplit(maxsplit=2)
+        if requirements:
+            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+            flags = ["--quiet", "--no-compile", "--only-binary=:all:", f"--target={site}"]
+            subprocess.run(
+                [*pip, *flags, f"--python-version={major}.{minor}", *requirements],
+                check=True,
+                timeout=300,
+            )
+        return own
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def oldest_python() -> str:
+    """Python 3.8 where it is installed, else the one that runs the tests."""
+    try:  # run, not only looked up: version managers leave names on PATH that answer otherwise
+        asked = subprocess.run(["python3.8", "-c", "import venv"], capture_output=True)
+    except FileNotFoundError:
+        return sys.executable
+    return "python3.8" if asked.returncode == 0 else sys.executable

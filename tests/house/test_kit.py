@@ -88,6 +88,66 @@ def test_the_kit_uses_nothing_of_a_newer_library_than_python_3_8():
     assert done.returncode == 0, done.stdout
 
 
+GENERIC = {"list", "dict", "set", "frozenset", "tuple", "type", "deque", "defaultdict", "Path"}
+
+
+def evaluated_types(source: str) -> list[int]:
+    """Lines where a type of Python 3.9 (`list[int]`) or 3.10 (`int | None`) is really evaluated.
+
+    Annotations are not: every module begins with `from __future__ import annotations`.
+    """
+    tree = ast.parse(source)
+    generic = GENERIC | {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in ("collections.abc", "contextlib")
+        for alias in node.names
+    }
+    unevaluated = set()
+    for node in ast.walk(tree):
+        for name in ("annotation", "returns"):
+            if getattr(node, name, None) is not None:
+                unevaluated |= {id(part) for part in ast.walk(getattr(node, name))}
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            unevaluated |= {id(part) for body in node.body for part in ast.walk(body)}
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if id(node) not in unevaluated
+        and (
+            (isinstance(node, ast.Subscript) and getattr(node.value, "id", "") in generic)
+            or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) and _names(node))
+        )
+    ]
+
+
+def _names(union: ast.BinOp) -> bool:
+    """True if a side names a built-in type, or is None: then it is no union of flags or sets."""
+    types = GENERIC | {"int", "float", "str", "bytes", "bool"}
+    sides = [getattr(side, "id", getattr(side, "value", "")) for side in (union.left, union.right)]
+    return any(side is None or (isinstance(side, str) and side in types) for side in sides)
+
+
+@pytest.mark.parametrize("module", bootstrap.KIT)
+def test_no_type_of_a_newer_python_is_evaluated(module):
+    assert evaluated_types(file_of(module).read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        ("Pair = tuple[int, int]", [1]),
+        ("from collections.abc import Callable\nChange = Callable[[int], bool]", [2]),
+        ("isinstance(1, int | None)", [1]),
+        ("def f(x: list[int] | None) -> dict[str, int]: y: set[int] = set()", []),
+        ("if TYPE_CHECKING:\n    Pair = tuple[int, int]", []),
+        ("flags = a | b; c = table[0]", []),
+    ],
+)
+def test_a_planted_type_is_found(source, lines):
+    assert evaluated_types(source) == lines
+
+
 def test_only_the_name_modelyard_is_mapped_and_no_folder_of_ours_is_on_the_path(tmp_path):
     probe = (
         "import sys, runpy\n"
