@@ -151,6 +151,8 @@ def _jsonable(value: Any) -> Any:
     for method in ("tolist", "to_dict", "_asdict"):  # numpy, pandas, named tuples
         if callable(getattr(value, method, None)):
             return getattr(value, method)()
+    if isinstance(getattr(value, "history", None), dict):  # Keras' History, which fit() returns
+        return {"history": value.history, "epoch": getattr(value, "epoch", None)}
     if hasattr(value, "__iter__"):
         return list(value)
     raise TypeError(f"a value of type {type(value).__name__}")

@@ -1,18 +1,14 @@
 """Finds the folders in which a module's train() writes TensorBoard event files, while it does.
 
 Python's own writers (torch's, tensorboardX, Keras on torch) open their file, write and close it:
-those are heard by an audit hook. TensorFlow's writer is C++, and children may be any program: those
-keep the file open and are seen in /proc. Runs in the run process. Python 3.8 syntax.
-
-It costs 0.1-0.4 us for each audit event (every open, import and id() of Python code), and 0.5-2 ms
-every 2 s for the look into /proc.
+those are heard (`hearing`). TensorFlow's writer is C++, and children may be any program: those keep
+the file open and are seen in /proc, every 2 s. Runs in the run process. Python 3.8 syntax.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -21,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import Run
+from .hearing import MARK, Hearing
 from .stand_ins import StandIns
 
-MARK = "tfevents"
 _EVERY_S = 2.0
 _NAMES = re.compile(r"(^|_)(TENSORBOARD|TB|MONITOR|TFEVENTS)(_|$)", re.IGNORECASE)
 _MOST_ENTRIES, _DEEPEST = 5000, 6  # of the look below the working folder
@@ -33,58 +29,37 @@ _MOST_PROCESSES = 1000
 class EventFolders:
     """Has `run.watch` told of each such folder, between entering and leaving."""
 
-    def __init__(self, run: Run, stand_ins: StandIns) -> None:
+    def __init__(self, run: Run, hearing: Hearing, stand_ins: StandIns) -> None:
         self._run = run
+        self._hearing = hearing
         self._stand_ins = stand_ins
         self._pid = os.getpid()
         self._pids: set[int] = set()
-        self._heard: set[str] = set()
         self._told: set[str] = set()
-        self._listening = False
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="event-folders", daemon=True)
 
     def __enter__(self) -> EventFolders:
-        self._listening = True
-        sys.addaudithook(self._hear)  # for the life of the process: there is no way to remove it
         self._tell(_named_by_environment())
-        self._thread.start()
+        with suppress(RuntimeError):  # no more threads: what Python writes is heard all the same
+            self._thread.start()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._end.set()
-        self._thread.join(timeout=10)
-        self._listening = False
+        if self._thread.ident is not None:
+            self._thread.join(timeout=10)
         self._look()
         self._tell(_named_by_environment())
-        self._tell(self._left_below(Path.cwd()))
-
-    def _hear(self, event: str, details: tuple[Any, ...]) -> None:
-        if event != "open" or not self._listening:
-            return
-        try:
-            path, _, flags = details
-            if isinstance(path, int) or not flags & os.O_ACCMODE:
-                return
-            path = os.fsdecode(path)
-            if MARK in path:
-                self._note(os.path.realpath(os.path.dirname(path)))  # noqa: PTH120 - for speed
-        except Exception:  # whatever it is: the module's open() goes on
-            return
-
-    def _note(self, folder: str) -> None:
-        if folder in self._heard:
-            return
-        self._heard.add(folder)
-        if os.getpid() != self._pid:  # forked: our set is a copy
-            self._stand_ins.ask(folder)
+        with suppress(FileNotFoundError):  # the module may have removed its working folder
+            self._tell(self._left_below(Path.cwd()))
 
     def _work(self) -> None:
         while not self._end.wait(_EVERY_S):
             self._look()
 
     def _look(self) -> None:
-        self._tell(set(self._heard))
+        self._tell(set(self._hearing.event_folders))
         self._tell(self._stand_ins.asked())
         living = family(self._pid)
         self._pids |= living
@@ -98,7 +73,7 @@ class EventFolders:
             try:
                 self._run.watch(folder)
                 self._told.add(folder)
-            except OSError as error:  # a full disk: tried again if it is seen again
+            except (OSError, ValueError) as error:  # a full disk: tried again if it is seen again
                 self._run.log(f"{folder} is not shown in TensorBoard yet: {error}")
                 return
 

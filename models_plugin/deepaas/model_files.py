@@ -14,16 +14,17 @@ import shutil
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..contract import Run
+from .hearing import MARK
 
 _COARSE = 5  # CLOCK_REALTIME_COARSE (clock_gettime(2)), by which file systems tell time
-_MARK = "tfevents"
 _MOST_FILES, _MOST_ENTRIES, _DEEPEST = 5000, 100_000, 16
 _MOST_VALUES, _DEEPEST_VALUE, _LONGEST_PATH = 1000, 4, 4096
+_QUOTES = "'\"`()[]<>"
 _MOST_WORDS = 100  # of a text, that may be paths
 _MOST_METRICS, _LONGEST_NAME = 100, 200
 _NOT_FILES = ("/proc", "/sys", "/dev")  # what is read there is made then, and looks new
@@ -34,7 +35,8 @@ _ADVICE = (
     "weights_folder."
 )
 
-Change = Callable[[os.stat_result, str], bool]
+if TYPE_CHECKING:  # evaluated, it would need Python 3.9
+    Change = Callable[[os.stat_result, str], bool]
 
 
 class ModelFiles:
@@ -48,10 +50,14 @@ class ModelFiles:
             self._before = {inside: _signature(is_now) for inside, is_now in _tree(folder)}
         self._began_ns = _next_tick()
 
-    def keep(self, result: Any) -> None:
-        """Copies what is found into a checkpoint; a note says what has hindered it."""
+    def keep(self, result: Any, made: Collection[str] = ()) -> None:
+        """Copies what is found into a checkpoint; a note says what has hindered it.
+
+        `made` are paths that the training is known to have made: a result may name one by its last
+        part alone, such as the time stamp in `models/<time stamp>`.
+        """
         try:
-            files = self._files(result)
+            files = self._files(result, made)
             if not files:
                 self._run.log(_ADVICE)
                 return
@@ -62,7 +68,7 @@ class ModelFiles:
         except (OSError, ValueError) as error:
             self._run.note(f"Trained, but the files that it wrote could not be kept: {error}")
 
-    def _files(self, result: Any) -> dict[str, Path]:
+    def _files(self, result: Any, made: Collection[str]) -> dict[str, Path]:
         """By their path in the version: those of the settings' folder, then those named."""
         found: dict[str, Path] = {}
         folder = self._run.weights_folder
@@ -70,10 +76,10 @@ class ModelFiles:
             self._add(
                 found, folder, lambda now, inside: self._before.get(inside) != _signature(now)
             )
-        for path in paths_in(result):
+        for path in paths_in(result, made):
             if self._may_take(path):
                 self._add(found, path, lambda now, inside: now.st_ctime_ns >= self._began_ns)
-        models = {inside: path for inside, path in found.items() if _MARK not in path.name}
+        models = {inside: path for inside, path in found.items() if MARK not in path.name}
         return models or found
 
     def _add(self, found: dict[str, Path], top: Path, changed: Change) -> None:
@@ -97,16 +103,21 @@ class ModelFiles:
         return not _within(path, server) and not _within(server, path)
 
 
-def paths_in(result: Any) -> list[Path]:
+def paths_in(result: Any, made: Collection[str] = ()) -> list[Path]:
     """Existing files and folders that a result names, the links on the way to them resolved."""
     found: dict[Path, None] = {}
+    by_name = {os.path.basename(path): path for path in sorted(made)}  # noqa: PTH119 - for speed
     waiting, seen = deque([(result, 0)]), 0
     while waiting and seen < _MOST_VALUES:
         value, depth = waiting.popleft()
         seen += 1
         if isinstance(value, (str, os.PathLike)):
-            for path in filter(None, map(_existing, _texts(value))):
-                found[path] = None
+            for text in _texts(value):
+                path = _existing(text)
+                if path is None and isinstance(text, str):
+                    path = _existing(by_name.get(text, ""))
+                if path is not None:
+                    found[path] = None
         elif depth < _DEEPEST_VALUE:
             if isinstance(value, Mapping):
                 waiting.extend((item, depth + 1) for item in list(value.values())[:_MOST_VALUES])
@@ -119,10 +130,8 @@ def _texts(value: Any) -> list[Any]:
     """The whole, and the words that look like paths: "The model was saved to /srv/models/7."."""
     if not isinstance(value, str):
         return [value]
-    words = [
-        word.strip("'\"`()[]<>,;:").rstrip(".")
-        for word in value[:_LONGEST_PATH].split()[:_MOST_WORDS]
-    ]
+    words = value[:_LONGEST_PATH].split()[:_MOST_WORDS]
+    words = [word.lstrip(_QUOTES).rstrip(_QUOTES + ".,;:!") for word in words]
     return [value, *(word for word in words if "/" in word)]
 
 
@@ -201,15 +210,16 @@ def _signature(now: os.stat_result) -> tuple[int, ...]:
 def _next_tick() -> int:
     """A time (ns since 1970) that no file carries yet, and every file changed from now on does.
 
-    File systems tell time in steps of up to 10 ms, and a request's files are not much older.
+    File systems tell time in steps of 1-10 ms, and a request's files are not much older. The step
+    may come late on a busy machine: the time that it tells must have passed the precise one.
     """
-    before = time.clock_gettime_ns(_COARSE)
-    for _ in range(50):
+    begin = time.time_ns()
+    for _ in range(100):
         now = time.clock_gettime_ns(_COARSE)
-        if now > before:
+        if now > begin:
             return now
         time.sleep(0.001)
-    return before + 1
+    return begin
 
 
 def _within(path: Path, folder: Path) -> bool:

@@ -101,7 +101,8 @@ class StandIns:
         # Before the answer is looked for: what is left in the run's folder is kept with the run.
         paths = os.environ.get("PATH", "").split(os.pathsep)
         own = str(self._root / "bin")
-        os.environ["PATH"] = os.pathsep.join(path for path in paths if path != own)
+        if own in paths:  # the module may have put anything there
+            os.environ["PATH"] = os.pathsep.join(path for path in paths if path != own)
         shutil.rmtree(self._root, ignore_errors=True)
 
     def asked(self) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..contract import Run
 from .event_folders import EventFolders
+from .hearing import Hearing
 from .model_files import ModelFiles
 from .stand_ins import StandIns
 
@@ -26,9 +27,11 @@ def train(run: Run, call: Callable[[], Any]) -> Any:
     """
     _have_logging_shown()
     files = ModelFiles(run)
-    with StandIns(run) as stand_ins, EventFolders(run, stand_ins):
-        result = call()
-    files.keep(result)
+    with StandIns(run) as stand_ins:
+        hearing = Hearing(stand_ins.ask)
+        with EventFolders(run, hearing, stand_ins), hearing:
+            result = call()
+    files.keep(result, hearing.made)
     return result
 
 

@@ -8,7 +8,9 @@ import enum
 import io
 import ipaddress
 import json
+import math
 import pathlib
+import types
 import uuid
 
 import numpy as np
@@ -124,3 +126,11 @@ def test_a_returned_file_may_be_bytes_a_path_or_an_open_file(tmp_path, form):
 def test_a_returned_path_that_is_no_file_is_told(tmp_path):
     with pytest.raises(PluginFailed, match="no file"):
         file_answer(tmp_path / "nothing", None, tmp_path)
+
+
+def test_a_keras_history_is_its_numbers_by_epoch():
+    history = types.SimpleNamespace(
+        history={"loss": [np.float32(0.5), math.nan]}, epoch=[0, 1], model=object()
+    )
+    expected = {"history": {"loss": [0.5, None]}, "epoch": [0, 1]}
+    assert json.loads(json_bytes(history)) == expected
