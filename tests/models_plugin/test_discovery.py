@@ -9,12 +9,14 @@ from modelyard.errors import ModelFailedToLoad
 from modelyard.models_plugin.discovery import list_sources
 
 
-def install(folder, name, *points, requires=()):
+def install(folder, name, *points, requires=(), deepaas=()):
     info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
     lines = [f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0", *requires]
     (info / "METADATA").write_text("\n".join(lines) + "\n")
-    (info / "entry_points.txt").write_text("[modelyard.models]\n" + "\n".join(points) + "\n")
+    groups = {"modelyard.models": points, "deepaas.v2.model": deepaas}
+    text = "".join(f"[{group}]\n" + "\n".join(lines) + "\n" for group, lines in groups.items())
+    (info / "entry_points.txt").write_text(text)
 
 
 @pytest.fixture
@@ -37,6 +39,32 @@ def test_two_plugins_of_one_name_are_told_with_both_packages(site):
     assert (
         "one" in source.problem and "two" in source.problem and "rename" in source.problem.lower()
     )
+
+
+def test_deepaas_modules_are_found_too(site):
+    install(site, "one", "first = a:A", deepaas=["old = old.api", "older = older.api:Old"])
+    sources = {source.name: source for source in list_sources()}
+    assert (sources["old"].value, sources["old"].group) == ("old.api", "deepaas.v2.model")
+    assert sources["older"].value == "older.api:Old"
+
+
+def test_a_package_that_offers_a_model_by_both_contracts_is_taken_by_ours(site):
+    install(site, "one", "both = new:New", deepaas=["both = old.api"])
+    (source,) = list_sources(["both"])
+    assert (source.value, source.group, source.problem) == ("new:New", "modelyard.models", None)
+
+
+def test_two_packages_with_one_name_in_different_groups_are_told(site):
+    install(site, "one", "same = new:New")
+    install(site, "two", deepaas=["same = old.api"])
+    (source,) = list_sources(["same"])
+    assert "one (new:New)" in source.problem and "two (old.api)" in source.problem
+
+
+def test_an_entry_point_that_names_no_module_is_told(site):
+    install(site, "one", "odd = a module?")
+    (source,) = list_sources(["odd"])
+    assert "Write it as package.module:attribute" in source.problem
 
 
 def test_a_name_that_cannot_stand_in_an_address_is_told(site):
