@@ -23,11 +23,13 @@ from ..training.forkclient import TORCH_MODULES
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
+from .debug import PRINTED, Printed
 from .describe import add_documents
 from .errors import errors_to_responses, mark_begun
 from .guard import guard, harden
 from .routes import add_routes, documented
 from .services import SERVICES, Services
+from .slashes import merge_slashes
 
 TEXT_LIMIT = 1024**2
 """Bytes of a body that is read whole by the framework (TensorBoard's requests)."""
@@ -43,6 +45,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
             access_log,
             errors_to_responses,
             guard(settings.allowed_hosts, settings.access == "open"),
+            merge_slashes,
         ],
         client_max_size=TEXT_LIMIT,
     )
@@ -50,17 +53,20 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             app[SERVICES] = await open_services(settings, sources, stack)
-            add_documents(app, documented())
+            add_documents(app, documented(settings))
             yield
 
     async def end_streams(app: web.Application) -> None:
         app[SERVICES].stopping.set()
 
+    if settings.debug_endpoint:
+        app[PRINTED] = Printed()
+        app.cleanup_ctx.append(app[PRINTED].listen)
     app.cleanup_ctx.append(rooms)
     app.on_shutdown.append(end_streams)
     app.on_response_prepare.append(harden)
     app.on_response_prepare.append(mark_begun)
-    add_routes(app, settings.base_path)
+    add_routes(app, settings)
     return app
 
 
@@ -138,6 +144,7 @@ def _serving(settings: Settings) -> ServingOptions:
         workers=settings.workers,
         threads=settings.threads,
         device=settings.device,
+        warm=settings.warm,
         per_model={
             name: ModelOptions(
                 predict_timeout_s=own.predict_timeout,

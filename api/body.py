@@ -35,6 +35,7 @@ _SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
 class ModelRequestReader:
     """Reads one request; `folder` is made with the first file, and is the caller's to remove.
 
+    `max_size` 0 is no limit; what is kept in memory has one all the same.
     `headers` are lower-case names that the model's arguments are looked for in.
     """
 
@@ -90,7 +91,7 @@ class ModelRequestReader:
 
     async def _read_text(self) -> bytes:
         """The whole body, bounded, in memory."""
-        limit = min(self._max_size, TEXT_LIMIT)
+        limit = min(self._max_size or TEXT_LIMIT, TEXT_LIMIT)
         body = bytearray()
         async for chunk in self._request.content.iter_chunked(CHUNK):
             body += chunk
@@ -163,7 +164,7 @@ class ModelRequestReader:
         self._check_size(self._size)
 
     def _check_size(self, size: int) -> None:
-        if size > self._max_size:
+        if self._max_size and size > self._max_size:
             raise TooLarge(
                 f"The request is larger than {self._max_size} bytes (--client-max-size).",
                 limit=self._max_size,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from .. import __version__
@@ -21,14 +23,21 @@ async def versions(request: web.Request) -> web.StreamResponse:
     """The versions of the API; a browser is sent to Swagger UI."""
     here = services(request)
     accept = request.headers.get("Accept", "")
-    if "text/html" in accept and "application/json" not in accept:
-        raise web.HTTPSeeOther(here.url("/ui"))
+    has_pages = here.settings.doc_endpoint
+    if has_pages and "text/html" in accept and "application/json" not in accept:
+        raise web.HTTPSeeOther(here.url("/ui/"))
+    links = [
+        ("help", "text/html", "/api"),
+        ("describedby", "application/json", "/swagger.json"),
+        ("help", "application/json", "/openapi.json"),
+    ]
     return json_response(
         {
             "versions": [_version(request)],
             "links": [
-                {"rel": "help", "type": "text/html", "href": here.url("/api")},
-                {"rel": "help", "type": "application/json", "href": here.url("/openapi.json")},
+                {"rel": rel, "type": content_type, "href": here.url(path)}
+                for rel, content_type, path in links
+                if has_pages or content_type != "text/html"
             ],
         }
     )
@@ -53,22 +62,32 @@ def _version(request: web.Request) -> dict[str, object]:
 
 
 async def ui(request: web.Request) -> web.StreamResponse:
-    """Swagger UI. Its files are asked for relative to the page, so the page has a slash."""
-    if not request.path.endswith("/"):
-        raise web.HTTPPermanentRedirect(request.path + "/")
-    return await _file("index.html")
+    """Swagger UI. Its files are asked for relative to the page, whose address may lack the slash.
+
+    No redirect: DEEPaaS answers `/api` itself, and what watches a server there expects 200.
+    """
+    if request.path.endswith("/"):
+        return _page_file("index.html")
+    path = static_file("swagger-ui", "index.html")
+    assert path is not None
+    folder = request.path.rpartition("/")[2]
+    page = re.sub(r'\b(href|src)="', rf'\1="{folder}/', path.read_text("utf-8"))
+    return _page(web.Response(text=page, content_type="text/html"))
 
 
 async def ui_file(request: web.Request) -> web.StreamResponse:
     """One of Swagger UI's own files."""
-    return await _file(request.match_info["file"])
+    return _page_file(request.match_info["file"])
 
 
-async def _file(name: str) -> web.StreamResponse:
+def _page_file(name: str) -> web.StreamResponse:
     path = static_file("swagger-ui", name)
     if path is None:
         raise web.HTTPNotFound
-    response = web.FileResponse(path)
+    return _page(web.FileResponse(path))
+
+
+def _page(response: web.StreamResponse) -> web.StreamResponse:
     response.headers["Content-Security-Policy"] = _UI_POLICY
     response.headers["Cache-Control"] = "no-cache"
     return response

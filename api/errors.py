@@ -34,6 +34,7 @@ STATUS: dict[type[errors.ModelyardError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.NotPermitted: 403,
+    errors.EndpointDisabled: 402,  # DEEPaaS's, which its clients know
     errors.NotSupported: 501,
     errors.PluginFailed: 500,
     errors.DeadlineExceeded: 504,

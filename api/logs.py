@@ -1,15 +1,20 @@
-"""The server's own log: one JSON object a line on standard error (key=value on a terminal)."""
+"""The server's own log: one JSON object a line, on standard error (key=value on a terminal) or in a
+file."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 
 import structlog
 
+from ..errors import CannotStart
 
-def configure_logging(level: str) -> None:
-    """Sets up logging for the whole process; called by `serve`, never by an import or an app."""
+
+def line_formatter(colours: bool = False) -> logging.Formatter:
+    """One JSON object a line; with `colours`, what a person reads on a terminal."""
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -19,16 +24,31 @@ def configure_logging(level: str) -> None:
     ]
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if sys.stderr.isatty()
+        if colours
         else structlog.processors.JSONRenderer()  # escapes newlines: a log line cannot be forged
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-        )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
+
+
+def configure_logging(level: str, file: Path | None = None) -> None:
+    """Sets up logging for the whole process; called by `serve`, never by an import or an app.
+
+    A file may be moved away while it is written, as logrotate does. Raises CannotStart.
+    """
+    if file is None:
+        handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    else:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handler = WatchedFileHandler(file, encoding="utf-8")
+        except OSError as error:
+            raise CannotStart(
+                f"The log file {file} cannot be written: {error.strerror}."
+            ) from error
+    handler.setFormatter(line_formatter(colours=file is None and sys.stderr.isatty()))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

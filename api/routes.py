@@ -6,17 +6,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from aiohttp import web
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema
 
+from ..errors import EndpointDisabled
 from ..schemas import resources
 from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
-from ..schemas.states import Status
+from ..settings import Settings
 from . import (
+    debug,
     describe,
     documents,
     events,
     health,
     models,
+    parameters,
     predict,
     tensorboard,
     train,
@@ -24,12 +27,17 @@ from . import (
     weights,
 )
 from .query import parse_query
-from .services import QUERY
+from .services import QUERY, model_name_of
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ID = "[0-9a-f]{32}"
-LONGEST_PAGE = 1000
 
+
+SWITCHES = {
+    "/v2/models/{model}/train/": "train_endpoint",
+    "/v2/models/{model}/predict/": "predict_endpoint",
+}
+"""The settings that switch off all addresses below a path: they answer 402, as under DEEPaaS."""
 
 EVERYWHERE = (403, 421)
 """Answers of the guard, which stands before every route."""
@@ -43,81 +51,10 @@ class Route:
     handler: Handler
 
 
-class ListRunsQuery(Schema):
-    """The query of the list of runs."""
-
-    limit = fields.Integer(
-        validate=validate.Range(min=1, max=LONGEST_PAGE),
-        metadata={"description": "How many, newest first. Without it all, oldest first."},
-    )
-    cursor = fields.String(metadata={"description": "Where a page goes on, from a `Link` header."})
-    status = fields.String(
-        validate=validate.OneOf([status.value for status in Status]),
-        metadata={"description": "Only runs of this status."},
-    )
-
-
-class LogQuery(Schema):
-    """The query of a run's log."""
-
-    tail = fields.Integer(
-        validate=validate.Range(min=0, max=1_000_000),
-        metadata={"description": "Only so many last lines."},
-    )
-    follow = fields.Boolean(
-        load_default=False, metadata={"description": "Go on until the run has ended."}
-    )
-
-
-class MetricsQuery(Schema):
-    """The query of a run's metrics."""
-
-    name = fields.List(
-        fields.String(), metadata={"description": "Only this metric; may be repeated."}
-    )
-    since = fields.Integer(
-        load_default=-1, metadata={"description": "Only what was reported after this step."}
-    )
-
-
-class EventsQuery(Schema):
-    """The query of a run's events."""
-
-    log = fields.Boolean(
-        load_default=False, metadata={"description": "Send the lines of the log too."}
-    )
-
-
-class ReadyQuery(Schema):
-    """The query of readiness."""
-
-    model = fields.String(
-        metadata={"description": "A model that must be loaded and warmed too, or `all`."}
-    )
-
-
 MODEL = {"model": PathParameter("The model's name.", "[A-Za-z0-9][A-Za-z0-9._-]{0,99}")}
 RUN = {**MODEL, "id": PathParameter("The run's id.", ID)}
 WEIGHTS = {**MODEL, "id": PathParameter("The version's id, or `latest`.", f"{ID}|latest")}
 _WEIGHTS_HEADER = {"X-Modelyard-Weights": "The weights version that answered."}
-
-
-class StartHeaders(Schema):
-    """What the server itself reads from the head of a POST that starts a training."""
-
-    key = fields.String(
-        data_key="Idempotency-Key",
-        validate=validate.Length(min=1, max=train.LONGEST_KEY),
-        metadata={"description": "Makes a repeat safe: the same key starts one training."},
-    )
-
-
-class EventsHeaders(Schema):
-    """Where a client that comes back goes on."""
-
-    last = fields.String(
-        data_key="Last-Event-ID", metadata={"description": "The id of the last event that came."}
-    )
 
 
 def _answer(about: str, schema: type[Schema], **headers: str) -> dict[int, ResponseDoc]:
@@ -148,6 +85,17 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         RouteDoc(
+            "GET", "/v2/debug/", "debug", "What the server and the models print", "server",
+            "The server's log and the end of each model's output, if --debug-endpoint is on.",
+            responses={
+                **_text("The logs, under headings.", "text/plain"),
+                204: ResponseDoc("It is switched off.", None, ()),
+            },
+        ),
+        debug.debug,
+    ),
+    Route(
+        RouteDoc(
             "GET", "/healthz", "alive", "Whether the server is alive", "server",
             responses=_answer("It is.", resources.HealthSchema),
         ),
@@ -156,7 +104,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/readyz", "ready", "Whether the server can do its work", "server",
-            query=ReadyQuery,
+            query=parameters.ReadyQuery,
             responses={
                 **_answer("It can.", resources.ReadySchema), **problems(404, 422, 503)
             },
@@ -197,7 +145,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "POST", "/v2/models/{model}/train/", "train", "Start a training", "train",
             "The record is on disk when this answers; the training starts by itself.",
-            headers=StartHeaders,
+            headers=parameters.StartHeaders,
             path_parameters=MODEL,
             responses={
                 **_answer("The record.", resources.RunSchema, Location="The record's address."),
@@ -210,7 +158,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/train/", "runs", "All trainings of a model", "train",
-            query=ListRunsQuery,
+            query=parameters.ListRunsQuery,
             path_parameters=MODEL,
             responses={
                 200: ResponseDoc("The records.", resources.RunSchema(many=True),
@@ -240,7 +188,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}/log", "run_log", "A training's log", "train",
-            query=LogQuery,
+            query=parameters.LogQuery,
             path_parameters=RUN,
             responses={**_text("The log.", "text/plain"), **problems(404, 422, 503)},
         ),
@@ -250,7 +198,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}/metrics", "run_metrics",
             "What a training reported", "train",
-            query=MetricsQuery,
+            query=parameters.MetricsQuery,
             path_parameters=RUN,
             responses={
                 **_answer("The series.", resources.MetricsSchema), **problems(404, 422, 503)
@@ -264,8 +212,8 @@ ROUTES: tuple[Route, ...] = (
             "A training as it happens", "train",
             "Server-Sent Events: `record` when the record changed, `metrics`, and `log` if asked. "
             "Ends after the record that tells the run's end.",
-            query=EventsQuery,
-            headers=EventsHeaders,
+            query=parameters.EventsQuery,
+            headers=parameters.EventsHeaders,
             path_parameters=RUN,
             responses={**_text("The events.", "text/event-stream"), **problems(404, 422, 503)},
         ),
@@ -325,16 +273,17 @@ ROUTES: tuple[Route, ...] = (
 """The API. Pages for people (Swagger UI, TensorBoard) are added below and stand in no document."""
 
 
-def add_routes(app: web.Application, base_path: str) -> None:
+def add_routes(app: web.Application, settings: Settings) -> None:
     """Registers everything under the prefix; every address answers with and without last slash."""
+    base_path = settings.base_path
     for route in ROUTES:
-        handler = _validated(route)
+        handler = _validated(route) if _is_on(route, settings) else _switched_off
         path = base_path + route.doc.path
         for address in _both(path):
             app.router.add_route(route.doc.method, address, handler)
             if route.doc.method == "GET":
                 app.router.add_route("HEAD", address, handler)
-    for page in ("ui", "api"):
+    for page in ("ui", "api") if settings.doc_endpoint else ():
         app.router.add_get(f"{base_path}/{page}", documents.ui)
         app.router.add_get(f"{base_path}/{page}/", documents.ui)
         app.router.add_get(f"{base_path}/{page}/{{file}}", documents.ui_file)
@@ -342,12 +291,28 @@ def add_routes(app: web.Application, base_path: str) -> None:
     app.router.add_route("*", f"{base_path}/tensorboard/{{tail:.*}}", tensorboard.proxy)
 
 
-def documented() -> list[RouteDoc]:
-    """The declarations with the answers that every route has."""
-    return [
-        replace(route.doc, responses={**route.doc.responses, **problems(*EVERYWHERE)})
-        for route in ROUTES
-    ]
+def documented(settings: Settings) -> list[RouteDoc]:
+    """The declarations of what is not switched off, with the answers that many routes have."""
+    docs = []
+    for route in ROUTES:
+        if _is_on(route, settings):
+            more = problems(*EVERYWHERE, *((402,) if _switch(route) else ()))
+            docs.append(replace(route.doc, responses={**route.doc.responses, **more}))
+    return docs
+
+
+def _switch(route: Route) -> str | None:
+    return next((SWITCHES[path] for path in SWITCHES if route.doc.path.startswith(path)), None)
+
+
+def _is_on(route: Route, settings: Settings) -> bool:
+    name = _switch(route)
+    return name is None or bool(getattr(settings, name))
+
+
+async def _switched_off(request: web.Request) -> web.StreamResponse:
+    await model_name_of(request)
+    raise EndpointDisabled
 
 
 def _validated(route: Route) -> Handler:

@@ -38,9 +38,9 @@ def serve(settings: Settings) -> int:
     0 after a signal; 1 cannot start; 2 settings; 3 a model that was named failed its first load
     (also after the port was opened); 4 the home is in use.
     """
-    configure_logging(settings.log_level)
     run = uvloop.run if uvloop else asyncio.run
     try:
+        configure_logging(settings.log_level, settings.log_file)
         check_access(settings)
         return run(_serve(settings))
     except CannotStart as error:
@@ -147,7 +147,9 @@ def _tell(settings: Settings, port: int, models: list[str]) -> None:
     base = f"http://{host}:{port}{settings.base_path}"
     print(f"Modelyard is listening on {base}/", flush=True)
     print(f"  models       {base}/v2/models/   ({', '.join(models) or 'none installed'})")
-    print(f"  Swagger UI   {base}/ui")
+    if settings.doc_endpoint:
+        print(f"  Swagger UI   {base}/ui   (and /api)")
+    print(f"  OpenAPI      {base}/openapi.json   (Swagger 2.0: /swagger.json)")
     print(f"  TensorBoard  {base}/tensorboard/", flush=True)
     if settings.access == "open" and not settings.is_loopback:
         log.warning("open access: everybody who reaches %s may train and predict", settings.host)

@@ -19,7 +19,14 @@ from ..errors import InvalidSettings
 from ..settings import Settings, Source, read_sources, settings_from
 from .serve import given_flags, refuse_other_platforms, setting_options
 
-DEFAULTS = {"access": "open", "client_max_size": 0}
+DEFAULTS = {
+    "access": "open",
+    "client_max_size": 0,
+    # DEEPaaS waits without end. Modules download weights while they are imported, and answer some
+    # calls after minutes; a process that is dead or stopped is noticed whatever these say.
+    "load_timeout": 1800.0,
+    "predict_timeout": 3600.0,
+}
 _NAMES = ("deepaas", "deepaas-run")
 _OSLO_SWITCHES = ("use-journal", "use-json", "use-syslog", "watch-log-file")
 _OSLO_VALUES = {

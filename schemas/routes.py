@@ -60,6 +60,7 @@ class RouteDoc:
 
 _PROBLEMS = {
     400: "The request cannot be read: malformed JSON or form.",
+    402: "The server was started without this endpoint.",
     403: "Not allowed: the request comes from another site.",
     404: "There is no such thing here.",
     406: "None of the accepted content types can be made.",

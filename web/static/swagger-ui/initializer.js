@@ -26,9 +26,10 @@ function blankWithoutDefault() {
   };
 }
 
-// The document's address is relative, so that the page works behind any base path.
+// The document's address is relative to this file's, so that the page works behind any base path,
+// and with and without a last slash.
 window.ui = SwaggerUIBundle({
-  url: "../openapi.json",
+  url: new URL("../openapi.json", document.currentScript.src).href,
   dom_id: "#swagger-ui",
   presets: [SwaggerUIBundle.presets.apis],
   plugins: [blankWithoutDefault],

@@ -1,0 +1,81 @@
+"""What the server itself reads from queries and headers, by route: validated and documented."""
+
+from __future__ import annotations
+
+from marshmallow import Schema, fields, validate
+
+from ..schemas.states import Status
+from .train import LONGEST_KEY
+
+LONGEST_PAGE = 1000
+
+
+class ListRunsQuery(Schema):
+    """The query of the list of runs."""
+
+    limit = fields.Integer(
+        validate=validate.Range(min=1, max=LONGEST_PAGE),
+        metadata={"description": "How many, newest first. Without it all, oldest first."},
+    )
+    cursor = fields.String(metadata={"description": "Where a page goes on, from a `Link` header."})
+    status = fields.String(
+        validate=validate.OneOf([status.value for status in Status]),
+        metadata={"description": "Only runs of this status."},
+    )
+
+
+class LogQuery(Schema):
+    """The query of a run's log."""
+
+    tail = fields.Integer(
+        validate=validate.Range(min=0, max=1_000_000),
+        metadata={"description": "Only so many last lines."},
+    )
+    follow = fields.Boolean(
+        load_default=False, metadata={"description": "Go on until the run has ended."}
+    )
+
+
+class MetricsQuery(Schema):
+    """The query of a run's metrics."""
+
+    name = fields.List(
+        fields.String(), metadata={"description": "Only this metric; may be repeated."}
+    )
+    since = fields.Integer(
+        load_default=-1, metadata={"description": "Only what was reported after this step."}
+    )
+
+
+class EventsQuery(Schema):
+    """The query of a run's events."""
+
+    log = fields.Boolean(
+        load_default=False, metadata={"description": "Send the lines of the log too."}
+    )
+
+
+class ReadyQuery(Schema):
+    """The query of readiness."""
+
+    model = fields.String(
+        metadata={"description": "A model that must be loaded and warmed too, or `all`."}
+    )
+
+
+class StartHeaders(Schema):
+    """What the server itself reads from the head of a POST that starts a training."""
+
+    key = fields.String(
+        data_key="Idempotency-Key",
+        validate=validate.Length(min=1, max=LONGEST_KEY),
+        metadata={"description": "Makes a repeat safe: the same key starts one training."},
+    )
+
+
+class EventsHeaders(Schema):
+    """Where a client that comes back goes on."""
+
+    last = fields.String(
+        data_key="Last-Event-ID", metadata={"description": "The id of the last event that came."}
+    )
