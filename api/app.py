@@ -12,7 +12,9 @@ from ..models_plugin.discovery import OWN_DISTRIBUTION
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
+from ..records.runs import RunRecord
 from ..records.store import RecordStore
+from ..schemas.states import Status
 from ..serving.messages import WeightsRef
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
@@ -93,20 +95,21 @@ async def open_services(
     pool = ServingPool(sources, _serving(settings), home.logs)
     stack.push_async_callback(pool.close)
 
-    async def on_version(model: str, version: WeightsVersion) -> None:
-        if model not in pool:  # an adopted run of a model that is not served any more
+    async def on_ended(record: RunRecord, version: WeightsVersion | None) -> None:
+        if record.model not in pool:  # an adopted run of a model that is not served any more
             return
-        handle = pool.get(model)
-        await handle.use_weights(WeightsRef(version.id, version.folder))
+        handle = pool.get(record.model)
+        if version is not None:
+            await handle.use_weights(WeightsRef(version.id, version.folder))
         await handle.describe_again()
+        if record.status is Status.DONE:
+            await handle.renew()
 
     def on_publishing(model: str) -> None:
         if model in pool:
             pool.get(model).prepare()
 
-    runs = RunService(
-        store, home, executor, versions, _training(settings), on_version, on_publishing
-    )
+    runs = RunService(store, home, executor, versions, _training(settings), on_ended, on_publishing)
     await runs.start()
     stack.push_async_callback(runs.close)
 

@@ -19,7 +19,7 @@ from ..errors import (
     WorkerDied,
 )
 from ..models_plugin.environment import plugin_environment
-from ..models_plugin.plugin import PluginSource
+from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .group import WorkerGroup
@@ -123,6 +123,8 @@ class ModelHandle:
         capabilities = self.description.capabilities
         if "predict" not in capabilities:
             return
+        if not self.takes_weights:
+            ref = None
         # If this fails the model cannot predict, but it can still be trained: new weights help.
         if ref is not None or "weights_optional" in capabilities:
             await group.assign(ref)
@@ -152,6 +154,11 @@ class ModelHandle:
         if not self._first_try.is_set():
             return "importing"
         return "ready" if self._default.processes() else "restarting"
+
+    @property
+    def takes_weights(self) -> bool:
+        """False for DEEPaaS modules: they choose their weights by their own arguments."""
+        return self.source.group == NATIVE_GROUP
 
     @property
     def weights(self) -> str | None:
@@ -280,6 +287,8 @@ class ModelHandle:
         The old workers finish what they have, and stay warm for explicit choices. If the new ones
         cannot be loaded the old keep serving, and `weights_error` says why.
         """
+        if not self.takes_weights:
+            return
         self._newest = ref
         async with self._swapping:
             if self._newest != ref or self.weights == ref.id or self._default is None:
@@ -290,6 +299,25 @@ class ModelHandle:
             except ModelyardError as error:
                 self.weights_error = f"Weights {ref.id}: {error.message}"
                 log.error("weights not loaded", extra={"model": self.name, "why": error.message})
+
+    async def renew(self) -> None:
+        """Replaces the workers of a model that chooses its weights itself, without a gap.
+
+        A training has left new files, and a DEEPaaS module may have listed them when it was
+        imported or warmed. If the new workers cannot be loaded, the old keep serving.
+        """
+        if self.takes_weights or self._default is None or not self._default.load:
+            return
+        async with self._swapping:
+            old, new = self._default, self._group(None, load=True)
+            try:
+                await new.open(await self._take_spare())
+            except ModelyardError as error:
+                self.weights_error = f"After a training: {error.message}"
+                log.error("model not renewed", extra={"model": self.name, "why": error.message})
+                return
+            self._default, self.weights_error = new, None
+            self._spawn(self._retire(old))
 
     async def _swap(self, ref: WeightsRef) -> None:
         old = self._default
