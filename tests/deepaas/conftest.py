@@ -1,6 +1,7 @@
 """Servers with modules written for DEEPaaS (tests/plugins/old_modules), unedited."""
 
 import pytest
+import requests
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c020000000b4944415478da6364"
@@ -28,7 +29,10 @@ def serve_old(serve_module, tmp_path_factory):
         )
         server.base = base
         for model in models:
-            now = server.wait_ready(model)
+            try:
+                now = server.wait_ready(model)
+            except requests.ConnectionError as error:
+                raise AssertionError("".join(server.lines[-40:])) from error
             assert now["state"] == "ready", now
         return server
 
