@@ -1,8 +1,8 @@
 """Hears which files and folders Python code makes while a module's train() runs.
 
-By an audit hook (PEP 578), which costs 0.1-0.4 us for each event of any kind: every open, import
-and id() of Python code. What C and C++ write by themselves is not heard. Runs in the run process.
-Python 3.8 syntax.
+By an audit hook (PEP 578), which costs 0.3 us for each event of any kind, such as every open,
+import and id() of Python code: 4 in a training step of torch. What C and C++ write by themselves is
+not heard. Runs in the run process. Python 3.8 syntax.
 """
 
 from __future__ import annotations
@@ -33,14 +33,19 @@ class Hearing:
 
     def __enter__(self) -> Hearing:
         self._on = True
-        sys.addaudithook(self._hear)  # for the life of the process: there is no way to remove it
+
+        def hook(event: str, details: tuple[Any, ...]) -> None:
+            if event == "open" or event == "os.mkdir":  # faster than `in`
+                self._hear(event, details)
+
+        sys.addaudithook(hook)  # for the life of the process: there is no way to remove it
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._on = False
 
     def _hear(self, event: str, details: tuple[Any, ...]) -> None:
-        if event not in ("open", "os.mkdir") or not self._on:
+        if not self._on:
             return
         try:
             path = details[0]

@@ -116,14 +116,14 @@ def test_a_path_that_the_client_gave_and_the_module_echoes_is_not_taken(run, pat
 
 
 def test_files_from_just_before_the_training_are_not_taken(run, workplace, kept):
-    for number in range(50):
+    for number in range(20):
         upload = write(workplace / f"upload-{number}.csv", "the client's")
         train(run, lambda: str(upload))  # noqa: B023 - called at once
     assert kept() == {}
 
 
 def test_files_from_its_first_moment_are_taken(run, workplace, kept):
-    for number in range(50):
+    for number in range(20):
         train(run, lambda: str(write(workplace / f"{number}.pt")))  # noqa: B023 - called at once
         assert kept() == {f"{number}.pt": "new"}
 
