@@ -117,7 +117,7 @@ class Arguments:
     def _collect(self, request: RequestData) -> dict[str, Any]:
         given: dict[str, Any] = {}
         unknown: dict[str, Any] = {}
-        document = _read_json(request)
+        document = _read_json(request) if request.document is None else request.document
         self._take(document, "json", given, unknown, self._from_json)
         self._take(_grouped(request.form), "form", given, unknown, self._from_form)
         self._take(_grouped(request.query), "query", given, unknown, self._from_text)

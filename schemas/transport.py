@@ -34,7 +34,8 @@ class RequestData:
     `query` and `form` are pairs in the order sent (repeated names stay apart). `body` is the JSON
     text as sent, empty if there was none; it travels beside this object, not in `to_data`.
     `raw` is set when the whole body is one file (`image/png`, ...): its `field` is empty.
-    `accept` is the Accept header; `headers` has lower-case names.
+    `accept` is the Accept header; `headers` has lower-case names. `document` stands in the place of
+    `body` where the values are in this process already (a command line); it is not in `to_data`.
     """
 
     query: list[tuple[str, str]] = field(default_factory=list)
@@ -44,6 +45,7 @@ class RequestData:
     raw: FilePart | None = None
     accept: str = "*/*"
     body: bytes = b""
+    document: dict[str, Any] | None = None
 
     def to_data(self) -> dict[str, Any]:
         # Not asdict() for the whole: it copies deeply, which was a fifth of a prediction's cost.

@@ -87,15 +87,19 @@ class DeepaasPlugin:
         ]
         return [word for word, true in words if true]
 
+    def metadata(self) -> dict[str, Any]:
+        """What get_metadata() says. Raises NotSupported, or what tells its failure."""
+        if not self._has("get_metadata"):
+            raise NotSupported("it has no get_metadata()")
+        with plugin_code("describing itself (get_metadata)"):
+            return dict(json_value(dict(self._target.get_metadata())))
+
     def _metadata(self) -> dict[str, Any]:
         """What the module says; one that fails to say it can still predict."""
-        problem = "it has no get_metadata()"
-        if self._has("get_metadata"):
-            try:
-                with plugin_code("describing itself (get_metadata)"):
-                    return dict(json_value(dict(self._target.get_metadata())))
-            except Exception as error:
-                problem = str(error)
+        try:
+            return self.metadata()
+        except Exception as error:
+            problem = str(error)
         name = self._source.name
         about = f"Could not load description from underlying model (loaded '{name}'): {problem}"
         return {"name": name, "description": about}
@@ -194,6 +198,16 @@ class DeepaasPlugin:
         given = self._as_module_knows("train", arguments)
         with plugin_code("training"):
             return training.train(run, lambda: self._target.train(**given))
+
+    def train_alone(self, arguments: Mapping[str, Any]) -> Any:
+        """The module's train() as it is, for the command line.
+
+        No server shows what it writes there or keeps it: its own TensorBoard is to start, and its
+        files stay where it puts them.
+        """
+        given = self._as_module_knows("train", arguments)
+        with plugin_code("training"):
+            return self._target.train(**given)
 
     def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
         if which == "train":

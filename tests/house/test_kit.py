@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from modelyard.models_plugin import bootstrap, entry_points
+from modelyard.models_plugin.command import process as command_process
 from modelyard.serving import worker
 from modelyard.training import process
 
 ROOT = Path(__file__).parents[2]
 VERMIN = Path(sys.executable).parent / "vermin"
-ENTRIES = (worker.__name__, process.__name__, entry_points.__name__)
+ENTRIES = (
+    worker.__name__,
+    process.__name__,
+    entry_points.__name__,
+    command_process.__name__,
+)
 MAY_LACK = {"orjson", "numpy"}  # used where they are; "marshmallow" has to be there
 # What the adapter of DEEPaaS modules looks for in the module's environment, and does without.
 OF_MODULES = {"webargs", "aiohttp", "deepaas", "oslo_config", "oslo_log"}
