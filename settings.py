@@ -66,6 +66,7 @@ class Settings:
     training_threads: int | None = None
     training_nice: int = 10
     on_stop: str = "leave"
+    listen_when_loaded: bool = False
     warm_start: bool = True
     debug: bool = False
     log_level: str = "info"
@@ -234,6 +235,9 @@ class SettingsSchema(Schema):
     on_stop = fields.String(
         validate=validate.OneOf(["leave", "cancel"]),
         metadata=_about("what becomes of running trainings when the server is stopped"),
+    )
+    listen_when_loaded = Switch(
+        metadata=_about("open the port only when the models have been loaded, or failed to be"),
     )
     warm_start = Switch(
         metadata=_about("keep torch preloaded so that trainings start at once (about 200 MB)"),

@@ -88,11 +88,29 @@ async def _serve(settings: Settings) -> int:
     try:
         with _listen(settings) as listener:  # the port first: a taken one costs no model's loading
             await runner.setup()
-            await web.SockSite(runner, listener).start()
+            if settings.listen_when_loaded:
+                await _loaded(app, settings, stop)
+            await web.SockSite(runner, listener, backlog=1024).start()
             _tell(settings, listener.getsockname()[1], [source.name for source in sources])
             return await _until_stopped(app, settings, stop)
     finally:
         await runner.cleanup()
+
+
+async def _loaded(app: web.Application, settings: Settings, stop: asyncio.Event) -> None:
+    """Returns when every model has been loaded, or failed to be, or the server is to stop.
+
+    Clients of DEEPaaS take a port that answers for a model that does. Raises ModelFailedToLoad.
+    """
+    pool = app[SERVICES].pool
+    loaded = asyncio.gather(*(handle.loaded() for handle in pool.all()))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([loaded, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if stopped.done():
+        loaded.cancel()
+        return
+    stopped.cancel()
+    await pool.wait_loaded(settings.model_name)
 
 
 async def _until_stopped(app: web.Application, settings: Settings, stop: asyncio.Event) -> int:
@@ -130,7 +148,6 @@ def _listen(settings: Settings) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        listener.listen(1024)
         listener.setblocking(False)
     except OSError as error:
         raise CannotStart(

@@ -22,6 +22,7 @@ from .serve import given_flags, refuse_other_platforms, setting_options
 DEFAULTS = {
     "access": "open",
     "client_max_size": 0,
+    "listen_when_loaded": True,
     # DEEPaaS waits without end. Modules download weights while they are imported, and answer some
     # calls after minutes; a process that is dead or stopped is noticed whatever these say.
     "load_timeout": 1800.0,

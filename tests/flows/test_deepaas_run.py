@@ -103,7 +103,8 @@ def test_who_may_call_is_not_warned_about_where_it_was_said(deepaas_run):
 def test_deepaas_variable_names_the_model_and_without_a_name_all_are_served(deepaas_run):
     running = deepaas_run("--listen-port", "0", DEEPAAS_V2_MODEL="counter", MODELYARD_HOME="one")
     assert names(running) == ["counter"]
-    running = deepaas_run("--listen-port", "0", DEEPAAS_V2_MODEL="", MODELYARD_HOME="two")
+    everything = ("--listen-port", "0", "--load-timeout", "5")  # one hangs while it is imported
+    running = deepaas_run(*everything, DEEPAAS_V2_MODEL="", MODELYARD_HOME="two")
     assert {"counter", "bare", "kinds"} <= set(names(running))
 
 
@@ -151,3 +152,31 @@ def test_the_command_is_installed_and_tells_its_version():
         timeout=30,
     )
     assert done.returncode == 0 and "modelyard" in done.stdout
+
+
+def test_the_first_request_that_is_let_in_finds_the_model_ready(deepaas_run, tmp_path):
+    """As under DEEPaaS: a client waits for the port, and then predicts."""
+    marker = tmp_path / "warming"
+    running = deepaas_run(
+        *("--listen-port", "0", "--model-name", "old-slow-to-warm"), SLOW_TO_WARM=str(marker)
+    )
+    until = time.monotonic() + 30
+    while not marker.exists():
+        assert time.monotonic() < until, running.text
+        time.sleep(0.02)
+    assert "listening on" not in running.text
+    assert running.get("/v2/models/old-slow-to-warm/").json()["state"] == "ready"
+
+
+def test_a_named_model_that_cannot_be_imported_ends_it_before_it_listens(deepaas_run):
+    running = deepaas_run("--listen-port", "0", "--model-name", "old-broken-import")
+    assert running.process.wait(60) == 3
+    assert "a_framework_that_is_not_installed" in running.text
+    assert "listening on" not in running.text
+
+
+@pytest.mark.parametrize(("flag", "warmed"), [("--warm", True), ("--nowarm", False)])
+def test_models_are_warmed_unless_that_is_switched_off(deepaas_run, flag, warmed):
+    running = deepaas_run("--listen-port", "0", "--model-name", "old-warm", flag)
+    answer = requests.post(f"{running.url}/v2/models/old-warm/predict/", timeout=60)
+    assert answer.json()["predictions"]["warmed"] is warmed
