@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import warnings
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import Any
 
 import marshmallow
@@ -40,6 +42,7 @@ def translate() -> None:
     _translate_schemas()
     _translate_decorators()
     _add_names()
+    after_import("webargs", _translate_webargs)
     after_import("webargs.fields", _translate_webargs_fields)
     after_import("webargs.core", _translate_webargs_core)
 
@@ -220,10 +223,19 @@ def _translate_webargs_fields(module: Any) -> None:
     delimited.__init__, delimited._deserialize = make, deserialize
 
 
-def _translate_webargs_core(module: Any) -> None:
-    def dict2schema(given: Any, schema_class: Any = None) -> Any:
-        return (schema_class or marshmallow.Schema).from_dict(given)
+def _translate_webargs(module: Any) -> None:
+    if not hasattr(module, "dict2schema"):
+        module.dict2schema = _dict2schema
+        there = ModuleType("webargs.dict2schema")
+        there.dict2schema = _dict2schema  # type: ignore[attr-defined]
+        sys.modules.setdefault(there.__name__, there)
 
+
+def _translate_webargs_core(module: Any) -> None:
     for name in ("dict2schema", "argmap2schema"):
         if not hasattr(module, name):
-            setattr(module, name, dict2schema)
+            setattr(module, name, _dict2schema)
+
+
+def _dict2schema(given: Any, schema_class: Any = None) -> Any:
+    return (schema_class or marshmallow.Schema).from_dict(given)
