@@ -16,7 +16,7 @@ import click
 from .. import __version__
 from ..api.server import serve as run_server
 from ..errors import InvalidSettings
-from ..settings import Settings, Source, read_sources, settings_from
+from ..settings import ENV_PREFIX, Settings, Source, read_sources, settings_from
 from .serve import given_flags, refuse_other_platforms, setting_options
 
 DEFAULTS = {
@@ -73,7 +73,7 @@ def _oslo_options() -> list[click.Parameter]:
 @click.command(
     params=[*setting_options(DEFAULTS), *_oslo_options()],
     epilog="This is `modelyard serve` with DEEPaaS's defaults; see docs/settings.md.",
-    context_settings={"max_content_width": 100},
+    context_settings={"max_content_width": 100, "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="deepaas-run (modelyard)")
 @click.pass_context
@@ -99,9 +99,11 @@ def _settings(
     given: Mapping[str, Any], files: tuple[Path, ...], dirs: tuple[Path, ...]
 ) -> Settings:
     environ = os.environ
-    sources = read_sources(
-        given, environ, files or default_files(environ), dirs or default_dirs(environ)
-    )
+    if not files and not environ.get(f"{ENV_PREFIX}CONFIG_FILE"):
+        files = tuple(default_files(environ))
+    if not dirs and not environ.get(f"{ENV_PREFIX}CONFIG_DIR"):
+        dirs = tuple(default_dirs(environ))
+    sources = read_sources(given, environ, files, dirs)
     settings = settings_from([Source("by deepaas-run", DEFAULTS), *sources])
     if not any("access" in source.values for source in sources):
         _say(
