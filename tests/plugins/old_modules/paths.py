@@ -1,9 +1,13 @@
-"""Where the modules keep what they write; as real ones do, read from the environment at import."""
+"""Where the modules keep what they write; as real ones do, read from the environment at import.
+
+Real ones take their repository in its absence; that would be ours.
+"""
 
 import os
+import tempfile
 from pathlib import Path
 
-BASE = Path(os.getenv("OLD_MODULES_BASE", Path(__file__).resolve().parents[1]))
+BASE = Path(os.getenv("OLD_MODULES_BASE", Path(tempfile.gettempdir()) / "old-modules"))
 MODELS = BASE / "models"
 DATA = BASE / "data"
 
