@@ -18,12 +18,13 @@ from aiohttp import web
 from ..errors import InvalidArguments
 from ..schemas.resources import RunSchema
 from ..schemas.states import Phase
+from ..training.log_limit import read_log
 from ..training.metrics import read_points
 from ..training.paths import RunPaths
 from ..training.service import RunRecord
+from .body import CHUNK
 from .services import QUERY, services
 from .train import run_data, run_of
-from .watch import read_log
 
 POLL_S = 0.3
 _ID = re.compile(r"(\d{1,15})-(\d{1,15})-(\d{1,15})", re.ASCII)
@@ -120,9 +121,13 @@ class _Stream:
                 await self._send("metrics", [point._asdict() for point in points])
 
     async def _send_log(self, paths: RunPaths) -> None:
-        while chunk := await asyncio.to_thread(read_log, paths.log, self._position.log):
+        while True:
+            start = self._position.log
+            chunk, following = await asyncio.to_thread(read_log, paths.log, start, CHUNK)
+            if not chunk:
+                return
             whole = chunk[: chunk.rfind(b"\n") + 1] or chunk
-            self._position = replace(self._position, log=self._position.log + len(whole))
+            self._position = replace(self._position, log=following - len(chunk) + len(whole))
             await self._send("log", whole.decode("utf-8", "replace"))
 
     async def _send(self, kind: str, data: object) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ..schemas.states import Phase
+from ..training.log_limit import read_log
 from ..training.metrics import read_series
 from ..training.paths import read_json
 from .body import CHUNK
@@ -29,8 +30,10 @@ async def log(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     while True:
         ended = record.phase == Phase.FINISHED
-        while chunk := await asyncio.to_thread(read_log, path, offset):
-            offset += len(chunk)
+        while True:
+            chunk, offset = await asyncio.to_thread(read_log, path, offset, CHUNK)
+            if not chunk:
+                break
             await response.write(chunk)
         if ended or not query.get("follow") or here.stopping.is_set():
             break
@@ -56,16 +59,6 @@ async def checkpoints(request: web.Request) -> web.StreamResponse:
     return json_response(index or {"last": None, "best": None, "items": []})
 
 
-def read_log(path: Path, offset: int) -> bytes:
-    """The log's next piece from a byte on; empty at its end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(CHUNK)
-    except FileNotFoundError:  # nothing was written yet
-        return b""
-
-
 def _tail_offset(path: Path, lines: int | None) -> int:
     """Where the last `lines` lines begin, in bytes; read from the end, whatever the file's size."""
     if lines is None or not path.exists():
@@ -87,4 +80,4 @@ def _tail_offset(path: Path, lines: int | None) -> int:
 
 
 def _ends_with_newline(path: Path, end: int) -> bool:
-    return end > 0 and read_log(path, end - 1)[:1] == b"\n"
+    return end > 0 and read_log(path, end - 1, 1)[0] == b"\n"

@@ -27,6 +27,7 @@ from .claim import Claim, Refused
 from .ending import Death, judge, scrub
 from .identity import Identity, descendants, send
 from .kernel import adopt_orphans, lower_session, oom_kills, set_name
+from .log_limit import bound_log
 from .marker import NAME as MARKER
 from .messages import Control, RunOrder
 from .paths import RunPaths, read_json, write_json
@@ -130,6 +131,7 @@ class Supervisor:
     def _beat(self) -> None:
         with suppress(OSError):
             os.utime(self._paths.heartbeat)
+            bound_log(self._paths.log)
         self._claim.check_epoch()
         self._oom_before, self._oom_now = self._oom_now, oom_kills()
         if self._child and self._paths.result.exists():
