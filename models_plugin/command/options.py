@@ -52,13 +52,14 @@ class MethodOptions:
         self.parser.add_argument(*helping, action="help", help="show this help message and exit")
         for place, field in enumerate(fields):
             self.parser.add_argument(
-                *_spellings(field.name, names),
+                f"--{field.name}",
                 dest=f"argument-{place}",
                 metavar=re.sub(r"\W", "_", field.name).upper() or "VALUE",
                 required=field.required,
                 help=_help(field),
             )
         self._add_general(names)
+        self._names = names
 
     def _add_general(self, names: set[str]) -> None:
         """The command's own options may stand behind the method too, but for a module's own."""
@@ -72,7 +73,15 @@ class MethodOptions:
 
     def parse(self, words: Sequence[str]) -> argparse.Namespace:
         """Exits with 2 and a message if the words are not what the options are, with 0 for help."""
-        return self.parser.parse_args(words)
+        return self.parser.parse_args([self._respelled(word) for word in words])
+
+    def _respelled(self, word: str) -> str:
+        """`--some-name` means `some_name` too, unless that is another argument."""
+        name, equals, value = word[2:].partition("=")
+        if not word.startswith("--") or name in self._names:
+            return word
+        others = {name.replace("_", "-"), name.replace("-", "_")} & self._names
+        return f"--{others.pop()}{equals}{value}" if len(others) == 1 else word
 
     def request(self, given: argparse.Namespace, folder: str, copies: Path) -> RequestData:
         """The request with the values given; a file is copied to `copies`.
@@ -158,12 +167,6 @@ def _put(request: RequestData, field: FieldDescription, value: Any) -> None:
 
 def _is_file(field: FieldDescription) -> bool:
     return field.kind == "file" or (field.items is not None and field.items.kind == "file")
-
-
-def _spellings(name: str, names: set[str]) -> list[str]:
-    """`--some-name` for `some_name` too, unless that is another argument."""
-    others = {name.replace("_", "-"), name.replace("-", "_")} - names
-    return [f"--{name}", *(f"--{other}" for other in sorted(others))]
 
 
 def _help(field: FieldDescription) -> str:

@@ -203,7 +203,9 @@ def _tell(error: BaseException) -> None:
 
 def ready_spawned_child() -> None:
     """In a process that the module spawns: its imports and keywords are to work there too."""
-    if multiprocessing.parent_process() is not None and os.environ.get(_MODULE):
+    # By its name: parent_process() is known only when this main module has been imported.
+    spawned = multiprocessing.current_process().name != "MainProcess"
+    if spawned and os.environ.get(_MODULE):
         prepare(PluginSource(os.environ[_MODULE], "", DEEPAAS_GROUP))
 
 
