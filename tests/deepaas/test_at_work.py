@@ -1,6 +1,5 @@
 """What modules do in their own process works there: children, signals, loops, relative paths."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def server(serve_old):
-    return serve_old("old-busy", "old-monitored", flags=("--max-trainings", "3"))
+    return serve_old("old-busy", flags=("--max-trainings", "3"))
 
 
 WORK = [
@@ -55,25 +54,3 @@ def test_the_folder_that_the_server_was_started_in_is_that_of_predict_and_train(
 def test_open_files_of_any_kind_are_answers(server, do, text):
     answer = server.predict("old-busy", params={"do": do})
     assert (answer.status_code, answer.text) == (200, text)
-
-
-def test_a_module_that_starts_its_own_tensorboard_is_shown_in_ours(server):
-    """`fuser -k` must not end what listens on that port, and no second TensorBoard listens."""
-    record = server.post("/v2/models/old-monitored/train/", json={"steps": 3}).json()
-    ended = server.wait_run(record)
-    assert (ended["status"], ended["result"]["output"]) == ("done", {"status": "done"})
-    log_folders = list((server.base / "logs").iterdir())
-    assert [path.suffix for path in log_folders[0].iterdir() if "final" in path.name] == [".h5"]
-    tags = server.get("/tensorboard/data/plugin/scalars/tags").json()
-    shown = [run for run, values in tags.items() if "scalars/loss" in values]
-    assert any(record["uuid"][:8] in run for run in shown), tags
-    assert not [name for name in os.listdir("/proc") if _watches(name, server.base)]  # noqa: PTH208
-
-
-def _watches(pid, folder):
-    """Whether that process is a `tensorboard` that was given a folder in `folder`."""
-    try:
-        command = Path("/proc", pid, "cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"tensorboard" in command and os.fsencode(folder) in command

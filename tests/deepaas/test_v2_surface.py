@@ -10,7 +10,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def server(serve_old):
-    return serve_old("old-trainer", "old-warm", "old-only-predict")
+    models = ("old-trainer", "old-warm", "old-only-predict")
+    return serve_old(*models, flags=("--max-trainings", "2"))
 
 
 def test_the_versions_document_leads_to_the_api(server):
