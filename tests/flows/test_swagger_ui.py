@@ -18,8 +18,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium o
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    server = serve_module("--model-name", "files,counter")
-    for model in ("files", "counter"):
+    server = serve_module("--model-name", "files,counter,old-keywords")
+    for model in ("files", "counter", "old-keywords"):
         server.wait_ready(model)
     return server
 
@@ -90,3 +90,40 @@ def test_a_person_starts_a_training(server, page):
     assert '"status": "running"' in text
     runs = server.get("/v2/models/counter/train/").json()
     assert server.wait_run(runs[-1])["status"] == "done"
+
+
+def enter(block, name, text):
+    """Types into the form field of an argument."""
+    row = block.locator(f'tr[data-property-name="{name}"]')
+    field = row.locator("textarea, input[type=text]").first
+    field.fill(text)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["multipart/form-data", "application/x-www-form-urlencoded"]
+)
+def test_a_person_enters_a_dict_a_list_nested_values_and_null_for_a_deepaas_module(
+    server, page, content_type
+):
+    block = operation(page, server, "/ui", "/v2/models/old-keywords/predict/")
+    block.locator("select.content-type").first.select_option(content_type)
+    for name, text in {
+        "mapping": '{"b": [1, null]}',
+        "box": '{"left": 3}',
+        "boxes": '[{"left": 1}, {"left": 2}]',
+        "none": "null",
+        "allowed": "null",
+    }.items():
+        enter(block, name, text)
+    block.locator("button.execute").click()
+    status, text = response_of(block)
+    assert status.split()[0] == "200", text
+    squeezed = "".join(text.split())
+    # The module tells the type and the text of each value that it got.
+    assert """"mapping":["dict","{'b':[1,None]}"]""" in squeezed
+    assert """"box":["dict","{'left':3,'label':'none'}"]""" in squeezed
+    assert (
+        """"boxes":["list","[{'left':1,'label':'none'},{'left':2,'label':'none'}]"]""" in squeezed
+    )
+    assert """"allowed":["NoneType","None"]""" in squeezed
+    assert page.complaints == []
