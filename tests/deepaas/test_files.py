@@ -61,6 +61,21 @@ def test_of_two_files_for_one_argument_the_first_arrives(server, predictions):
     assert arrived["original_filename"] == "p.png"
 
 
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\\\photos\\\\a.png", "a.png"),
+        ("/a/b.tar.gz", "b.tar.gz"),
+        ("..", "file"),
+    ],
+)
+def test_a_file_name_leads_out_of_no_folder(server, predictions, sent, arrives):
+    """Modules copy the file to `folder + "/" + original_filename`."""
+    answer = predictions(server.predict("old-files", files={"data": (sent, b"x")}))
+    assert answer["data"]["original_filename"] == arrives
+
+
 def test_a_module_may_remove_its_file(server, predictions):
     sent = {"files": {"data": FILE}, "params": {"remove": "true"}}
     assert predictions(server.predict("old-files", **sent))["data"]["size"] == 3
