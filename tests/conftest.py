@@ -185,8 +185,8 @@ def end_runs(folder: Path) -> None:
 def make_environment(tmp_path_factory):
     """Makes virtual environments for models: `make(name, python, *requirements)`.
 
-    Gives the path of the new interpreter. Wheels only, put there by our pip: an old Python's own
-    takes seconds to install.
+    Gives the path of the new interpreter. The libraries are put there by our pip: one of its own
+    would take seconds to install.
     """
 
     def make(name: str, python: str, *requirements: str) -> Path:
@@ -197,13 +197,11 @@ def make_environment(tmp_path_factory):
         told = subprocess.run([own, "-c", ask], check=True, capture_output=True, text=True).stdout
         site, major, minor = told.rsplit(maxsplit=2)
         if requirements:
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
-            flags = ["--quiet", "--no-compile", "--only-binary=:all:", f"--target={site}"]
-            subprocess.run(
-                [*pip, *flags, f"--python-version={major}.{minor}", *requirements],
-                check=True,
-                timeout=300,
-            )
+            command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+            command += ["--quiet", "--no-compile", f"--target={site}"]
+            if (int(major), int(minor)) != sys.version_info[:2]:
+                command += ["--only-binary=:all:", f"--python-version={major}.{minor}"]
+            subprocess.run([*command, *requirements], check=True, timeout=300)
         return own
 
     return make

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 PLUGIN = Path(__file__).parent / "plugins" / "apart.py"
+OLD_MODULES = Path(__file__).parents[1] / "plugins"
 
 
 def install(python: Path, name: str) -> None:
@@ -195,3 +196,22 @@ def test_an_environment_that_is_removed_is_told_and_served_again_when_it_is_back
             return
         time.sleep(0.2)
     raise AssertionError(server.get("/v2/models/moving/").text)
+
+
+@pytest.mark.slow
+def test_a_deepaas_module_runs_in_an_environment_with_the_real_deepaas(
+    start_server, make_environment, tmp_path
+):
+    python = make_environment("deepaas", sys.executable, "deepaas==2.6.0")
+    file = tmp_path / "modelyard.toml"
+    file.write_text(
+        f'[models.old-demo]\npython = "{python}"\nenv = {{ PYTHONPATH = "{OLD_MODULES}" }}\n'
+    )
+    server = start_server("--config-file", str(file), "--model-name", "old-demo,bare")
+    assert server.wait_ready("old-demo")["contract"] == "deepaas"
+    answer = server.predict("old-demo")
+    assert answer.status_code == 422
+    assert answer.json()["demo-image"] == ["Missing data for required field."]
+    record = server.wait_run(server.train("old-demo", epoch_num=1))
+    assert record["status"] == "done", server.log(record)
+    assert server.predict("bare").status_code == 200
