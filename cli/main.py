@@ -22,6 +22,7 @@ _PLACES = {
     "predict": Place("predict", "predict", "Predict with a model."),
     "runs": Place("runs", "runs", "List, watch and cancel trainings."),
     "weights": Place("weights", "weights", "List the weights versions of a model."),
+    "plugin": Place("plugin", "plugin", "Check a plugin before it is served."),
     "demo": Place("demo", "demo", "Train and predict on real images, to see how it works."),
 }
 

@@ -33,12 +33,17 @@ def open_plugin(source: PluginSource) -> Plugin:
 
 
 def _import(source: PluginSource) -> Any:
-    module_name, _, attribute = source.value.partition(":")
     with plugin_code(f"importing the model {source.name!r} ({source.value})"):
-        target: Any = importlib.import_module(module_name)
-        for part in filter(None, attribute.split(".")):
-            target = getattr(target, part)
-        return _instance(target, source) if isinstance(target, type) else target
+        return target_of(source)
+
+
+def target_of(source: PluginSource) -> Any:
+    """The object that the entry point names; raises whatever its import raises."""
+    module_name, _, attribute = source.value.partition(":")
+    target: Any = importlib.import_module(module_name)
+    for part in filter(None, attribute.split(".")):
+        target = getattr(target, part)
+    return _instance(target, source) if isinstance(target, type) else target
 
 
 def _instance(cls: Any, source: PluginSource) -> Any:

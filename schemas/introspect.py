@@ -17,7 +17,7 @@ from .fields import File, Tensor
 from .jsonform import NoJsonForm, json_form, plain
 from .kinds import is_delimited, kind_of, kind_of_value
 
-_PLACES = {
+PLACES = {
     "query": "query", "querystring": "query", "form": "form", "json": "json", "body": "json",
     "headers": "headers", "header": "headers", "files": "files",
 }  # fmt: skip
@@ -72,7 +72,7 @@ def _describe(name: str, field: Any, response: bool, above: _Above) -> FieldDesc
         description=str(metadata.get("description") or metadata.get("title") or ""),
         secret=bool(field.load_only) or metadata.get("format") == "password",
         unit=str(metadata["unit"]) if metadata.get("unit") else None,
-        place=_PLACES.get(str(metadata.get("location")), "any"),
+        place=PLACES.get(str(metadata.get("location")), "any"),
     )
     _add_parts(description, field, response, above)
     add_constraints(description, field)

@@ -33,6 +33,11 @@ def supply(model_name: str = "") -> None:
         sys.meta_path.append(_Finder(model_name))
 
 
+def is_supplied(name: str) -> bool:
+    """Whether the module of that name is among those supplied."""
+    return name in _CONTENTS
+
+
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Asked last, so only for what no installed package has."""
 

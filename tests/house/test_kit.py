@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.models_plugin import bootstrap, entry_points
+from modelyard.models_plugin.checking import process as checking_process
 from modelyard.models_plugin.command import process as command_process
 from modelyard.serving import worker
 from modelyard.training import process
@@ -19,6 +20,7 @@ ENTRIES = (
     process.__name__,
     entry_points.__name__,
     command_process.__name__,
+    checking_process.__name__,
 )
 MAY_LACK = {"orjson", "numpy"}  # used where they are; "marshmallow" has to be there
 # What the adapter of DEEPaaS modules looks for in the module's environment, and does without.
