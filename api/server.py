@@ -14,6 +14,7 @@ from aiohttp import web
 from ..errors import CannotStart, InvalidSettings
 from ..models_plugin.discovery import list_sources
 from ..models_plugin.interpreter import Interpreter
+from ..serving.pool import ServingPool
 from ..settings import Settings
 from .app import create_app
 from .logs import configure_logging
@@ -103,14 +104,20 @@ async def _loaded(app: web.Application, settings: Settings, stop: asyncio.Event)
     Clients of DEEPaaS take a port that answers for a model that does. Raises ModelFailedToLoad.
     """
     pool = app[SERVICES].pool
-    loaded = asyncio.gather(*(handle.loaded() for handle in pool.all()))
+    loaded = asyncio.ensure_future(_all_loaded(pool))
     stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait([loaded, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({loaded, stopped}, return_when=asyncio.FIRST_COMPLETED)
     if stopped.done():
         loaded.cancel()
         return
     stopped.cancel()
     await pool.wait_loaded(settings.model_name)
+
+
+async def _all_loaded(pool: ServingPool) -> bool:
+    for handle in pool.all():
+        await handle.loaded()
+    return True
 
 
 async def _until_stopped(app: web.Application, settings: Settings, stop: asyncio.Event) -> int:

@@ -66,7 +66,7 @@ def _name_defaults_anew() -> None:
     if hasattr(fields.Field(), "load_default"):
         return
     for old, new in _RENAMED.items():
-        setattr(fields.Field, new, property(lambda self, name=old: getattr(self, name)))
+        setattr(fields.Field, new, _renamed(old))
 
 
 # -- fields ------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def _translate_fields() -> None:
     ):
         if member in getattr(cls, "__abstractmethods__", ()):
             setattr(cls, member, value)
-            cls.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+            cls.__abstractmethods__ = frozenset()
 
 
 def _renamed(new: str) -> property:

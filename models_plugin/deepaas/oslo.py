@@ -96,7 +96,7 @@ class ConfigOpts(Group):
         values: dict[str, Any] = self._values
         if not isinstance(values.get(name), Group):
             values[name] = Group()
-        return values[name]  # type: ignore[no-any-return]
+        return values[name]
 
 
 def fill_config(module: ModuleType, model_name: str) -> None:
@@ -118,14 +118,14 @@ class _Typed(Opt):
         super().__init__(name, **about)
 
 
-class Logger(logging.LoggerAdapter):  # type: ignore[type-arg]
+class Logger(logging.LoggerAdapter):
     """What `oslo_log.log.getLogger` gives: a logger with the old names of some methods."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__(logger, {})
 
-    def warn(self, message: Any, *args: Any, **kwargs: Any) -> None:
-        self.warning(message, *args, **kwargs)
+    def warn(self, msg: object, *args: object, **kwargs: Any) -> None:
+        self.warning(msg, *args, **kwargs)
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
