@@ -57,7 +57,8 @@ def _check_functions(target: Any, report: Report) -> None:
     if there["predict"] is None and there["train"] is None:
         report.add(
             FAULT, "no-functions",
-            "It has neither predict() nor train(): there is nothing to call.", "", "Write one of them, or name the module that has them in the entry point.",
+            "It has neither predict() nor train(): there is nothing to call.", "",
+            "Write one of them, or name the module that has them in the entry point.",
         )  # fmt: skip
         return
     for name in ("predict", "train"):
@@ -163,6 +164,8 @@ def _check_signature(target: Any, which: str, schema: Any, report: Report) -> No
 
 
 def _tell_translated(described: list[Written], report: Report) -> None:
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(fields.Field).parameters.values()):
+        return  # marshmallow 3, for which they are written
     loose = sorted({name for one in described for name in one.loose})
     count = sum(1 for one in described if one.loose)
     if loose:

@@ -19,8 +19,8 @@ _NOT_AUTHORS = ("marshmallow", "webargs", "modelyard", "functools")
 class Written(NamedTuple):
     """`loose` are the keywords that marshmallow 4 does not know."""
 
-    keywords: tuple[str, ...]  # type: ignore[valid-type]
-    loose: tuple[str, ...]  # type: ignore[valid-type]
+    keywords: tuple[str, ...]
+    loose: tuple[str, ...]
     where: str
 
 

@@ -1,0 +1,220 @@
+"""`modelyard plugin check`: what it finds in modules with faults, and how it tells it."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[1] / "plugins"
+
+FAULTY = """
+import os
+import subprocess
+from marshmallow import validate
+from webargs import fields
+
+
+def get_predict_args():
+    return {
+        "untaken": fields.Int(missing=1),
+        "optional": fields.Int(),
+        "bad_default": fields.Int(missing=12, validate=validate.Range(max=10)),
+        "outside": fields.Str(missing="c", enum=["a", "b"]),
+        "numbers": fields.Int(missing=1, enum=["1", "2"]),
+        "dumped": fields.Int(default=3),
+        "placed": fields.Int(missing=1, location="cookies"),
+        "data": fields.Field(required=True, type="file", location="form", description="A table"),
+        "picture": fields.Field(missing=None, type="file", description="An image"),
+        "accept": fields.Str(missing="application/json"),
+        "even": fields.Int(missing=2, validate=lambda value: value % 2 == 0),
+    }
+
+
+def predict(optional, needed, dumped=1, bad_default=1, outside="", numbers=0, placed=0, data=None,
+            picture=None, accept="", even=0):
+    from deepaas.model.v2.wrapper import ModelWrapper
+
+
+async def train():
+    subprocess.Popen(["tensorboard", "--logdir", "logs", "--port", os.environ["monitorPORT"]])
+    os.system("fuser -k 6006/tcp")
+
+
+def get_metadata():
+    return {"about": object()}
+
+
+warm = 3
+schema = {"x": 3}
+"""
+
+
+@pytest.fixture
+def check(modelyard, tmp_path):
+    """`check(entrypoint, *options)` runs the command; with `module`, for that text as a module."""
+
+    def run(entrypoint, *options, module=None):
+        if module is not None:
+            (tmp_path / f"{entrypoint.partition(':')[0]}.py").write_text(module)
+        return modelyard("plugin", "check", entrypoint, *options, cwd=tmp_path)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def fixtures_installed(monkeypatch):
+    paths = [str(PLUGINS), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+
+
+def found(done):
+    """The findings of `--json`, by their codes."""
+    codes = {}
+    for finding in json.loads(done.stdout)["findings"]:
+        codes.setdefault(finding["code"], []).append(finding)
+    return codes
+
+
+def test_a_good_module_may_be_served_and_that_is_said_in_plain_words(check):
+    done = check("old-demo")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.startswith("old-demo (old_modules.demo), DEEPaaS module\n")
+    assert "\nworks differently: enum= of demo-str-choice is checked: " in done.stdout
+    assert "\ngood to know: 12 of 12 arguments are written for marshmallow 3" in done.stdout
+    assert "\n  where:  predict.demo-str-choice (" in done.stdout
+    assert "demo.py:" in done.stdout and "\n  remedy: " in done.stdout
+    assert done.stdout.endswith("\nNothing prevents serving it.\n")
+
+
+def test_every_fault_of_a_module_is_found_with_its_place(check):
+    done = check("faulty", "--json", module=FAULTY)
+    assert done.returncode == 1, done.stderr
+    codes = found(done)
+    what = {code: " ".join(one["what"] for one in those) for code, those in codes.items()}
+    assert "'untaken': every call fails" in what["unknown-argument"]
+    assert "needs 'needed'" in what["no-such-argument"]
+    assert "needs 'optional'" in what["optional-but-needed"]
+    assert "12, is refused" in what["default-refused"]
+    assert "'c', is refused" in what["default-refused"]
+    assert "numbers is checked" in what["enum"] and "of type str" in what["enum"]
+    assert "default=" in what["default-for-missing"] and "dumped" in what["default-for-missing"]
+    assert "location='cookies'" in what["location"]
+    assert "file data" in what["file-description"] and "picture" not in what["file-description"]
+    assert "accept has no choices" in what["accept-without-choices"]
+    assert "even" in what["validator-function"]
+    assert "train() is asynchronous" in what["async"]
+    assert "warm is int" in what["not-callable"]
+    assert "no JSON form" in what["metadata"]
+    assert "response schema" in what["response-schema"]
+    assert "deepaas.model.v2.wrapper.ModelWrapper" in what["deepaas-name"]
+    assert {"tensorboard", "monitor-port", "fuser", "old-keywords", "no-entry-point"} <= set(codes)
+    assert codes["location"][0]["where"].endswith("faulty.py:16)")
+    assert codes["location"][0]["level"] == "differs"
+    assert codes["no-such-argument"][0]["level"] == "fault"
+    assert codes["tensorboard"][0]["level"] == "note"
+    levels = [one["level"] for one in json.loads(done.stdout)["findings"]]
+    assert levels[: levels.count("fault")] == ["fault"] * levels.count("fault")
+
+
+def test_a_missing_package_is_named_with_how_to_install_it(check):
+    done = check("lacking", module="import no_such_thing_at_all.part\n")
+    assert done.returncode == 1
+    assert "the package 'no_such_thing_at_all' is not installed" in done.stdout
+    assert "lacking.py:1" in done.stdout
+    assert "-m pip install no-such-thing-at-all" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "crashed while importing"),
+        ("import os; os._exit(7)", "ended its process while importing ending (exit code 7)"),
+        ("import sys; sys.exit(7)", "ends the process while it is imported (exit code 7)"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("from deepaas.cmd import run", "not supplied in the place of DEEPaaS"),
+        ("x = 1", "neither predict() nor train()"),
+        ("def predict(): pass\ndef get_predict_args(): return 3", "no set of arguments"),
+        ("def predict(x): pass\ndef get_predict_args(): return {'x': int}", "which is no field"),
+        ("def predict(): pass\ndef get_predict_args(): return {}['k']", "KeyError: 'k'"),
+    ],
+)
+def test_what_prevents_serving_is_told_and_exits_with_1(check, text, told):
+    done = check("ending", module=text)
+    assert done.returncode == 1, done.stdout
+    assert told in done.stdout
+
+
+def test_a_module_that_hangs_is_ended_and_told(check):
+    begun = time.monotonic()
+    done = check("hanging", "--timeout", "2", module="import time; time.sleep(600)")
+    assert done.returncode == 1
+    assert "It was still importing hanging after 2 s." in done.stdout
+    assert time.monotonic() - begun < 20
+
+
+def test_what_a_module_prints_does_not_disturb_the_json(check):
+    done = check("loud", "--json", module="print('{')\ndef predict(): pass\n")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["servable"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no-methods", "neither a predict() nor a train()"),
+        ("missing-parameter", "does not take this argument"),
+        ("bad-default", "refused by the field itself"),
+        ("not-a-field", "is no field"),
+    ],
+)
+def test_faults_of_the_native_contract_are_told_as_the_server_tells_them(check, name, told):
+    done = check(name)
+    assert done.returncode == 1
+    assert told in done.stdout and "model of the native contract" in done.stdout
+
+
+def test_the_contract_of_a_module_is_guessed_and_can_be_said(check):
+    text = (
+        "from marshmallow import fields\n"
+        "from modelyard.models_plugin.contract import Model\n"
+        "class Doubler(Model):\n"
+        "    predict_arguments = {'x': fields.Float(required=True)}\n"
+        "    def predict(self, x): return 2 * x\n"
+    )
+    done = check("doubling:Doubler", module=text)
+    assert done.returncode == 0, done.stdout
+    assert "native contract" in done.stdout
+    assert "DEEPaaS module" in check("doubling:Doubler", "--group", "deepaas").stdout
+
+
+def test_two_plugins_of_one_name_and_a_name_unfit_for_urls_are_told(check, tmp_path, monkeypatch):
+    for package, points in (("first", "same = a\n"), ("second", "same = b\nmy model = c\n")):
+        info = tmp_path / f"{package}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {package}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[deepaas.v2.model]\n{points}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = check("same")
+    assert done.returncode == 1 and "Two plugins have the name 'same'" in done.stdout
+    done = check("my model")
+    assert done.returncode == 1 and "cannot stand in a URL" in done.stdout
+
+
+def test_a_model_is_checked_in_an_interpreter_of_its_own(check, tmp_path):
+    python = tmp_path / "own-python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={PLUGINS} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    done = check("old-demo", "--python", python, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["python"] == str(python)
+    done = check("old-demo", "--python", tmp_path / "nowhere")
+    assert done.returncode == 1 and "does not exist" in done.stdout
+
+
+def test_what_is_neither_model_nor_module_is_a_usage_error(check):
+    done = check("no-such-model")
+    assert done.returncode == 2
+    assert "Installed models: " in done.stderr and "old-demo" in done.stderr
