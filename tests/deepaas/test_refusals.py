@@ -7,7 +7,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def server(serve_old):
-    return serve_old("old-failing", "old-hostile", "old-decorated", "old-tagged")
+    models = ("old-failing", "old-hostile", "old-decorated", "old-tagged")
+    return serve_old(*models, flags=("--max-trainings", "2"))
 
 
 @pytest.mark.parametrize(
