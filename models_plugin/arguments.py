@@ -316,7 +316,17 @@ def _list_from_text(slot: Slot, values: list[str]) -> Any:
 
 
 def _uploaded(name: str, part: FilePart) -> UploadedFile:
-    return UploadedFile(name, part.path, part.content_type, part.filename, part.size)
+    return UploadedFile(name, part.path, part.content_type, _last_part(part.filename), part.size)
+
+
+def _last_part(name: str) -> str:
+    """The client's name of a file without folders (RFC 7578, section 4.2).
+
+    Many plugins copy the file to `folder + "/" + original_filename`: a client's "../" would lead
+    them out of it.
+    """
+    last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
+    return "file" if last in ("", ".", "..") else last
 
 
 def _is_files(value: Any) -> bool:

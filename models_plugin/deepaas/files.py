@@ -35,20 +35,7 @@ def as_module_knows(value: Any) -> Any:
         # The real one, where DEEPaaS itself is installed and the module asked for it.
         wrapper = sys.modules.get("deepaas.model.v2.wrapper")
         cls = getattr(wrapper, "UploadedFile", UploadedFile)
-        name = _last_part(value.original_filename)
-        return cls(value.name, value.filename, value.content_type, name)
+        return cls(value.name, value.filename, value.content_type, value.original_filename)
     if isinstance(value, list) and any(isinstance(item, Uploaded) for item in value):
         return [as_module_knows(item) for item in value]
     return value
-
-
-def _last_part(name: str | None) -> str | None:
-    """The file's name without folders (RFC 7578, section 4.2).
-
-    Many modules copy the file to `folder + "/" + original_filename`: a client's "../" would lead
-    them out of it.
-    """
-    if name is None:
-        return None
-    last = name.replace("\\", "/").rpartition("/")[2]
-    return "file" if last in ("", ".", "..") else last

@@ -102,6 +102,8 @@ def _of_open_file(result: Any, wanted: str, folder: Path) -> Answer | None:
     name = getattr(result, "name", "")
     start = start.encode() if isinstance(start, str) else start
     kind = content_type_of(wanted, name if isinstance(name, str) else "", start)
+    if isinstance(result, io.TextIOBase) and kind == _UNKNOWN:
+        kind = "text/plain; charset=utf-8"
     return answers.file_answer(ReturnedFile(result, kind), None, folder)
 
 

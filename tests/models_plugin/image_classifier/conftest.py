@@ -73,7 +73,7 @@ class RealRun(RunContext):
         return CheckpointIndex.read(self.paths)
 
     @property
-    def weights_folder(self) -> Path:
+    def published_weights(self) -> Path:
         """Of the checkpoint that would be published."""
         chosen = self.index.chosen()
         assert chosen is not None
@@ -153,7 +153,7 @@ def publish(tmp_path: Path) -> Callable[[RealRun], dict[str, Any]]:
     def make(run: RealRun) -> dict[str, Any]:
         version = "ab" * 16
         folder = tmp_path / "weights" / version
-        shutil.copytree(run.weights_folder, folder / "files")
+        shutil.copytree(run.published_weights, folder / "files")
         write_json(folder / "manifest.json", {"id": version, "model": MODEL})
         assert read_json(folder / "manifest.json") is not None
         return {"weights_root": str(tmp_path / "weights"), "weights": {"latest": version}}

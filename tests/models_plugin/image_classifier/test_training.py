@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"dataset": "stripes", "epochs": 2, "batch_size": 8}
 
 
 def tensors(run: Any) -> dict[str, torch.Tensor]:
-    return load_file(run.weights_folder / "model.safetensors")
+    return load_file(run.published_weights / "model.safetensors")
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -135,7 +135,7 @@ def test_the_weights_are_on_disk_before_the_evaluation(
     with pytest.raises(InvalidData, match="no such file"):
         train(run, **QUICK)
     assert run.index.last == 8
-    assert read_description(run.weights_folder).classes == ("across", "down")
+    assert read_description(run.published_weights).classes == ("across", "down")
 
 
 def test_pictures_too_many_for_the_memory_train_to_the_same_weights(
@@ -165,7 +165,7 @@ def test_an_uploaded_archive_is_trained_from_and_removed(
         train(run, **{**QUICK, "dataset": None, field: upload})
         assert same(tensors(run), tensors(by_name))
         assert [entry.name for entry in run.folder.iterdir()] == ["evaluation.json"]
-        assert read_description(run.weights_folder).arguments[field] == "mine.zip"
+        assert read_description(run.published_weights).arguments[field] == "mine.zip"
 
 
 def test_a_fifo_among_the_pictures_ends_the_run_at_once(
@@ -372,6 +372,6 @@ def test_a_training_that_diverges_says_what_to_do(
     train(first, **QUICK)
     values = tensors(first)
     values["head.bias"][:] = float("inf")
-    save_file(values, first.weights_folder / "model.safetensors")
+    save_file(values, first.published_weights / "model.safetensors")
     with pytest.raises(FloatingPointError, match="smaller learning_rate"):
         train(make_run(data_root=str(data), **publish(first)), **QUICK, from_weights="latest")
