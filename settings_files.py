@@ -62,6 +62,29 @@ def files_in(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def deepaas_files(environ: Mapping[str, str], command: str) -> list[Path]:
+    """DEEPaaS's settings files that exist here, as `command` reads them without being told.
+
+    oslo.config's `find_config_files`.
+    """
+    return _first_of_each(environ, command, ".conf")
+
+
+def deepaas_dirs(environ: Mapping[str, str], command: str) -> list[Path]:
+    """The same of settings folders: oslo.config's `find_config_dirs`."""
+    return _first_of_each(environ, command, ".conf.d")
+
+
+def _first_of_each(environ: Mapping[str, str], command: str, suffix: str) -> list[Path]:
+    home = Path(environ.get("HOME") or Path.home())
+    folders = [home / ".deepaas", home, Path("/etc/deepaas"), Path("/etc")]
+    found = []
+    for name in ("deepaas", command):
+        candidates = (folder / f"{name}{suffix}" for folder in folders)
+        found += [path for path in candidates if path.exists()][:1]
+    return found
+
+
 def _read_ini(path: Path, text: str, names: Mapping[str, str]) -> SettingsFile:
     values: dict[str, str] = {}
     unknown = []

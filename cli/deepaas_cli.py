@@ -22,7 +22,8 @@ from ..models_plugin.discovery import list_sources
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.interpreter import Interpreter, command
 from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
-from ..settings import Settings, load_settings
+from ..settings import ENV_PREFIX, Settings, load_settings
+from ..settings_files import deepaas_dirs, deepaas_files
 
 process.ready_spawned_child()
 
@@ -138,7 +139,7 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
     if options.debug:
         flags["debug"] = True
     try:
-        settings = load_settings(flags, environ, options.config_file, options.config_dir)
+        settings = load_settings(flags, environ, *_settings_files(options, environ))
     except InvalidSettings as error:
         _fail(f"deepaas-cli: {error.message}", 2)
     source = find_source(settings)
@@ -165,6 +166,18 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
         _become(order, source, env)
     os.environ.update(env)
     return process.call(order)
+
+
+def _settings_files(
+    options: argparse.Namespace, environ: Mapping[str, str]
+) -> tuple[list[Path], list[Path]]:
+    """Those named; without any, those that DEEPaaS's command reads by itself."""
+    files, dirs = options.config_file, options.config_dir
+    if not files and not environ.get(f"{ENV_PREFIX}CONFIG_FILE"):
+        files = deepaas_files(environ, "deepaas-cli")
+    if not dirs and not environ.get(f"{ENV_PREFIX}CONFIG_DIR"):
+        dirs = deepaas_dirs(environ, "deepaas-cli")
+    return files, dirs
 
 
 def _become(order: Order, source: PluginSource, env: Mapping[str, str]) -> NoReturn:

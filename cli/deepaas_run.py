@@ -17,6 +17,7 @@ from .. import __version__
 from ..api.server import serve as run_server
 from ..errors import InvalidSettings
 from ..settings import ENV_PREFIX, Settings, Source, read_sources, settings_from
+from ..settings_files import deepaas_dirs, deepaas_files
 from .serve import given_flags, refuse_other_platforms, setting_options
 
 DEFAULTS = {
@@ -28,7 +29,7 @@ DEFAULTS = {
     "load_timeout": 1800.0,
     "predict_timeout": 3600.0,
 }
-_NAMES = ("deepaas", "deepaas-run")
+_NAME = "deepaas-run"
 _OSLO_SWITCHES = ("use-journal", "use-json", "use-syslog", "watch-log-file")
 _OSLO_VALUES = {
     "log_dir": ("--log-dir", "--logdir"),
@@ -36,26 +37,6 @@ _OSLO_VALUES = {
     "log_config_append": ("--log-config-append", "--log-config", "--log_config"),
     "syslog_log_facility": ("--syslog-log-facility",),
 }
-
-
-def default_files(environ: Mapping[str, str]) -> list[Path]:
-    """DEEPaaS's default settings files that exist here: oslo.config's `find_config_files`."""
-    return _first_of_each(environ, ".conf")
-
-
-def default_dirs(environ: Mapping[str, str]) -> list[Path]:
-    """DEEPaaS's default settings folders that exist here: oslo.config's `find_config_dirs`."""
-    return _first_of_each(environ, ".conf.d")
-
-
-def _first_of_each(environ: Mapping[str, str], suffix: str) -> list[Path]:
-    home = Path(environ.get("HOME") or Path.home())
-    folders = [home / ".deepaas", home, Path("/etc/deepaas"), Path("/etc")]
-    found = []
-    for name in _NAMES:
-        candidates = (folder / f"{name}{suffix}" for folder in folders)
-        found += [path for path in candidates if path.exists()][:1]
-    return found
 
 
 def _oslo_options() -> list[click.Parameter]:
@@ -100,9 +81,9 @@ def _settings(
 ) -> Settings:
     environ = os.environ
     if not files and not environ.get(f"{ENV_PREFIX}CONFIG_FILE"):
-        files = tuple(default_files(environ))
+        files = tuple(deepaas_files(environ, _NAME))
     if not dirs and not environ.get(f"{ENV_PREFIX}CONFIG_DIR"):
-        dirs = tuple(default_dirs(environ))
+        dirs = tuple(deepaas_dirs(environ, _NAME))
     sources = read_sources(given, environ, files, dirs)
     settings = settings_from([Source("by deepaas-run", DEFAULTS), *sources])
     if not any("access" in source.values for source in sources):

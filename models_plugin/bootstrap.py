@@ -135,6 +135,11 @@ class KitFinder:
 if _RUN or _SPAWNED:
     sys.meta_path.insert(0, KitFinder())
 
+if _SPAWNED and os.environ.get("MODELYARD_COMMAND_MODULE"):
+    from modelyard.models_plugin.command import process
+
+    process.ready_spawned_child()  # before what it is to call is imported
+
 if _RUN:
     sys.argv[:] = sys.argv[1:]
     # This file stays sys.modules["__main__"], so that processes that are spawned run it (above).

@@ -1,7 +1,6 @@
 """`deepaas-cli`, as people and scripts use it: processes, what they print, write, exit with."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -11,67 +10,13 @@ from pathlib import Path
 
 import pytest
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
 COMMAND = [sys.executable, "-m", "modelyard.cli.deepaas_cli"]
-
-
-@pytest.fixture
-def site(tmp_path):
-    """A folder in which `install` makes a package of the fixtures' modules."""
-    folder = tmp_path / "site"
-    info = folder / "some_models-0.1.dist-info"
-    info.mkdir(parents=True)
-    (folder / "old_modules").symlink_to(PLUGINS / "old_modules")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-models\nVersion: 0.1\n")
-    return folder
-
-
-@pytest.fixture
-def cli(site, tmp_path, monkeypatch):
-    """`cli(module, *words)` runs the command with that module as the only model installed."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(modules, *words, **env):
-        if isinstance(modules, str):
-            modules = {"the-model": modules}
-        points = "".join(f"{name} = {value}\n" for name, value in modules.items())
-        (site / "some_models-0.1.dist-info" / "entry_points.txt").write_text(
-            f"[deepaas.v2.model]\n{points}"
-        )
-        return subprocess.run(
-            [*COMMAND, *map(str, words)],
-            env=environment(site, tmp_path, env),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return run
-
-
-def environment(site, tmp_path, env=()):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MODELYARD_", "DEEPAAS_"))}
-    path = {"PYTHONPATH": str(site), "COLUMNS": "100", "TMPDIR": str(tmp_path / "tmp")}
-    (tmp_path / "tmp").mkdir(exist_ok=True)
-    return {**kept, **path, **dict(env)}
-
-
-def write_module(site, name, text):
-    (site / f"{name}.py").write_text(text)
-    return name
-
-
-def returned(done):
-    """What stands behind `return: ` in the last line of the log."""
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.split("return: ", 1)[1].rstrip("\n")
 
 
 # -- methods ------------------------------------------------------------------------------------
 
 
-def test_metadata_is_returned_as_json_in_a_log_line_of_deepaas(cli):
+def test_metadata_is_returned_as_json_in_a_log_line_of_deepaas(cli, returned):
     done = cli("old_modules.plain", "get_metadata")
     assert json.loads(returned(done))["name"] == "plain"
     line = done.stdout.splitlines()[-1]
@@ -81,7 +26,7 @@ def test_metadata_is_returned_as_json_in_a_log_line_of_deepaas(cli):
     assert done.stderr == ""
 
 
-def test_no_method_means_get_metadata(cli):
+def test_no_method_means_get_metadata(cli, returned):
     done = cli("old_modules.plain")
     assert "WARNING deepaas.cmd.cli [-] No Method was requested! Return get_metadata()" in (
         done.stdout
@@ -89,16 +34,16 @@ def test_no_method_means_get_metadata(cli):
     assert json.loads(returned(done))["name"] == "plain"
 
 
-def test_warm_says_that_it_has_ended(cli):
+def test_warm_says_that_it_has_ended(cli, returned):
     assert returned(cli("old_modules.warming", "warm")) == "Finished warm() method"
 
 
-def test_predict_prints_what_the_module_returns(cli):
+def test_predict_prints_what_the_module_returns(cli, returned):
     shown = returned(cli("old_modules.answers", "predict", "--do", "dict"))
     assert shown == ("{'label': 'cat', 'scores': [0.75, 0.25], 'none': None, 1: 'a number as key'}")
 
 
-def test_train_returns_the_record_that_deepaas_returns(cli):
+def test_train_returns_the_record_that_deepaas_returns(cli, returned):
     done = cli("old_modules.trainer", "train", "--do", "numpy", "--password", "hunter2")
     record = json.loads(returned(done))
     assert list(record) == ["date", "args", "status", "uuid", "result"]
@@ -111,7 +56,7 @@ def test_train_returns_the_record_that_deepaas_returns(cli):
     assert "INFO old_modules.trainer [-] logged by oslo numpy" in done.stdout
 
 
-def test_a_training_result_without_json_form_does_not_lose_the_record(cli):
+def test_a_training_result_without_json_form_does_not_lose_the_record(cli, returned):
     done = cli("old_modules.trainer", "train", "--do", "object")
     assert json.loads(returned(done))["result"]["output"] is None
     assert "What train() returned is not in the record" in done.stdout
@@ -124,157 +69,10 @@ def test_a_module_of_one_function_works_and_the_others_are_told_missing(cli):
     assert "it has no train()" in done.stderr
 
 
-# -- arguments ----------------------------------------------------------------------------------
-
-ECHO = """
-from webargs import fields, validate
-
-def get_predict_args():
-    return {
-        "d": fields.Dict(missing={}),
-        "deb": fields.Str(missing=None),
-        "model-name": fields.Str(),
-        "some_list": fields.List(fields.Float(), missing=[0.5]),
-        "flag": fields.Bool(missing=False, description="100% of it"),
-        "size": fields.Int(missing=3, validate=validate.Range(min=1, max=9)),
-        "kind": fields.Str(missing="a", enum=["a", "b"]),
-        "absent": fields.Str(required=False),
-        "header": fields.Int(location="headers", missing=1),
-        "query": fields.List(fields.Int(), location="query", missing=[]),
-        "form": fields.Dict(location="form", missing={}),
-    }
-
-def predict(**kwargs):
-    return dict(sorted(kwargs.items()))
-"""
-DEFAULTS = {
-    "d": {}, "deb": None, "flag": False, "form": {}, "header": 1, "kind": "a", "query": [],
-    "size": 3, "some_list": [0.5],
-}  # fmt: skip
-
-
-@pytest.fixture
-def echo(cli, site):
-    """Predicts with what is given to the arguments above; what predict() got."""
-    name = write_module(site, "echo", ECHO)
-
-    def run(*words):
-        return eval(returned(cli(name, "predict", *words)))
-
-    return run
-
-
-def test_absent_arguments_are_not_passed(echo):
-    assert echo() == DEFAULTS
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (
-            ["--d", "{'a': 1, 2: None}", "--some_list", "(1, 2)", "--flag", "T", "--size", "9",
-             "--deb", "a b", "--model-name", "mine", "--absent", ""],
-            {"d": {"a": 1, 2: None}, "some_list": [1.0, 2.0], "flag": True, "size": 9,
-             "deb": "a b", "model-name": "mine", "absent": ""},
-        ),
-        (
-            ["--d", '{"a": [true, null]}', "--some-list", "7", "--flag=no", "--header", "4",
-             "--query", "[1]", "--form", "{'a': 1}"],
-            {"d": {"a": [True, None]}, "some_list": [7.0], "header": 4, "query": [1],
-             "form": {"a": 1}},
-        ),
-    ],
-    ids=["python", "json"],
-)  # fmt: skip
-def test_values_are_read_as_what_the_argument_is(echo, words, expected):
-    assert echo(*words) == {**DEFAULTS, **expected}
-
-
-def test_wrong_values_are_told_for_each_argument_before_anything_runs(cli, site):
-    name = write_module(site, "echo", ECHO)
-    words = ["--size", "10", "--kind", "c", "--flag", "perhaps", "--d", "{'a'"]
-    done = cli(name, "predict", *words[:6])
-    assert done.returncode == 2
-    assert "deepaas-cli predict: error: argument --size: Must be greater than or equal" in (
-        done.stderr
-    )
-    assert "argument --kind: Must be one of: a, b." in done.stderr
-    assert "argument --flag: Not a valid boolean." in done.stderr
-    done = cli(name, "predict", *words[6:])
-    assert done.returncode == 2
-    assert "argument --d: This is neither JSON nor a Python literal." in done.stderr
-
-
-def test_options_are_not_guessed_from_their_beginnings(cli, site):
-    name = write_module(site, "echo", ECHO)
-    assert cli(name, "predict", "--siz", "4").returncode == 2
-    assert cli(name, "--mod", "echo", "predict").returncode == 2
-    done = cli(name, "predict", "--nothing", "3")
-    assert done.returncode == 2
-    assert "unrecognized arguments: --nothing 3" in done.stderr
-
-
-def test_missing_arguments_are_told_together(cli):
-    done = cli("old_modules.demo", "predict", "--demo-image", "a.png")
-    assert done.returncode == 2
-    assert (
-        "deepaas-cli predict: error: the following arguments are required: "
-        "--demo-audio, --demo-video"
-    ) in done.stderr
-
-
-def test_help_of_a_method_shows_each_argument_with_its_type_default_and_choices(cli):
-    done = cli("old_modules.demo", "predict", "--help")
-    assert done.returncode == 0
-    for shown in (
-        "--demo-str-choice DEMO_STR_CHOICE",
-        "Choices: ['choice1', 'choice2']",
-        "Default: choice2",
-        "Range: 1 to 100",
-        'Type: list, enclosed as string: "[...]"\n          Default: [0.1, 0.2, 0.3]',
-        "          image\n          Type: str (filepath)\n          *Required*",
-    ):
-        assert shown in done.stdout
-    done = cli("old_modules.keeper", "train", "--help")
-    assert "--name" in done.stdout
-
-
-def test_help_of_the_command_needs_no_model(cli):
-    done = cli({}, "--help")
-    assert done.returncode == 0
-    assert "{get_metadata,warm,predict,train}" in done.stdout
-
-
-# -- files --------------------------------------------------------------------------------------
-
-
-def test_a_file_reaches_the_module_as_a_copy_that_it_may_delete(cli, tmp_path):
-    (tmp_path / "cat.png").write_bytes(b"abc")
-    done = cli("old_modules.files", "predict", "--data", "cat.png", "--remove", "yes")
-    told = eval(returned(done))["data"]
-    assert told["original_filename"] == "cat.png" and told["suffix"] == ".png"
-    assert told["content_type"] == "image/png" and told["size"] == 3
-    assert (tmp_path / "cat.png").read_bytes() == b"abc"
-    assert list((tmp_path / "tmp").iterdir()) == []
-
-
-def test_a_training_gets_its_file_and_the_record_names_it(cli, tmp_path):
-    (tmp_path / "data.csv").write_text("1,2")
-    record = json.loads(returned(cli("old_modules.files", "train", "--data", "data.csv")))
-    assert record["args"]["data"] == "data.csv"
-    assert record["result"]["output"] == {"size": 3, "labels": False, "name": "data"}
-
-
-def test_a_file_that_is_not_there_is_a_wrong_argument(cli):
-    done = cli("old_modules.files", "predict", "--data", "nowhere.png")
-    assert done.returncode == 2
-    assert "argument --data: nowhere.png: No such file or directory" in done.stderr
-
-
 # -- output -------------------------------------------------------------------------------------
 
 
-def test_results_are_written_as_json(cli, tmp_path):
+def test_results_are_written_as_json(cli, tmp_path, returned):
     done = cli("old_modules.plain", "--deepaas_method_output", "new/meta.txt", "get_metadata")
     assert json.loads((tmp_path / "new/meta.txt").read_text()) == json.loads(returned(done))
     done = cli("old_modules.trainer", "--deepaas_method_output", "t.txt", "train")
@@ -284,7 +82,7 @@ def test_results_are_written_as_json(cli, tmp_path):
     assert json.loads((tmp_path / "p.json").read_text())["label"] == "cat"
 
 
-def test_a_suffix_that_does_not_fit_gets_the_right_one_behind_it(cli, tmp_path):
+def test_a_suffix_that_does_not_fit_gets_the_right_one_behind_it(cli, tmp_path, returned):
     done = cli("old_modules.answers", "--deepaas_method_output", "p.txt", "predict")
     assert returned(done) == "Output is saved in p.txt.json"
     assert "You are trying to store .json type data in the file with .txt extension!" in (
@@ -297,7 +95,7 @@ def test_a_suffix_that_does_not_fit_gets_the_right_one_behind_it(cli, tmp_path):
     ("kind", "accept"),
     [("bytes", "image/png"), ("buffer", "image/*"), ("file", "image/*"), ("returned", "image/png")],
 )
-def test_files_that_a_module_returns_are_stored_as_they_are(cli, tmp_path, kind, accept):
+def test_files_that_a_module_returns_are_stored_as_they_are(cli, tmp_path, kind, accept, returned):
     words = ["predict", "--do", kind, "--accept", accept]
     done = cli("old_modules.answers", "--deepaas_method_output", "p.png", *words)
     assert returned(done) == "Output is saved in p.png"
@@ -310,7 +108,7 @@ def test_numpy_and_dates_are_stored_as_json(cli, tmp_path):
         assert json.loads((tmp_path / "p.json").read_text())
 
 
-def test_a_file_that_is_not_stored_is_told_and_not_poured_out(cli):
+def test_a_file_that_is_not_stored_is_told_and_not_poured_out(cli, returned):
     shown = returned(cli("old_modules.answers", "predict", "--do", "bytes"))
     assert shown == "<68 bytes of image/png: --deepaas_method_output FILE stores them>"
 
@@ -327,11 +125,14 @@ def test_several_models_without_a_name_are_listed(cli):
     assert "'one'" in done.stderr and "'two'" in done.stderr
 
 
-def test_the_name_chooses_among_several(cli, tmp_path):
+def test_the_name_chooses_among_several(cli, tmp_path, returned):
     (tmp_path / "it.conf").write_text("[DEFAULT]\nmodel_name = two\n")
     assert json.loads(returned(cli(TWO, "--model-name", "one", "get_metadata")))["name"] == "plain"
     assert cli(TWO, "predict", "--do", "text", DEEPAAS_V2_MODEL="two").returncode == 0
     assert cli(TWO, "--config-file", "it.conf", "predict", "--do", "text").returncode == 0
+    (tmp_path / ".deepaas").mkdir()
+    (tmp_path / "it.conf").rename(tmp_path / ".deepaas/deepaas-cli.conf")
+    assert cli(TWO, "predict", "--do", "text", HOME=str(tmp_path)).returncode == 0
     both = cli(TWO, "--model-name=one", "get_metadata", DEEPAAS_V2_MODEL="two")
     assert json.loads(returned(both))["name"] == "plain"
 
@@ -342,7 +143,7 @@ def test_a_name_that_nothing_has_lists_those_that_there_are(cli):
     assert "[ERROR]: The model three is not available.\nAvailable models: [" in done.stderr
 
 
-def test_a_model_with_an_interpreter_of_its_own_runs_in_it(cli, tmp_path):
+def test_a_model_with_an_interpreter_of_its_own_runs_in_it(cli, tmp_path, returned, write_module):
     python = tmp_path / "own-python"
     python.write_text(f'#!/bin/sh\nOWN=yes exec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -351,7 +152,6 @@ def test_a_model_with_an_interpreter_of_its_own_runs_in_it(cli, tmp_path):
         f'[models.the-model]\npython = "{python}"\nenv.PYTHONPATH = "{tmp_path / "site"}"\n'
     )
     write_module(
-        tmp_path / "site",
         "owned",
         "import os, sys\n"
         "from deepaas.model.v2.wrapper import UploadedFile\n"
@@ -382,11 +182,11 @@ def test_a_module_that_cannot_be_imported_is_told(cli):
     assert "importing the model 'the-model'" in done.stderr
 
 
-def test_ctrl_c_ends_a_training_with_130_and_leaves_nothing(cli, site, tmp_path):
+def test_ctrl_c_ends_a_training_with_130_and_leaves_nothing(cli, old_environment, tmp_path):
     cli("old_modules.trainer", "--help")
     process = subprocess.Popen(
         [*COMMAND, "train", "--do", "epochs", "--seconds", "0.05"],
-        env=environment(site, tmp_path),
+        env=old_environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -403,9 +203,10 @@ def test_ctrl_c_ends_a_training_with_130_and_leaves_nothing(cli, site, tmp_path)
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_processes_that_a_module_spawns_find_its_imports_too(cli, site):
+def test_processes_that_a_module_spawns_find_its_imports_too(
+    cli, site, tmp_path, returned, write_module
+):
     write_module(
-        site,
         "spawning",
         "import multiprocessing\n"
         "from deepaas.model.v2.wrapper import UploadedFile\n"
@@ -417,6 +218,12 @@ def test_processes_that_a_module_spawns_find_its_imports_too(cli, site):
         "    with multiprocessing.Pool(1) as pool: return pool.map(work, [x])\n",
     )
     assert returned(cli("spawning", "predict")) == "[[4, 'spawn']]"
+    settings = tmp_path / "own.toml"
+    settings.write_text(
+        f'[models.the-model]\npython = "{sys.executable}"\nenv.PYTHONPATH = "{site}"\n'
+    )
+    done = cli("spawning", "--config-file", settings, "predict")
+    assert returned(done) == "[[4, 'spawn']]"
     done = cli("spawning", "--nodeepaas_with_multiprocessing", "predict")
     assert returned(done) != "[[4, 'spawn']]"
 
@@ -424,9 +231,10 @@ def test_processes_that_a_module_spawns_find_its_imports_too(cli, site):
 # -- models of the native contract --------------------------------------------------------------
 
 
-def test_a_native_model_that_needs_no_weights_predicts_and_trains(cli, site, tmp_path):
+def test_a_native_model_that_needs_no_weights_predicts_and_trains(
+    cli, site, returned, write_module
+):
     write_module(
-        site,
         "native",
         "from marshmallow import fields\n"
         "from modelyard.models_plugin.contract import Model\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from modelyard.cli.deepaas_run import default_dirs, default_files
+from modelyard.settings_files import deepaas_dirs, deepaas_files
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 COMMAND = (sys.executable, "-m", "modelyard.cli.deepaas_run")
@@ -140,8 +140,8 @@ def test_default_files_are_each_the_first_that_oslo_would_find(tmp_path):
     for path in (first, second, command):
         path.touch()
     folder.mkdir()
-    assert default_files(environ)[:2] == [first, command]
-    assert default_dirs(environ)[:1] == [folder]
+    assert deepaas_files(environ, "deepaas-run")[:2] == [first, command]
+    assert deepaas_dirs(environ, "deepaas-run")[:1] == [folder]
 
 
 def test_the_command_is_installed_and_tells_its_version():
