@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .group import WorkerGroup
+from .load_error import LoadError
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
 from .options import ServedOptions
 from .process import WorkerProcess
@@ -33,15 +33,6 @@ _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 _SPARE_S = 120.0
 _MORE_VERSIONS = 2  # may be loading at the same time; each is a process with its weights
 DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
-
-
-@dataclass(frozen=True)
-class LoadError:
-    """Why a model does not serve; `type` is the class of what the plugin raised."""
-
-    message: str
-    type: str = ""
-    traceback: str = ""
 
 
 class ModelHandle:
@@ -60,6 +51,7 @@ class ModelHandle:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._spare: asyncio.Task[WorkerProcess] | None = None
         self._swapping = asyncio.Lock()
+        self._renewals = 0
         self._newest: WeightsRef | None = None
         self._first_try = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -97,7 +89,7 @@ class ModelHandle:
                 self._first_try.set()
                 break
             except ModelyardError as error:
-                self.error = _load_error(error)
+                self.error = LoadError.of(error)
                 self._first_try.set()
                 log.error("model not loaded", extra={"model": self.name, "why": error.message})
                 if isinstance(error, PluginFailed) and error.original_type:
@@ -306,10 +298,12 @@ class ModelHandle:
         A training has left new files, and a DEEPaaS module may have listed them when it was
         imported or warmed. If the new workers cannot be loaded, the old keep serving.
         """
-        if self.takes_weights or self._default is None or not self._default.load:
-            return
+        self._renewals += 1
+        this = self._renewals
         async with self._swapping:
-            old, new = self._default, self._group(None, load=True)
+            if self.takes_weights or self._default is None or this != self._renewals:
+                return  # another training has ended meanwhile: one renewal is enough for both
+            old, new = self._default, self._group(None, load=self._default.load)
             try:
                 await new.open(await self._take_spare())
             except ModelyardError as error:
@@ -390,9 +384,3 @@ class ModelHandle:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _load_error(error: ModelyardError) -> LoadError:
-    if isinstance(error, PluginFailed):
-        return LoadError(error.message, error.original_type, error.traceback)
-    return LoadError(error.message, type(error).__name__)
