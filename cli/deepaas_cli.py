@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from ..errors import InvalidSettings, ModelFailedToLoad
 from ..models_plugin.command import process
 from ..models_plugin.command.options import NO_SPAWN, OUTPUT, SPAWN
 from ..models_plugin.command.order import METHODS, LogOptions, Order
+from ..models_plugin.deepaas.spawned import ready_spawned_child
 from ..models_plugin.discovery import list_sources
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.interpreter import Interpreter, command
@@ -25,7 +27,8 @@ from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
 from ..settings import ENV_PREFIX, Settings, load_settings
 from ..settings_files import deepaas_dirs, deepaas_files
 
-process.ready_spawned_child()
+if multiprocessing.current_process().name != "MainProcess":  # in one that the module spawned
+    ready_spawned_child()
 
 _USAGE = "%(prog)s [options] {get_metadata,warm,predict,train} [--ARGUMENT VALUE ...]"
 _ABOUT = """methods:

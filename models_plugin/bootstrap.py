@@ -67,6 +67,7 @@ KIT = (
     "modelyard.models_plugin.deepaas.oldstyle",
     "modelyard.models_plugin.deepaas.oslo",
     "modelyard.models_plugin.deepaas.results",
+    "modelyard.models_plugin.deepaas.spawned",
     "modelyard.models_plugin.deepaas.stand_ins",
     "modelyard.models_plugin.deepaas.supplied",
     "modelyard.models_plugin.deepaas.training",
@@ -135,10 +136,10 @@ class KitFinder:
 if _RUN or _SPAWNED:
     sys.meta_path.insert(0, KitFinder())
 
-if _SPAWNED and os.environ.get("MODELYARD_COMMAND_MODULE"):
-    from modelyard.models_plugin.command import process
+if _SPAWNED:
+    from modelyard.models_plugin.deepaas.spawned import ready_spawned_child
 
-    process.ready_spawned_child()  # before what it is to call is imported
+    ready_spawned_child()  # before what it is to call is imported
 
 if _RUN:
     sys.argv[:] = sys.argv[1:]

@@ -21,7 +21,7 @@ def open_plugin(source: PluginSource) -> Plugin:
     if source.group == DEEPAAS_GROUP:
         from .deepaas.adapter import DeepaasPlugin, prepare
 
-        prepare(source)
+        prepare(source.name)
         return DeepaasPlugin(source, _import(source))
     if source.group == NATIVE_GROUP:
         from .native import NativePlugin

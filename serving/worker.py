@@ -258,5 +258,9 @@ def main() -> None:
     Worker(Connection(arguments.fd), Connection(arguments.side_fd)).run()
 
 
-if __name__ == "__main__":
+if __name__ == "__mp_main__":  # in a process that an old module spawned
+    from ..models_plugin.deepaas.spawned import ready_spawned_child
+
+    ready_spawned_child()
+elif __name__ == "__main__":
     main()

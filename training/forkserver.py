@@ -134,5 +134,9 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+if __name__ == "__mp_main__":  # in a process that an old module spawned
+    from ..models_plugin.deepaas.spawned import ready_spawned_child
+
+    ready_spawned_child()
+elif __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

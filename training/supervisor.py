@@ -298,5 +298,9 @@ def main(arguments: list[str]) -> int:
     return supervise(folder, epoch, options.python)
 
 
-if __name__ == "__main__":
+if __name__ == "__mp_main__":  # in a process that an old module spawned
+    from ..models_plugin.deepaas.spawned import ready_spawned_child
+
+    ready_spawned_child()
+elif __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -43,7 +43,7 @@ def check(source: PluginSource, report: Report) -> None:
 
 
 def _check_old(source: PluginSource, report: Report) -> None:
-    prepare(source)
+    prepare(source.name)
     listen()
     target = import_it(source, report)
     if target is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 import sys
 import tempfile
@@ -22,10 +21,10 @@ from typing import Any
 from ...errors import InvalidArguments, ModelyardError, NotSupported, PluginFailed
 from ...schemas.transport import RequestData
 from ..answers import JSON, json_value
-from ..deepaas.adapter import DeepaasPlugin, prepare
+from ..deepaas.adapter import DeepaasPlugin
 from ..device import resolve_device
 from ..loading import open_plugin
-from ..plugin import DEEPAAS_GROUP, Plugin, PluginSource
+from ..plugin import Plugin, PluginSource
 from .logs import FAILED, LOG, set_up
 from .options import MethodOptions
 from .order import Order
@@ -34,7 +33,6 @@ from .run import CommandRun
 
 EXIT_DONE, EXIT_FAILED, EXIT_REFUSED = 0, 1, 2
 _SIGNALLED = 128
-_MODULE = "MODELYARD_COMMAND_MODULE"  # tells a spawned child which module's imports to supply
 
 
 class Interruption:
@@ -151,8 +149,6 @@ class _Call:
         """As DEEPaaS: a module with CUDA or threads does not survive a fork."""
         if spawn:
             multiprocessing.set_start_method("spawn", force=True)
-            if isinstance(self._plugin, DeepaasPlugin):
-                os.environ[_MODULE] = str(self._order.source["name"])
 
     def _load(self) -> None:
         if "weights_optional" not in self._plugin.describe().capabilities:
@@ -199,14 +195,6 @@ def _tell(error: BaseException) -> None:
     else:
         FAILED.critical("Unhandled error: %s: %s", type(cause).__name__, cause, exc_info=cause)
     sys.stderr.write(f"deepaas-cli: {error}\n")
-
-
-def ready_spawned_child() -> None:
-    """In a process that the module spawns: its imports and keywords are to work there too."""
-    # By its name: parent_process() is known only when this main module has been imported.
-    spawned = multiprocessing.current_process().name != "MainProcess"
-    if spawned and os.environ.get(_MODULE):
-        prepare(PluginSource(os.environ[_MODULE], "", DEEPAAS_GROUP))
 
 
 def main() -> int:

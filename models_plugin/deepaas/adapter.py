@@ -7,6 +7,7 @@ marshmallow 3 or 4.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ from .arguments import OldArguments, describe, schema_of
 from .files import as_module_knows
 from .oldstyle import translate
 from .results import file_answer
+from .spawned import VARIABLE
 from .supplied import supply
 from .web_exceptions import forgive_reasons
 
@@ -35,10 +37,11 @@ _READ_AGAIN_S = 1.0
 """Refused arguments have the declarations read anew, but not more often than this."""
 
 
-def prepare(source: PluginSource) -> None:
+def prepare(name: str) -> None:
     """Makes this process one in which the module's imports and keywords work. Before its import."""
+    os.environ[VARIABLE] = name
     translate()
-    supply(source.name)
+    supply(name)
     forgive_reasons()
 
 

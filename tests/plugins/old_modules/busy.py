@@ -13,6 +13,8 @@ import tempfile
 import threading
 import time
 
+import marshmallow
+from deepaas.model.v2.wrapper import UploadedFile
 from webargs import fields
 
 logging.basicConfig(level=logging.INFO)
@@ -22,8 +24,15 @@ OPTIONS, _ = parser.parse_known_args()
 STARTED_IN = os.getcwd()
 
 
+class Arguments(marshmallow.Schema):
+    """Made while the module is imported, by every process that imports it."""
+
+    do = fields.Str(missing="where", description="which work")
+    file = fields.Field(type="file", location="form", missing=UploadedFile())
+
+
 def get_predict_args():
-    return {"do": fields.Str(missing="where")}
+    return {"do": Arguments().fields["do"]}
 
 
 get_train_args = get_predict_args
