@@ -27,6 +27,7 @@ from ..models_plugin.entry_points import installed_sources
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.interpreter import Interpreter, Unusable, command
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
+from .stand_in import stand_in
 
 _GROUPS = {"deepaas": DEEPAAS_GROUP, "native": NATIVE_GROUP}
 _CONTRACTS = {DEEPAAS_GROUP: "DEEPaaS module", NATIVE_GROUP: "model of the native contract"}
@@ -48,7 +49,10 @@ class Outcome:
 
 @click.group()
 def plugin() -> None:
-    """Look at a plugin, without a server."""
+    """Look at a plugin, without a server; stand in for DEEPaaS towards pip."""
+
+
+plugin.add_command(stand_in)
 
 
 @plugin.command()

@@ -27,13 +27,13 @@ def _run(environment: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([python, *command], text=True, capture_output=True, check=False)
 
 
-CALL = "from modelyard.cli.stand_in import stand_in; stand_in()"
+CALL = "from modelyard.cli.plugin import plugin; plugin()"
 
 
 def test_pip_takes_deepaas_as_installed(environment: Path) -> None:
     before = _run(environment, "-m", "pip", "install", "--no-index", "deepaas>=2.2")
     assert before.returncode != 0
-    made = _run(environment, "-c", CALL)
+    made = _run(environment, "-c", CALL, "stand-in")
     assert made.returncode == 0, made.stderr
     after = _run(environment, "-m", "pip", "install", "--no-index", "deepaas>=2.2")
     assert after.returncode == 0, after.stderr
@@ -41,7 +41,7 @@ def test_pip_takes_deepaas_as_installed(environment: Path) -> None:
 
 
 def test_stand_in_can_be_uninstalled_by_pip(environment: Path) -> None:
-    _run(environment, "-c", CALL)
+    _run(environment, "-c", CALL, "stand-in")
     gone = _run(environment, "-m", "pip", "uninstall", "-y", "deepaas")
     assert gone.returncode == 0, gone.stderr
     shown = _run(environment, "-m", "pip", "show", "deepaas")
@@ -49,15 +49,15 @@ def test_stand_in_can_be_uninstalled_by_pip(environment: Path) -> None:
 
 
 def test_stand_in_can_be_removed(environment: Path) -> None:
-    _run(environment, "-c", CALL)
-    assert _run(environment, "-c", CALL, "--remove").returncode == 0
+    _run(environment, "-c", CALL, "stand-in")
+    assert _run(environment, "-c", CALL, "stand-in", "--remove").returncode == 0
     assert _run(environment, "-m", "pip", "show", "deepaas").returncode != 0
 
 
 def test_real_deepaas_is_not_overwritten(environment: Path) -> None:
-    _run(environment, "-c", CALL)
+    _run(environment, "-c", CALL, "stand-in")
     record = next(environment.glob("lib/python3*/site-packages/deepaas-*.dist-info/INSTALLER"))
     record.write_text("pip\n")
-    refused = _run(environment, "-c", CALL)
+    refused = _run(environment, "-c", CALL, "stand-in")
     assert refused.returncode == 1
     assert "pip uninstall deepaas" in refused.stderr
