@@ -51,7 +51,7 @@ def told(error: BaseException, doing: str) -> ModelyardError:
         return PluginRefused(refused[0], refused[1])
     inner = _innermost(error)
     text = _in_words(error)
-    if inner is not error:
+    if inner is not error and not (str(inner).strip() and str(inner).strip() in str(error)):
         text = f"{text} (caused by {_in_words(inner)})"
     return PluginFailed(
         f"The model failed while {doing}: {text}",

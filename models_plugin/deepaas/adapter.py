@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from .spawned import VARIABLE
 from .supplied import supply
 from .web_exceptions import forgive_reasons
 
+_TOLD = ("Summary", "Author", "Author-email", "License", "Home-page")
 _READ_AGAIN_S = 1.0
 """Refused arguments have the declarations read anew, but not more often than this."""
 
@@ -105,7 +107,16 @@ class DeepaasPlugin:
             problem = str(error)
         name = self._source.name
         about = f"Could not load description from underlying model (loaded '{name}'): {problem}"
-        return {"name": name, "description": about}
+        return {"name": name, "description": about, **self._packaged()}
+
+    def _packaged(self) -> dict[str, str]:
+        """What the metadata of its distribution says, for a module that says nothing itself."""
+        try:
+            found = metadata.metadata(self._source.distribution or "")
+        except (metadata.PackageNotFoundError, ValueError):
+            return {}
+        told = {name.lower(): found[name] for name in _TOLD if found.get(name)}  # type: ignore[attr-defined]
+        return {name: str(text) for name, text in told.items() if text != "UNKNOWN"}
 
     def _read(self) -> None:
         """Asks the module for its arguments, as they are now."""

@@ -84,6 +84,8 @@ def test_a_module_without_metadata_gets_a_generic_description(server):
     shown = server.get("/v2/models/old-warm/").json()
     assert shown["name"] == "old-warm"
     assert shown["description"].startswith("Could not load description from underlying model")
+    assert shown["summary"] == "Modules as people wrote them for DEEPaaS"  # of its distribution
+    assert shown["license"] == "MIT"
 
 
 def test_a_module_whose_metadata_raise_is_served_with_the_cause(server, predictions):

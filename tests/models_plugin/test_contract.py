@@ -114,6 +114,18 @@ def test_an_exception_is_told_with_its_type_its_text_and_its_cause():
     assert "fails" in caught.value.traceback
 
 
+def test_a_cause_that_the_text_repeats_is_told_once():
+    def fails(self):
+        try:
+            raise IndexError("no row 7")
+        except IndexError as error:
+            raise ValueError(f"bad table: {error}") from error
+
+    with pytest.raises(PluginFailed) as caught:
+        opened(predict=fails).predict({})
+    assert caught.value.message.count("no row 7") == 1
+
+
 def test_an_http_exception_of_any_framework_keeps_its_status():
     class HTTPException(Exception):
         status = 409
