@@ -19,7 +19,7 @@ from ..errors import InvalidSettings, ModelFailedToLoad
 from ..models_plugin.command import process
 from ..models_plugin.command.options import NO_SPAWN, OUTPUT, SPAWN
 from ..models_plugin.command.order import METHODS, LogOptions, Order
-from ..models_plugin.deepaas.spawned import ready_spawned_child
+from ..models_plugin.deepaas.preparing import ready_spawned_child
 from ..models_plugin.discovery import list_sources
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.interpreter import Interpreter, command

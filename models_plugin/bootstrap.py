@@ -66,8 +66,8 @@ KIT = (
     "modelyard.models_plugin.deepaas.model_files",
     "modelyard.models_plugin.deepaas.oldstyle",
     "modelyard.models_plugin.deepaas.oslo",
+    "modelyard.models_plugin.deepaas.preparing",
     "modelyard.models_plugin.deepaas.results",
-    "modelyard.models_plugin.deepaas.spawned",
     "modelyard.models_plugin.deepaas.stand_ins",
     "modelyard.models_plugin.deepaas.supplied",
     "modelyard.models_plugin.deepaas.training",
@@ -136,8 +136,8 @@ class KitFinder:
 if _RUN or _SPAWNED:
     sys.meta_path.insert(0, KitFinder())
 
-if _SPAWNED:
-    from modelyard.models_plugin.deepaas.spawned import ready_spawned_child
+if _SPAWNED and os.environ.get("MODELYARD_DEEPAAS_MODULE"):
+    from modelyard.models_plugin.deepaas.preparing import ready_spawned_child
 
     ready_spawned_child()  # before what it is to call is imported
 

@@ -19,7 +19,8 @@ def open_plugin(source: PluginSource) -> Plugin:
         raise PluginFailed(source.problem)
     # Each contract's own imports only: a worker is small, and its environment may lack the other's.
     if source.group == DEEPAAS_GROUP:
-        from .deepaas.adapter import DeepaasPlugin, prepare
+        from .deepaas.adapter import DeepaasPlugin
+        from .deepaas.preparing import prepare
 
         prepare(source.name)
         return DeepaasPlugin(source, _import(source))

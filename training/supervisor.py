@@ -299,7 +299,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__mp_main__":  # in a process that an old module spawned
-    from ..models_plugin.deepaas.spawned import ready_spawned_child
+    from ..models_plugin.deepaas.preparing import ready_spawned_child
 
     ready_spawned_child()
 elif __name__ == "__main__":

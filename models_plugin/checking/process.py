@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ModelyardError, PluginFailed
-from ..deepaas.adapter import DeepaasPlugin, prepare
+from ..deepaas.adapter import DeepaasPlugin
+from ..deepaas.preparing import prepare
 from ..loading import open_plugin
 from ..plugin import DEEPAAS_GROUP, PluginSource
 from .findings import FAULT, NOTE, Report

@@ -7,7 +7,6 @@ marshmallow 3 or 4.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -28,23 +27,11 @@ from ..refusals import plugin_code, told
 from . import training
 from .arguments import OldArguments, describe, schema_of
 from .files import as_module_knows
-from .oldstyle import translate
 from .results import file_answer
-from .spawned import VARIABLE
-from .supplied import supply
-from .web_exceptions import forgive_reasons
 
 _TOLD = ("Summary", "Author", "Author-email", "License", "Home-page")
 _READ_AGAIN_S = 1.0
 """Refused arguments have the declarations read anew, but not more often than this."""
-
-
-def prepare(name: str) -> None:
-    """Makes this process one in which the module's imports and keywords work. Before its import."""
-    os.environ[VARIABLE] = name
-    translate()
-    supply(name)
-    forgive_reasons()
 
 
 class DeepaasPlugin:

@@ -15,8 +15,9 @@ from modelyard.schemas.model_operations import ServedModel
 from modelyard.schemas.openapi import openapi_document
 from modelyard.schemas.routes import ResponseDoc, RouteDoc, problems
 from modelyard.schemas.states import Phase, Status
+from modelyard.settings import Settings
 
-ROUTES = documented()
+ROUTES = documented(Settings())
 
 
 def described(name="m", contract="native", content_types=None, **parts):
