@@ -90,7 +90,7 @@ async def _serve(settings: Settings) -> int:
         with _listen(settings) as listener:  # the port first: a taken one costs no model's loading
             await runner.setup()
             if settings.listen_when_loaded:
-                await _loaded(app, settings, stop)
+                await until_loaded(app, settings, stop)
             await web.SockSite(runner, listener, backlog=1024).start()
             _tell(settings, listener.getsockname()[1], [source.name for source in sources])
             return await _until_stopped(app, settings, stop)
@@ -98,10 +98,11 @@ async def _serve(settings: Settings) -> int:
         await runner.cleanup()
 
 
-async def _loaded(app: web.Application, settings: Settings, stop: asyncio.Event) -> None:
+async def until_loaded(app: web.Application, settings: Settings, stop: asyncio.Event) -> None:
     """Returns when every model has been loaded, or failed to be, or the server is to stop.
 
-    Clients of DEEPaaS take a port that answers for a model that does. Raises ModelFailedToLoad.
+    Clients of DEEPaaS take a port that answers for a model that does. Raises ModelFailedToLoad if
+    a named model, or every model, has failed.
     """
     pool = app[SERVICES].pool
     loaded = asyncio.ensure_future(_all_loaded(pool))
@@ -111,7 +112,10 @@ async def _loaded(app: web.Application, settings: Settings, stop: asyncio.Event)
         loaded.cancel()
         return
     stopped.cancel()
-    await pool.wait_loaded(settings.model_name)
+    handles = pool.all()
+    nothing_serves = bool(handles) and all(handle.error is not None for handle in handles)
+    # A port that answers for no model at all would look like one that works.
+    await pool.wait_loaded([handles[0].name] if nothing_serves else settings.model_name)
 
 
 async def _all_loaded(pool: ServingPool) -> bool:

@@ -24,7 +24,8 @@ def deepaas_run(tmp_path):
         environ = {
             k: v for k, v in os.environ.items() if not k.startswith(("MODELYARD_", "DEEPAAS"))
         }
-        environ.update(PYTHONPATH=str(PLUGINS), HOME=str(tmp_path), PYTHONUNBUFFERED="1", **env)
+        environ.update(PYTHONPATH=str(PLUGINS), HOME=str(tmp_path), PYTHONUNBUFFERED="1")
+        environ.update(env)
         output = tmp_path / f"output{len(started)}"
         with output.open("wb") as file:
             process = subprocess.Popen(
