@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -200,6 +201,18 @@ async def test_run_inherits_no_socket_and_no_lock(new_run):
     await run.ended()
     for target in read_json(run.paths.result)["output"]["descriptors"]:
         assert "socket:[" not in target and not target.endswith("/claim"), target
+
+
+async def test_run_of_a_server_with_many_connections_inherits_no_socket_either(new_run):
+    """The fork server's own socket has the number that was free in the server."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(Path("/dev/null").open())
+        run = new_run("where")
+        await run.launch()
+        await run.ended()
+    descriptors = read_json(run.paths.result)["output"]["descriptors"]
+    assert [target for target in descriptors if "socket:[" in target] == []
 
 
 async def test_run_is_nicer_than_the_server(new_run):
