@@ -21,6 +21,7 @@ from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
+from .gate import LoadGate
 from .group import WorkerGroup
 from .load_error import LoadError
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
@@ -38,13 +39,16 @@ DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
 class ModelHandle:
     """What `api/` holds of a model. `state`: importing, ready, failed or restarting."""
 
-    def __init__(self, source: PluginSource, options: ServedOptions, logs: Path) -> None:
+    def __init__(
+        self, source: PluginSource, options: ServedOptions, logs: Path, gate: LoadGate | None = None
+    ) -> None:
         self.source = source
         self.name = source.name
         self.description: ModelDescription | None = None
         self.error: LoadError | None = None
         self.weights_error: str | None = None
         self._options = options
+        self._gate = gate or LoadGate()
         self._log = logs / f"{source.name}.log"
         self._default: WorkerGroup | None = None
         self._others: dict[str, WorkerGroup] = {}
@@ -84,7 +88,8 @@ class ModelHandle:
         tries = 0
         while True:
             try:
-                await self._open_default(default_weights)
+                async with self._gate.turn():
+                    await self._open_default(default_weights)
                 self.error = None
                 self._first_try.set()
                 break

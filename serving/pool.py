@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ModelFailedToLoad, ModelNotFound
 from ..models_plugin.plugin import PluginSource
+from .gate import LoadGate
 from .handle import DefaultWeights, ModelHandle
 from .options import ServingOptions
 
@@ -24,8 +25,10 @@ class ServingPool:
     def __init__(
         self, sources: Sequence[PluginSource], options: ServingOptions, logs: Path
     ) -> None:
+        gate = LoadGate()
         self._handles = {
-            source.name: ModelHandle(source, options.of(source.name), logs) for source in sources
+            source.name: ModelHandle(source, options.of(source.name), logs, gate)
+            for source in sources
         }
         self._logs = logs
         self._cutting: asyncio.Task[None] | None = None
