@@ -17,6 +17,8 @@ from modelyard.training.identity import Identity
 from modelyard.training.paths import read_json
 
 PLUGINS = Path(__file__).parent / "plugins"
+OLD_PLUGINS = Path(__file__).parent / "old_plugins"
+"""Modules as people wrote them for DEEPaaS; found by servers that one of them is named to."""
 
 
 class Server:
@@ -33,7 +35,11 @@ class Server:
     def start(self, wait: bool = True) -> "Server":
         environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
         environ["PYTHONPATH"] = os.pathsep.join(
-            [str(PLUGINS), environ.get("PYTHONPATH", "")]
+            [
+                str(PLUGINS),
+                *([str(OLD_PLUGINS)] if "old-" in " ".join(self.flags) else []),
+                environ.get("PYTHONPATH", ""),
+            ]
         ).rstrip(os.pathsep)
         environ["PYTHONUNBUFFERED"] = "1"
         self.process = subprocess.Popen(

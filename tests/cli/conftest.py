@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+PLUGINS = Path(__file__).parents[1] / "old_plugins"
 
 
 @pytest.fixture(scope="session")

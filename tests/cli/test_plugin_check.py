@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+PLUGINS = os.pathsep.join(
+    str(Path(__file__).parents[1] / name) for name in ("plugins", "old_plugins")
+)
 
 FAULTY = """
 import os
@@ -66,7 +68,7 @@ def check(modelyard, tmp_path):
 
 @pytest.fixture(autouse=True)
 def fixtures_installed(monkeypatch):
-    paths = [str(PLUGINS), os.environ.get("PYTHONPATH", "")]
+    paths = [PLUGINS, os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
 
 

@@ -1,4 +1,4 @@
-"""Servers with modules written for DEEPaaS (tests/plugins/old_modules), unedited."""
+"""Servers with modules written for DEEPaaS (tests/old_plugins/old_modules), unedited."""
 
 import pytest
 import requests

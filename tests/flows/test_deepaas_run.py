@@ -11,7 +11,7 @@ import requests
 
 from modelyard.settings_files import deepaas_dirs, deepaas_files
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+PLUGINS, OLD_PLUGINS = (Path(__file__).parents[1] / name for name in ("plugins", "old_plugins"))
 COMMAND = (sys.executable, "-m", "modelyard.cli.deepaas_run")
 
 
@@ -24,7 +24,8 @@ def deepaas_run(tmp_path):
         environ = {
             k: v for k, v in os.environ.items() if not k.startswith(("MODELYARD_", "DEEPAAS"))
         }
-        environ.update(PYTHONPATH=str(PLUGINS), HOME=str(tmp_path), PYTHONUNBUFFERED="1")
+        path = f"{PLUGINS}:{OLD_PLUGINS}" if any("old-" in flag for flag in flags) else str(PLUGINS)
+        environ.update(PYTHONPATH=path, HOME=str(tmp_path), PYTHONUNBUFFERED="1")
         environ.update(env)
         output = tmp_path / f"output{len(started)}"
         with output.open("wb") as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PLUGIN = Path(__file__).parent / "plugins" / "apart.py"
-OLD_MODULES = Path(__file__).parents[1] / "plugins"
+OLD_MODULES = Path(__file__).parents[1] / "old_plugins"
 
 
 def install(python: Path, name: str) -> None:
