@@ -25,14 +25,15 @@ from ..models_plugin.checking import process
 from ..models_plugin.checking.findings import FAULT, LEVELS, NOTE, Finding
 from ..models_plugin.entry_points import installed_sources
 from ..models_plugin.environment import plugin_environment
-from ..models_plugin.interpreter import Interpreter, Unusable, command
+from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable, command
+from ..models_plugin.overheard import overhear
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
 from .stand_in import stand_in
 
 _GROUPS = {"deepaas": DEEPAAS_GROUP, "native": NATIVE_GROUP}
 _CONTRACTS = {DEEPAAS_GROUP: "DEEPaaS module", NATIVE_GROUP: "model of the native contract"}
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_][\w.]*)?\Z")
-_LINES_SHOWN = 8
+_LINES_SHOWN, _SHOWN, _KEPT = 8, 2000, 20_000  # lines and characters; bytes
 
 
 @dataclass
@@ -79,7 +80,7 @@ def check(
     Exits with 0 if nothing prevents serving it, with 1 otherwise.
     """
     try:
-        source = find_source(entrypoint, _GROUPS.get(group or "", ""), python)
+        source = find_source(entrypoint, _GROUPS.get(group or "", ""), python, timeout)
     except Unusable as error:
         fault = Finding(FAULT, "interpreter", str(error))
         outcome = Outcome(PluginSource(entrypoint, entrypoint, group or ""), [fault])
@@ -94,12 +95,14 @@ def check(
     ctx.exit(0 if outcome.servable else 1)
 
 
-def find_source(entrypoint: str, group: str, python: str | None) -> PluginSource:
+def find_source(
+    entrypoint: str, group: str, python: str | None, limit_s: float = ASK_LIMIT_S
+) -> PluginSource:
     """The plugin that is meant. Raises click.UsageError, and Unusable for an interpreter."""
     if python is None:
         offered = installed_sources()
     else:
-        offered = Interpreter(python).sources()
+        offered = Interpreter(python).sources(min(limit_s, ASK_LIMIT_S))
         python = Interpreter(python).executable()
     if entrypoint in offered:
         return offered[entrypoint]
@@ -128,29 +131,32 @@ def _is_module(name: str, python: str | None) -> bool:
 def check_source(source: PluginSource, limit_s: float) -> Outcome:
     """Checks it in a process of its own, which is ended after `limit_s` at the latest."""
     with tempfile.TemporaryDirectory(prefix="modelyard-check-") as scratch:
-        report, output = Path(scratch, "report"), Path(scratch, "output")
+        report = Path(scratch, "report")
         order = {
             "source": source.to_data(),
             "report": str(report),
             "folder": str(Path.cwd()) if source.distribution is None else None,
         }
         words = [*command(source.python, process.__name__), json.dumps(order)]
-        with output.open("wb") as file:
-            child = subprocess.Popen(
-                words,
-                env=plugin_environment(source, {}),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            code: int | None = child.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            _end(child)
-        return _outcome(source, _lines(report), code, limit_s, _last(output))
+        last = bytearray()
+
+        def keep(_: object, piece: bytes) -> None:
+            last.extend(piece)
+            del last[:-_KEPT]
+
+        with subprocess.Popen(
+            words,
+            env=plugin_environment(source, {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as child:
+            try:
+                code = overhear(child, limit_s, keep)
+            finally:
+                _end(child)
+        return _outcome(source, _lines(report), code, limit_s, _last_lines(last))
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -161,14 +167,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def _lines(report: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in report.read_text("utf-8").splitlines()]
+        text = report.read_text("utf-8")
     except FileNotFoundError:
         return []
+    # Without what stands behind the last newline: the process may have been ended while it wrote.
+    return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
-def _last(output: Path) -> str:
-    text = output.read_bytes()[-20_000:].decode("utf-8", "replace")
-    return "\n".join(text.strip().splitlines()[-_LINES_SHOWN:])
+def _last_lines(output: bytes | bytearray) -> str:
+    text = output.decode("utf-8", "replace")
+    return "\n".join(text.strip().splitlines()[-_LINES_SHOWN:])[-_SHOWN:]
 
 
 def _outcome(

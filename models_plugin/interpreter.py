@@ -12,16 +12,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import bootstrap, entry_points
 from .environment import plugin_environment
+from .overheard import overhear
 from .plugin import PluginSource
 
 ASK_LIMIT_S = 30.0
+_SAID_MAX = 4 * 1024**2
 _MARSHMALLOW = "marshmallow>=3,<5"
 
 
@@ -106,25 +108,63 @@ class Interpreter:
             raise Unusable(
                 f"{python} cannot be started: {error.strerror}. Give a Python interpreter."
             ) from error
+        said = _Said()
         with process:
             try:
-                output, errors = process.communicate(timeout=limit_s)
-            except subprocess.TimeoutExpired:
+                code = overhear(process, limit_s, said.take(process.stderr))
+            except _TooMuch:
                 raise Unusable(
-                    f"{python} did not say within {limit_s:g} s what is installed there. Run "
-                    f"'{python} -c 0' to see what it waits for."
+                    f"{python} wrote more than {_SAID_MAX >> 20} MB when it was asked what is "
+                    f"installed there, and was stopped. Run '{python} -c 0' to see what it writes."
                 ) from None
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+        if code is None:
+            raise Unusable(
+                f"{python} did not say within {limit_s:g} s what is installed there. Run "
+                f"'{python} -c 0' to see what it waits for."
+            )
         try:
-            return json.loads(output.splitlines()[-1])
-        except (IndexError, ValueError):
-            said = (errors or output).decode("utf-8", "replace").strip().splitlines()
+            return _read(said.output)
+        except (IndexError, ValueError, RecursionError):
+            told = (said.errors or said.output).decode("utf-8", "replace").strip().splitlines()
             raise Unusable(
                 f"{python} did not answer as Python 3.8 or later does: "
-                f"{said[-1][:300] if said else f'it exited with code {process.returncode}'}"
+                f"{told[-1][:300] if told else f'it exited with code {code}'}"
             ) from None
+
+
+class _TooMuch(Exception):
+    pass
+
+
+class _Said:
+    """What an interpreter wrote so far, with an end to it."""
+
+    def __init__(self) -> None:
+        self.output, self.errors = bytearray(), bytearray()
+
+    def take(self, stderr: IO[bytes] | None) -> Callable[[IO[bytes], bytes], None]:
+        """Raises _TooMuch."""
+
+        def take(stream: IO[bytes], piece: bytes) -> None:
+            if len(self.output) + len(self.errors) + len(piece) > _SAID_MAX:
+                raise _TooMuch
+            if stream is stderr:
+                self.errors.extend(piece)
+            else:
+                self.output.extend(piece)
+
+        return take
+
+
+def _read(output: bytearray) -> Any:
+    """Raises IndexError, ValueError or RecursionError for what entry_points.py does not print."""
+    answer = json.loads(output.splitlines()[-1])
+    if not isinstance(answer, dict) or not {"marshmallow", "sources"} <= answer.keys():
+        raise ValueError("not ours")
+    return answer
 
 
 def _told(release: str | None) -> str:

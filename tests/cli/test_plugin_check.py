@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -58,10 +59,10 @@ schema = {"x": 3}
 def check(modelyard, tmp_path):
     """`check(entrypoint, *options)` runs the command; with `module`, for that text as a module."""
 
-    def run(entrypoint, *options, module=None):
+    def run(entrypoint, *options, module=None, **more):
         if module is not None:
             (tmp_path / f"{entrypoint.partition(':')[0]}.py").write_text(module)
-        return modelyard("plugin", "check", entrypoint, *options, cwd=tmp_path)
+        return modelyard("plugin", "check", entrypoint, *options, cwd=tmp_path, **more)
 
     return run
 
@@ -220,3 +221,29 @@ def test_what_is_neither_model_nor_module_is_a_usage_error(check):
     done = check("no-such-model")
     assert done.returncode == 2
     assert "Installed models: " in done.stderr and "old-demo" in done.stderr
+
+
+def test_a_module_that_prints_without_end_fills_no_disk_and_is_ended_in_time(check):
+    def no_large_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**24, 2**24))
+
+    started = time.monotonic()
+    done = check(
+        "noisy", "--timeout", "3", "--json",
+        module="while True:\n    print('x' * 100_000)\n",
+        preexec_fn=no_large_files,
+    )  # fmt: skip
+    assert time.monotonic() < started + 8
+    (broken,) = found(done)["broken-off"]
+    assert "still importing noisy after 3 s" in broken["what"]
+    assert len(broken["what"]) < 50_000
+
+
+def test_an_interpreter_that_hangs_is_given_up_within_the_timeout(check, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nsleep 60\n")
+    python.chmod(0o755)
+    started = time.monotonic()
+    done = check("x", "--python", python, "--timeout", "2", "--json")
+    assert time.monotonic() < started + 7
+    assert "within 2 s" in found(done)["interpreter"][0]["what"]

@@ -82,6 +82,30 @@ def test_one_that_hangs_is_given_up_with_its_children(tmp_path, monkeypatch):
     assert not Path(f"/proc/{child}").exists()
 
 
+def test_one_that_writes_without_end_is_given_up_at_once(tmp_path):
+    # Not really without end: where the whole of it is kept, the test fails, and not the machine.
+    path = script(tmp_path / "python", "head -c 200000000 /dev/zero | tr '\\0' A; sleep 60")
+    started = time.monotonic()
+    with pytest.raises(Unusable, match=r"wrote more than 4 MB .* and was stopped"):
+        Interpreter(path).sources(10)
+    assert time.monotonic() < started + 5
+
+
+def test_one_whose_children_stay_with_its_output_has_answered(bare, tmp_path):
+    path = script(tmp_path / "python", f'sleep 60 & exec {bare} "$@"')
+    started = time.monotonic()
+    with pytest.raises(Unusable, match="has no marshmallow"):
+        Interpreter(path).sources(20)
+    assert time.monotonic() < started + 10
+
+
+@pytest.mark.parametrize("said", ["{}", "[3]", "null", "[" * 100_000])
+def test_another_answer_than_ours_is_told(tmp_path, said):
+    (tmp_path / "said").write_text(said)
+    path = script(tmp_path / "python", f"cat {tmp_path}/said")
+    assert "did not answer as Python 3.8 or later does" in problem(path)
+
+
 def test_what_is_no_python_is_told_with_its_last_words(tmp_path):
     told = problem(script(tmp_path / "python", "echo oops >&2; exit 4"))
     assert "did not answer as Python 3.8 or later does: oops" in told
