@@ -46,7 +46,7 @@ class ModelyardError(Exception):
     """Something went wrong in the server."""
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
-        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.message = _text(message or (type(self).__doc__ or "").strip().splitlines()[0])
         self.details: dict[str, Any] = details
         super().__init__(self.message)
 
@@ -93,7 +93,16 @@ def _plain(value: Any) -> Any:
 
 def _text(value: Any) -> str:
     """Half of a surrogate pair, which a client's text may bring along, is no UTF-8."""
-    return str(value).encode("utf-8", "replace").decode("utf-8")
+    text = safe_str(value)
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def safe_str(value: Any) -> str:
+    """`str(value)`, whatever that raises: an author's own class may not know how to be told."""
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}, which cannot be told as text>"
 
 
 class NotFound(ModelyardError):
@@ -155,8 +164,8 @@ class PluginFailed(ModelyardError):
         **details: Any,
     ) -> None:
         super().__init__(message, **details)
-        self.original_type = original_type
-        self.traceback = traceback
+        self.original_type = _text(original_type)
+        self.traceback = _text(traceback)
 
 
 class PluginRefused(PluginFailed):

@@ -8,10 +8,10 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from .. import __version__
+from ..models_plugin.answers import json_bytes
 from ..schemas.model_operations import CHOICES_SHOWN, ServedModel
 from ..schemas.openapi import openapi_document
 from ..schemas.routes import RouteDoc
@@ -43,7 +43,7 @@ class DocumentCache:
             models.append(ServedModel(handle.name, handle.description, weights))
         if models != self._models:
             document = self._make(self._routes, models, __version__, here.settings.base_path, ABOUT)
-            self._body = orjson.dumps(document)
+            self._body = json_bytes(document)
             self._tag = f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
             self._models = models
         return self._body, self._tag

@@ -14,10 +14,10 @@ from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from .. import errors
+from ..models_plugin.answers import json_bytes
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def error_response(error: errors.ModelyardError) -> web.Response:
     if isinstance(error, errors.InvalidArguments):
         return web.Response(
             status=422,
-            body=orjson.dumps(error.errors, default=str),
+            body=json_bytes(error.errors),
             content_type="application/json",
         )
     details = dict(error.details)
@@ -89,7 +89,7 @@ def problem(
     }
     return web.Response(
         status=status,
-        body=orjson.dumps(body, default=str),
+        body=json_bytes(body),
         content_type=PROBLEM,
         headers=headers,
     )

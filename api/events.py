@@ -12,10 +12,10 @@ import re
 import time
 from dataclasses import dataclass, replace
 
-import orjson
 from aiohttp import web
 
 from ..errors import InvalidArguments
+from ..models_plugin.answers import json_bytes
 from ..schemas.resources import RunSchema
 from ..schemas.states import Phase
 from ..training.log_limit import read_log
@@ -134,5 +134,5 @@ class _Stream:
         self._last_sent = time.monotonic()
         await self._response.write(
             b"id: %b\nevent: %b\ndata: %b\n\n"
-            % (str(self._position).encode(), kind.encode(), orjson.dumps(data))
+            % (str(self._position).encode(), kind.encode(), json_bytes(data))
         )

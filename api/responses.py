@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from aiohttp import web
 from marshmallow import Schema
+
+from ..models_plugin.answers import json_bytes
 
 
 def json_response(
@@ -20,5 +21,5 @@ def json_response(
     if schema is not None:
         value = schema.dump(value)
     return web.Response(
-        body=orjson.dumps(value), status=status, headers=headers, content_type="application/json"
+        body=json_bytes(value), status=status, headers=headers, content_type="application/json"
     )

@@ -20,9 +20,10 @@ from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from ..errors import DiskFull, PluginFailed
+from ..errors import DiskFull, PluginFailed, safe_str
 from .plugin import Answer
 from .values import ReturnedFile
 
@@ -39,24 +40,25 @@ STREAMED_FROM = 1 << 20
 def json_bytes(value: Any) -> bytes:
     """Valid JSON in UTF-8: numpy values become numbers and lists, dates ISO 8601, NaN null.
 
-    Raises PluginFailed, naming the type, for what has no JSON form.
+    Raises PluginFailed, naming the type, for what has no JSON form; and what an iterator raises.
     """
+    forms = _Forms()
     try:
-        if orjson is None:
-            return json.dumps(_plain(value), allow_nan=False).encode()
-        options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
-        return orjson.dumps(value, default=_jsonable, option=options)
-    except (TypeError, ValueError, RecursionError) as error:
-        if orjson is not None and not isinstance(error, RecursionError):
-            # orjson refuses some things that have a JSON form, 65-bit integers and lone
-            # surrogates among them: the slower encoder decides.
+        if orjson is not None:
+            options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
             try:
-                return json.dumps(_plain(value), allow_nan=False).encode()
-            except (TypeError, ValueError, RecursionError) as second:
-                error = second
-        cause = error.__cause__ or error
+                return orjson.dumps(value, default=forms.of, option=options)
+            except (TypeError, ValueError):
+                # orjson refuses some things that have a JSON form, 65-bit integers and lone
+                # surrogates among them: the slower encoder decides.
+                if forms.failed is not None:
+                    raise forms.failed from None
+        return json.dumps(_plain(value, forms), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        if error is forms.failed:
+            raise
         raise PluginFailed(
-            f"The model returned something that has no JSON form: {cause}",
+            f"The model returned something that has no JSON form: {error}",
             original_type=type(error).__name__,
         ) from error
 
@@ -100,9 +102,14 @@ def file_answer(result: Any, content_type: str | None, folder: Path) -> Answer |
             raise PluginFailed(f"The model returned a path that is no file: {source.name}")
         path = _write(folder, lambda p: shutil.copyfile(source, p))
         return Answer(kind, path=path, filename=filename or source.name)
-    if hasattr(result, "read"):
+    if is_open_file(result):
         return Answer(kind, path=_write(folder, lambda p: _copy(result, p)), filename=filename)
     return None
+
+
+def is_open_file(value: Any) -> bool:
+    """True for what can be read; not for a module or class that has a function of that name."""
+    return not isinstance(value, (type, ModuleType)) and callable(getattr(value, "read", None))
 
 
 def _write(folder: Path, write: Callable[[Path], Any]) -> str:
@@ -131,8 +138,32 @@ def _copy(source: Any, path: Path) -> None:
         source.close()
 
 
+class _Forms:
+    """A JSON form one level down of what the JSON encoder does not know by itself.
+
+    An iterator can be read only once, and the value may be encoded twice: what came is kept, and
+    what it raises is the model's own failure, no matter of encoding.
+    """
+
+    def __init__(self) -> None:
+        self.failed: Exception | None = None
+        self._read: dict[int, tuple[Any, list[Any]]] = {}
+
+    def of(self, value: Any) -> Any:
+        if id(value) in self._read:
+            return self._read[id(value)][1]
+        if hasattr(value, "__next__"):
+            try:
+                came = list(value)
+            except Exception as error:
+                self.failed = error
+                raise
+            self._read[id(value)] = (value, came)  # with the value, so that its id stays its own
+            return came
+        return _jsonable(value)
+
+
 def _jsonable(value: Any) -> Any:
-    """A JSON form one level down of what the JSON encoder does not know by itself."""
     if isinstance(value, (set, frozenset)):
         return sorted(value, key=repr)
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -144,10 +175,19 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, (os.PathLike, uuid.UUID, complex, IPv4Address, IPv6Address)):
         return str(value)
     if isinstance(value, BaseException):
-        return f"{type(value).__name__}: {value}"
-    detached = getattr(value, "detach", None)
-    if callable(detached):  # a torch tensor, on any device
-        return detached().cpu().tolist()
+        return f"{type(value).__name__}: {safe_str(value)}"
+    if not isinstance(value, (type, ModuleType)):  # their attributes are no value's
+        try:
+            return _by_its_methods(value)
+        except Exception as error:
+            why = f"a value of type {type(value).__name__} ({safe_str(error)})"
+            raise TypeError(why) from error
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def _by_its_methods(value: Any) -> Any:
+    if callable(getattr(value, "detach", None)) and hasattr(value, "tolist"):
+        return value.detach().cpu().tolist()  # a torch tensor, on any device
     for method in ("tolist", "to_dict", "_asdict"):  # numpy, pandas, named tuples
         if callable(getattr(value, method, None)):
             return getattr(value, method)()
@@ -155,10 +195,12 @@ def _jsonable(value: Any) -> Any:
         return {"history": value.history, "epoch": getattr(value, "epoch", None)}
     if hasattr(value, "__iter__"):
         return list(value)
-    raise TypeError(f"a value of type {type(value).__name__}")
+    if hasattr(value, "__await__"):
+        raise TypeError("its function is async, and is not awaited: write it without async")
+    raise TypeError("it is neither a number, a text, a list nor a dict")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, forms: _Forms) -> Any:
     """Plain values with NaN and infinities as None, for the standard encoder."""
     if value is None or (isinstance(value, (bool, int)) and not isinstance(value, enum.Enum)):
         return value
@@ -167,13 +209,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, enum.Enum):
-        return _plain(value.value)
+        return _plain(value.value, forms)
     if isinstance(value, dict):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+        return {str(_plain(key, forms)): _plain(item, forms) for key, item in value.items()}
     if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
-        return [_plain(item) for item in value]
+        return [_plain(item, forms) for item in value]
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    return _plain(_jsonable(value))
+        return _plain(asdict(value), forms)
+    return _plain(forms.of(value), forms)

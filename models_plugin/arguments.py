@@ -15,17 +15,20 @@ from typing import Any
 
 import marshmallow
 
-from ..errors import InvalidArguments, InvalidRequest, NotAcceptable, UnsupportedMediaType
+from ..errors import (
+    InvalidArguments,
+    InvalidRequest,
+    NotAcceptable,
+    PluginFailed,
+    UnsupportedMediaType,
+)
 from ..schemas.description import FieldDescription
+from ..schemas.exactjson import loads
+from ..schemas.jsonform import json_form
 from ..schemas.transport import FilePart, RequestData
 from .accept import choose
 from .answers import json_value
 from .values import UploadedFile
-
-try:
-    import orjson
-except ImportError:
-    orjson = None  # type: ignore[assignment]
 
 _STRUCTURED = ("list", "dict", "object", "tensor")
 _TEXT = ("string", "any", "url", "email")
@@ -49,6 +52,11 @@ class Slot:
     @property
     def is_file(self) -> bool:
         return self.kind == "file" or self.item_kind == "file"
+
+
+_WORDS = {list: "an array", str: "a text", bool: "a truth value", type(None): "null"}
+_MOST_UNKNOWN, _LONGEST_COMPARED = 50, 100
+"""Unknown names that are told, and characters of one that is compared with the known ones."""
 
 
 class Arguments:
@@ -85,7 +93,7 @@ class Arguments:
         given = self._collect(request)
         self._negotiate(given, request.accept)
         for key, value in (pinned or {}).items():
-            if key not in given and self._made_by_a_function(key):
+            if key not in given and self._is_to_be_pinned(key, value):
                 given[key] = value
         try:
             loaded = self._schema.load(given, unknown=marshmallow.EXCLUDE)
@@ -140,7 +148,7 @@ class Arguments:
         for key, value in values.items():
             slot = self._slots.get(key)
             if slot is None:
-                unknown[key] = [self._no_such(key)]
+                self._note_unknown(key, unknown)
             elif slot.looks_in(place) or (slot.is_file and place != "query"):
                 converted = convert(slot, value)
                 if converted is not ABSENT:
@@ -159,7 +167,7 @@ class Arguments:
         for key, files in parts.items():
             slot = self._slots.get(key)
             if slot is None:
-                unknown[key] = [self._no_such(key)]
+                self._note_unknown(key, unknown)
                 continue
             uploaded = [_uploaded(key, part) for part in files]
             given[key] = uploaded if slot.kind == "list" else self._one_file(slot, uploaded)
@@ -225,9 +233,22 @@ class Arguments:
         if accept.strip() not in ("", "*/*"):
             given["accept"] = chosen
 
-    def _made_by_a_function(self, key: str) -> bool:
+    def _is_to_be_pinned(self, key: str, recorded: Any) -> bool:
+        """True if the field's default comes from a function that says something else now.
+
+        A default need not be what the field itself takes: then the function is asked again.
+        """
         field = self._fields().get(key)
-        return field is not None and callable(getattr(field, "load_default", None))
+        default = getattr(field, "load_default", None)
+        if field is None or not callable(default):
+            return False
+        try:
+            if json_form(field, default()) == recorded:
+                return False
+            field.deserialize(recorded)
+        except Exception:  # of the author's function, field or validators
+            return False
+        return True
 
     def _fields(self) -> dict[str, Any]:
         """The schema's fields by the name that a client uses."""
@@ -254,11 +275,17 @@ class Arguments:
             shown = json_value(field.serialize(name, arguments))
         except Exception:
             # A field of the author's own may only know how to read: show the value itself.
-            shown = json_value(value)
+            shown = _json_or_type(value)
         return _without_secrets(shown, described)
 
+    def _note_unknown(self, key: str, unknown: dict[str, Any]) -> None:
+        if self._strict and len(unknown) < _MOST_UNKNOWN:
+            unknown[key[:_LONGEST_COMPARED]] = [self._no_such(key)]
+
     def _no_such(self, key: str) -> str:
-        near = difflib.get_close_matches(key, self._slots, n=1)
+        near = None
+        if len(key) <= _LONGEST_COMPARED:
+            near = difflib.get_close_matches(key, self._slots, n=1)
         if near:
             return f"Unknown argument. Did you mean {near[0]!r}?"
         takes = ", ".join(sorted(self._slots)[:40]) or "no arguments"
@@ -272,7 +299,7 @@ def _read_json(request: RequestData) -> Mapping[str, Any]:
     if not request.body.strip():
         return {}
     try:
-        document = orjson.loads(request.body) if orjson else json.loads(request.body)
+        document = loads(request.body)
     except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
     except RecursionError as error:
@@ -280,7 +307,7 @@ def _read_json(request: RequestData) -> Mapping[str, Any]:
     if not isinstance(document, dict):
         raise InvalidRequest(
             "The JSON body must be an object with the arguments as its members, not {}.".format(
-                "an array" if isinstance(document, list) else type(document).__name__
+                _WORDS.get(type(document), "a number")
             )
         )
     return document
@@ -327,6 +354,13 @@ def _last_part(name: str) -> str:
     """
     last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
     return "file" if last in ("", ".", "..") else last
+
+
+def _json_or_type(value: Any) -> Any:
+    try:
+        return json_value(value)
+    except PluginFailed:
+        return f"<{type(value).__name__}>"
 
 
 def _is_files(value: Any) -> bool:

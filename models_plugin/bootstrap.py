@@ -84,6 +84,7 @@ KIT = (
     "modelyard.schemas.checking",
     "modelyard.schemas.constraints",
     "modelyard.schemas.description",
+    "modelyard.schemas.exactjson",
     "modelyard.schemas.fields",
     "modelyard.schemas.introspect",
     "modelyard.schemas.jsonform",

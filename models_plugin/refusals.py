@@ -16,6 +16,7 @@ from ..errors import (
     NotSupported,
     PluginFailed,
     PluginRefused,
+    safe_str,
 )
 
 _MESSAGE_LIMIT = 2_000  # characters of one exception's text
@@ -34,8 +35,10 @@ def plugin_code(doing: str) -> Iterator[None]:
     except ModelyardError:
         raise
     except NotImplementedError as error:
-        raise NotSupported(str(error) or "This model does not implement that.") from error
-    except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+        raise NotSupported(safe_str(error) or "This model does not implement that.") from error
+    except BaseException as error:
+        if getattr(error, "of_server", False):  # the server's own, on its way through
+            raise
         raise told(error, doing) from error
 
 
@@ -51,7 +54,8 @@ def told(error: BaseException, doing: str) -> ModelyardError:
         return PluginRefused(refused[0], refused[1])
     inner = _innermost(error)
     text = _in_words(error)
-    if inner is not error and not (str(inner).strip() and str(inner).strip() in str(error)):
+    cause = safe_str(inner).strip()
+    if inner is not error and (not cause or cause not in safe_str(error)):
         text = f"{text} (caused by {_in_words(inner)})"
     return PluginFailed(
         f"The model failed while {doing}: {text}",
@@ -61,7 +65,7 @@ def told(error: BaseException, doing: str) -> ModelyardError:
 
 
 def _in_words(error: BaseException) -> str:
-    name, text = type(error).__name__, str(error).strip()
+    name, text = type(error).__name__, safe_str(error).strip()
     return f"{name}: {text[:_MESSAGE_LIMIT]}" if text else name
 
 
@@ -89,12 +93,12 @@ def _why(error: BaseException, status: int) -> str:
     said = ""
     for attribute in ("told_reason", "reason", "text", "detail", "description"):
         value = getattr(error, attribute, None)
-        text = str(value).strip() if value else ""
+        text = safe_str(value).strip() if value else ""
         if text and text != usual and not text.startswith(f"{status}:"):
             said = text[:_MESSAGE_LIMIT]
             break
     inner = _innermost(error)
-    if inner is error or (said and str(inner).strip()[:_MESSAGE_LIMIT] in said):
+    if inner is error or (said and safe_str(inner).strip()[:_MESSAGE_LIMIT] in said):
         return said or usual
     return f"{said or usual} (caused by {_in_words(inner)})"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ..schemas.exactjson import loads
 from .frames import encode
 
 try:
@@ -165,12 +166,10 @@ def _dumps(header: dict[str, Any]) -> bytes:
 
 
 def _loads(header: bytes) -> Any:
-    if orjson is not None:
-        try:
-            return orjson.loads(header)
-        except ValueError:
-            pass
-    return json.loads(header)
+    try:
+        return loads(header)
+    except ValueError:  # orjson refuses lone surrogates here too
+        return json.loads(header)
 
 
 # -- what the front's other rooms see ------------------------------------------------------------

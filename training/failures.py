@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
-from ..errors import InvalidArguments, ModelyardError, PluginFailed
+from ..errors import InvalidArguments, ModelyardError, PluginFailed, safe_str
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Reason
 from .messages import Failure
@@ -42,7 +42,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"}:
         return True
-    return isinstance(error, RuntimeError) and any(w in str(error).lower() for w in _MEMORY_WORDS)
+    said = safe_str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in said for words in _MEMORY_WORDS)
 
 
 def _original(error: BaseException) -> BaseException:
@@ -63,7 +64,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _in_words(error: BaseException) -> str:
-    text = str(error).strip()
+    text = safe_str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

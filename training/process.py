@@ -21,7 +21,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelyardError
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
@@ -43,6 +42,8 @@ _LARGEST_OUTPUT = 1 << 20  # bytes of JSON; more would make every listing of run
 
 class Stopped(BaseException):
     """Raised in the main thread by SIGTERM, so that `finally` blocks of the plugin run."""
+
+    of_server = True  # passes through what catches a plugin's exceptions
 
 
 def main(run_folder: Path) -> int:
@@ -133,7 +134,7 @@ def _output(
         if len(body) > _LARGEST_OUTPUT:
             return _kept_output(paths.plugin, body), None
         return json.loads(body), None
-    except (ModelyardError, OSError, ValueError) as error:
+    except Exception as error:  # an author's iterator or method may raise anything
         note = f"What train() returned is not in the record: {error}"
         print(note, file=sys.stderr, flush=True)
         return None, note

@@ -80,11 +80,21 @@ class DeepaasPlugin:
         return [word for word, true in words if true]
 
     def metadata(self) -> dict[str, Any]:
-        """What get_metadata() says. Raises NotSupported, or what tells its failure."""
+        """What get_metadata() says. Raises NotSupported, or what tells its failure.
+
+        A value without a JSON form is left out: the others are still worth something.
+        """
         if not self._has("get_metadata"):
             raise NotSupported("it has no get_metadata()")
         with plugin_code("describing itself (get_metadata)"):
-            return dict(json_value(dict(self._target.get_metadata())))
+            said = dict(self._target.get_metadata())
+        told = {}
+        for key, value in said.items():
+            try:
+                told.update(json_value({key: value}))
+            except PluginFailed as error:
+                print(f"get_metadata(): {key!r} is not shown: {error}", file=sys.stderr, flush=True)
+        return told
 
     def _metadata(self) -> dict[str, Any]:
         """What the module says; one that fails to say it can still predict."""

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ...errors import PluginRefused
 from .. import answers
 from ..answers import JSON
 from ..plugin import Answer
@@ -55,7 +56,7 @@ def file_answer(result: Any, wanted: str, folder: Path) -> Answer | None:
         return answers.file_answer(
             ReturnedFile(data, content_type_of(wanted, "", data)), None, folder
         )
-    if hasattr(result, "read"):
+    if answers.is_open_file(result):
         return _of_open_file(result, wanted, folder)
     if hasattr(result, "content_type") and hasattr(result, "body") and hasattr(result, "status"):
         return _of_response(result)
@@ -109,6 +110,8 @@ def _of_open_file(result: Any, wanted: str, folder: Path) -> Answer | None:
 
 def _of_response(result: Any) -> Answer | None:
     """An aiohttp Response that a module made itself."""
+    if result.status >= 400:
+        raise PluginRefused(result.status, str(getattr(result, "reason", "") or "Refused"))
     body = result.body
     if not isinstance(body, (bytes, bytearray, type(None))):
         return None

@@ -2,11 +2,12 @@
 
 import json
 import sys
+import time
 
 import pytest
 from marshmallow import Schema, fields, validate
 
-from modelyard.errors import NotSupported, PluginFailed, PluginRefused
+from modelyard.errors import InvalidArguments, NotSupported, PluginFailed, PluginRefused
 from modelyard.models_plugin import Model
 from modelyard.models_plugin.device import resolve_device
 from modelyard.models_plugin.native import NativePlugin
@@ -223,3 +224,13 @@ def test_auto_asks_torch_only_if_the_model_brought_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert resolve_device("auto") == "cpu"
     assert "torch" not in sys.modules
+
+
+def test_many_unknown_names_are_refused_at_once_and_told_in_part():
+    plugin = opened(predict=predict)
+    names = {f"unknown{number}": 1 for number in range(100_000)}
+    began = time.process_time()
+    with pytest.raises(InvalidArguments) as caught:
+        plugin.arguments("predict", RequestData(body=json.dumps(names).encode()))
+    assert time.process_time() - began < 5  # it was minutes
+    assert len(caught.value.errors) == 50
