@@ -7,10 +7,11 @@ command line, before anything is started.
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -253,7 +254,10 @@ class SettingsSchema(Schema):
     models = fields.Dict(
         keys=fields.String(),
         values=fields.Nested(ModelSettingsSchema),
-        metadata=_about("one table per model: predict_timeout, workers, device, env", flag=False),
+        metadata=_about(
+            "one table per model: predict_timeout, workers, device, python, weights_folder, env",
+            flag=False,
+        ),
     )
 
     @post_load
@@ -318,7 +322,8 @@ def settings_from(sources: Sequence[Source]) -> Settings:
     errors: dict[str, list[str]] = {}
     for where, values in sources:
         for name, messages in schema.validate(dict(values)).items():
-            errors.setdefault(str(name), []).extend(f"{text} ({where})" for text in _flat(messages))
+            texts = _told(str(name), messages, schema)
+            errors.setdefault(str(name), []).extend(f"{text} ({where})" for text in texts)
         merged.update(values)
     if errors:
         lines = "\n".join(f"  {name}: {' '.join(texts)}" for name, texts in errors.items())
@@ -362,7 +367,30 @@ def _from_environ(environ: Mapping[str, str], schema: Schema) -> dict[str, str]:
     return values
 
 
-def _flat(messages: Any) -> list[str]:
+def _told(name: str, messages: Any, schema: Schema) -> list[str]:
+    """What is wrong with one setting, each with the names below it that lead there."""
+    texts = []
+    for path, text in _flat(messages):
+        if text == schema.error_messages["unknown"]:
+            text = _nearest(path[-1]) if path else _nearest(name, _ini_names(schema))
+        # The models are a dict, and each `env` is one: for marshmallow, all in it is its `value`.
+        names = [part for place, part in enumerate(path) if place not in (1, 4)]
+        texts.append(": ".join([*names, text]))
+    return texts
+
+
+def _nearest(name: str, names: Mapping[str, str] | None = None) -> str:
+    """`names` are what settings may be called, and the setting; None: those of one model."""
+    known = {**names, "models": "models"} if names else {n: n for n in ModelSettingsSchema().fields}
+    found = difflib.get_close_matches(name.replace("-", "_").lower(), known, 1)
+    elsewhere = "See docs/settings.md." if names else f"Known are {', '.join(known)}."
+    return f"There is no such setting. {f'Is {known[found[0]]} meant?' if found else elsewhere}"
+
+
+def _flat(messages: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     if isinstance(messages, Mapping):
-        return [f"{key}: {text}" for key, value in messages.items() for text in _flat(value)]
-    return [str(text) for text in messages] if isinstance(messages, list) else [str(messages)]
+        for key, value in messages.items():
+            yield from _flat(value, path if key == "_schema" else (*path, str(key)))
+    else:
+        texts = messages if isinstance(messages, list) else [messages]
+        yield from ((path, str(text)) for text in texts)

@@ -54,12 +54,15 @@ class MethodOptions:
             self.parser.add_argument(
                 f"--{field.name}",
                 dest=f"argument-{place}",
-                metavar=re.sub(r"\W", "_", field.name).upper() or "VALUE",
+                metavar=_metavar(field),
                 required=field.required,
                 help=_help(field),
             )
         self._add_general(names)
         self._names = names
+        # Written here: argparse takes what it has joined apart again to break the lines, and fails
+        # by an assertion at names with brackets or spaces.
+        self.parser.usage = _usage(f"%(prog)s [{helping[0]}]", self.parser.prog, fields)
 
     def _add_general(self, names: set[str]) -> None:
         """The command's own options may stand behind the method too, but for a module's own."""
@@ -163,6 +166,27 @@ def _put(request: RequestData, field: FieldDescription, value: Any) -> None:
         request.headers[field.name.lower()] = text
     else:
         getattr(request, field.place).append((field.name, text))
+
+
+def _metavar(field: FieldDescription) -> str:
+    return re.sub(r"\W", "_", field.name).upper() or "VALUE"
+
+
+def _usage(begin: str, prog: str, fields: Sequence[FieldDescription]) -> str:
+    """Laid out as argparse does it; an argument is never broken."""
+    width = shutil.get_terminal_size().columns - 2
+    indent = " " * len(f"usage: {prog} ")
+    lines = [begin]
+    taken = len(indent) + len("[-h]")
+    for field in fields:
+        option = f"--{field.name} {_metavar(field)}".replace("\n", " ")
+        part = option if field.required else f"[{option}]"
+        if taken + 1 + len(part) > width:
+            lines.append(indent[:-1])
+            taken = len(indent) - 1
+        lines[-1] += " " + part.replace("%", "%%")
+        taken += 1 + len(part)
+    return "\n".join(lines)
 
 
 def _is_file(field: FieldDescription) -> bool:

@@ -26,7 +26,7 @@ from ..device import resolve_device
 from ..loading import open_plugin
 from ..plugin import Plugin, PluginSource
 from .logs import FAILED, LOG, set_up
-from .options import MethodOptions
+from .options import OUTPUT, MethodOptions
 from .order import Order
 from .outcome import Output
 from .run import CommandRun
@@ -170,9 +170,10 @@ class _Call:
             return self._plugin.arguments(which, RequestData(document={}))
         options = MethodOptions(which, fields)
         given = options.parse(self._order.words)
-        self._output = Output(
-            getattr(given, "output", None) or self._order.output, self._order.folder
-        )
+        output = getattr(given, "output", None) or self._order.output
+        if output and Path(self._order.folder, output).is_dir():
+            options.parser.error(f"argument {OUTPUT}: {output} is a folder. Name a file in it.")
+        self._output = Output(output, self._order.folder)
         LOG.info("%s was called.", self._order.method)
         spawn = getattr(given, "spawn", None)
         self._set_spawning(self._order.spawn if spawn is None else spawn)

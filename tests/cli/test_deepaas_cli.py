@@ -91,6 +91,16 @@ def test_a_suffix_that_does_not_fit_gets_the_right_one_behind_it(cli, tmp_path, 
     assert json.loads((tmp_path / "p.txt.json").read_text())["label"] == "cat"
 
 
+@pytest.mark.parametrize("behind", [True, False])
+def test_a_folder_in_the_place_of_the_output_file_is_wrong_usage(cli, tmp_path, behind):
+    (tmp_path / "out").mkdir()
+    words = ["predict", "--deepaas_method_output", "out/"]
+    done = cli("old_modules.answers", *(words if behind else [*words[1:], words[0]]))
+    assert done.returncode == 2
+    assert "--deepaas_method_output: out/ is a folder. Name a file" in done.stderr
+    assert not (tmp_path / "out.json").exists() and not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize(
     ("kind", "accept"),
     [("bytes", "image/png"), ("buffer", "image/*"), ("file", "image/*"), ("returned", "image/png")],

@@ -147,3 +147,30 @@ def test_a_file_that_is_not_there_is_a_wrong_argument(cli):
     done = cli("old_modules.files", "predict", "--data", "nowhere.png")
     assert done.returncode == 2
     assert "argument --data: nowhere.png: No such file or directory" in done.stderr
+
+
+ODD_NAMES = """
+from webargs import fields
+
+NAMES = ["a[b]", "", "with space", "100%", "%(prog)s", "(x)", "a-b", "a.b", "x\\ny", "[", "self"]
+NAMES += [f"long_name_of_an_argument_{number}" for number in range(9)]
+
+def get_predict_args():
+    return {name: fields.Str(missing="d") for name in NAMES}
+
+def predict(**given):
+    return given["a[b]"] + given["100%"]
+"""
+
+
+def test_arguments_of_odd_names_have_help_and_usage(cli, write_module, returned):
+    write_module("odd_names", ODD_NAMES)
+    helped = cli("odd_names", "predict", "--help")
+    assert (helped.returncode, helped.stderr) == (0, "")
+    usage = helped.stdout.partition("\n\n")[0]
+    assert usage.startswith("usage: deepaas-cli predict [-h] [--a[b] A_B_]")
+    assert "[--100% 100_]" in usage and "[--%(prog)s " in usage
+    assert all(len(line) < 100 for line in usage.splitlines())
+    assert returned(cli("odd_names", "predict", "--a[b]", "1", "--100%=2")) == "12"
+    wrong = cli("odd_names", "predict", "--nothing")
+    assert wrong.returncode == 2 and "unrecognized arguments: --nothing" in wrong.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import InvalidSettings
-from modelyard.settings import SettingsSchema, load_settings
+from modelyard.settings import ModelSettingsSchema, SettingsSchema, load_settings
 
 
 def test_without_anything_the_server_is_for_this_machine_only():
@@ -63,6 +63,28 @@ def test_what_is_wrong_is_told_with_its_name_and_where_it_stands(flags, environ,
         assert word in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[models.x]\npyton = "x"', "models: x: pyton: There is no such setting. Is python meant?"),
+        ("[modelz.x]\nworkers = 1", "modelz: There is no such setting. Is models meant?"),
+        ("base-path = '/a'", "base-path: There is no such setting. Is base_path meant?"),
+        ("listen_ip = '::'", "listen_ip: There is no such setting. Is host meant?"),
+        ("zzz = 1", "zzz: There is no such setting. See docs/settings.md. (in "),
+        ("[models.value]\nkey = 1", "models: value: key: There is no such setting. Known are "),
+        ("[models.x]\nworkers = 0", "models: x: workers: Must be greater"),
+        ("[models.x]\nenv = {A = 1}", "models: x: env: A: Not a valid string."),
+        ("[models]\nx = 3", "models: x: Invalid input type."),
+    ],
+)
+def test_a_name_that_is_no_setting_is_told_with_the_nearest_one(tmp_path, text, told):
+    file = tmp_path / "yard.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings({}, {}, [file])
+    assert f"  {told}" in caught.value.message
+
+
 @pytest.mark.parametrize("content", [None, "port = ", "\xff"])
 def test_a_settings_file_that_cannot_be_read_is_told(tmp_path, content):
     file = tmp_path / "yard.toml"
@@ -87,3 +109,10 @@ def test_every_setting_stands_in_the_documents():
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     for name in SettingsSchema().fields:
         assert f"`{name}`" in page, name
+
+
+def test_every_setting_of_one_model_stands_in_the_documents():
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    (row,) = [line for line in page.splitlines() if line.startswith("| `models` ")]
+    for name in ModelSettingsSchema().fields:
+        assert f"`{name}`" in row, name
