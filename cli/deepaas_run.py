@@ -87,10 +87,12 @@ def _settings(
     sources = read_sources(given, environ, files, dirs)
     settings = settings_from([Source("by deepaas-run", DEFAULTS), *sources])
     if not any("access" in source.values for source in sources):
+        here = settings.is_loopback
+        reaching = f"everybody who reaches {settings.host} port {settings.port}"
         _say(
-            f"everybody who reaches {settings.host} port {settings.port} may train and predict, "
-            "as under DEEPaaS (--access open). Where that is not meant, listen on 127.0.0.1 and "
-            "say --access keys."
+            f"{'every user of this machine' if here else reaching} may train and predict, as under "
+            "DEEPaaS (--access open). Where that is not meant, "
+            f"{'' if here else 'listen on 127.0.0.1 and '}say --access keys."
         )
     return settings
 

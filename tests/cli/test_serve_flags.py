@@ -2,6 +2,7 @@
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from modelyard.cli.deepaas_run import deepaas_run
 from modelyard.cli.serve import given_flags, serve
@@ -49,3 +50,19 @@ def test_flags_of_oslo_log_are_taken_by_deepaas_run_only(words):
     deepaas_run.make_context("x", list(words))
     with pytest.raises(click.NoSuchOption):
         serve.make_context("x", list(words))
+
+
+@pytest.mark.parametrize(
+    ("host", "who", "remedy"),
+    [
+        ("127.0.0.1", "every user of this machine may", "say --access keys."),
+        ("localhost", "every user of this machine may", "say --access keys."),
+        ("0.0.0.0", "everybody who reaches 0.0.0.0 port 5000 may", "listen on 127.0.0.1 and say"),
+    ],
+)
+def test_deepaas_run_warns_of_those_who_can_reach_it(monkeypatch, host, who, remedy):
+    monkeypatch.setattr("modelyard.cli.deepaas_run.run_server", lambda settings: 0)
+    done = CliRunner().invoke(deepaas_run, ["--listen-ip", host])
+    assert f"deepaas-run: {who} train and predict" in done.output
+    assert remedy in done.output
+    assert ("listen on 127.0.0.1" in done.output) is (host == "0.0.0.0")
