@@ -1,5 +1,7 @@
 """Finds the folders in which a module's train() writes TensorBoard event files, while it does.
 
+And the files that its processes have open for writing, for `evidence`.
+
 Python's own writers (torch's, tensorboardX, Keras on torch) open their file, write and close it:
 those are heard (`hearing`). TensorFlow's writer is C++, and children may be any program: those keep
 the file open and are seen in /proc, every 2 s. Runs in the run process. Python 3.8 syntax.
@@ -24,6 +26,7 @@ _EVERY_S = 2.0
 _NAMES = re.compile(r"(^|_)(TENSORBOARD|TB|MONITOR|TFEVENTS)(_|$)", re.IGNORECASE)
 _MOST_ENTRIES, _DEEPEST = 5000, 6  # of the look below the working folder
 _MOST_PROCESSES = 1000
+_NOT_FILES = ("/dev/", "/proc/", "/memfd:")
 
 
 class EventFolders:
@@ -61,10 +64,15 @@ class EventFolders:
     def _look(self) -> None:
         self._tell(set(self._hearing.event_folders))
         self._tell(self._stand_ins.asked())
+        self._hearing.look()
         living = family(self._pid)
         self._pids |= living
         for pid in living:
-            self._tell(written_by(pid))
+            for path in written_by(pid):
+                if MARK in path:
+                    self._tell([str(Path(path).parent)])
+                else:
+                    self._hearing.write(path)
 
     def _tell(self, folders: Any) -> None:
         for folder in folders:
@@ -122,13 +130,14 @@ def family(pid: int) -> set[int]:
 
 
 def written_by(pid: int) -> set[str]:
-    """Folders of the event files that the process has open for writing."""
-    folders = set()
+    """The files that the process has open for writing."""
+    paths = set()
     with suppress(OSError):
         for entry in os.scandir(f"/proc/{pid}/fd"):
             with suppress(OSError):
                 path = os.readlink(entry.path)  # noqa: PTH115 - for speed
                 # The link's own permissions tell how the file is open (proc(5)).
-                if MARK in path and entry.stat(follow_symlinks=False).st_mode & 0o200:
-                    folders.add(str(Path(path).parent))
-    return folders
+                is_file = path.startswith(os.sep) and not path.startswith(_NOT_FILES)
+                if is_file and entry.stat(follow_symlinks=False).st_mode & 0o200:
+                    paths.add(path)
+    return paths

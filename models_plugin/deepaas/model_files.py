@@ -1,7 +1,7 @@
 """The files that a module's train() wrote and names: they become the run's version.
 
 A module names them by what it returns: a path, or a result with paths in it; or the settings name
-the folder in which it keeps its models. Only what has changed while it trained is taken: modules
+the folder in which it keeps its models. Only what the training wrote is taken (`evidence`): modules
 echo their arguments, so a path in a result may well be the client's, and no file that a client
 names may come out as a model's. Runs in the run process. Python 3.8 syntax.
 """
@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import stat
-import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..contract import Run
-from .hearing import MARK
+from .copies import copy, require_room
+from .evidence import Evidence, next_tick
+from .hearing import MARK, Hearing
 
-_COARSE = 5  # CLOCK_REALTIME_COARSE (clock_gettime(2)), by which file systems tell time
 _MOST_FILES, _MOST_ENTRIES, _DEEPEST = 5000, 100_000, 16
 _MOST_VALUES, _DEEPEST_VALUE, _LONGEST_PATH = 1000, 4, 4096
 _QUOTES = "'\"`()[]<>"
@@ -31,12 +30,9 @@ _NOT_FILES = ("/proc", "/sys", "/dev")  # what is read there is made then, and l
 
 _ADVICE = (
     "No files of this training were found, so it makes no weights version. Have train() return the "
-    "path of what it wrote, or name the model's folder in the settings: [models.NAME] "
-    "weights_folder."
+    "path of the file that it wrote, or of a folder that it made, or name the model's folder in "
+    "the settings: [models.NAME] weights_folder."
 )
-
-if TYPE_CHECKING:  # evaluated, it would need Python 3.9
-    Change = Callable[[os.stat_result, str], bool]
 
 
 class ModelFiles:
@@ -45,52 +41,63 @@ class ModelFiles:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._before: dict[str, tuple[int, ...]] = {}
-        folder = run.weights_folder
-        if folder is not None:
-            self._before = {inside: _signature(is_now) for inside, is_now in _tree(folder)}
-        self._began_ns = _next_tick()
+        self._folder: Path | None = None
+        if run.weights_folder is not None:
+            self._folder = Path(os.path.realpath(run.weights_folder))
+            self._before = {inside: _signature(was) for inside, was in _tree(self._folder)}
+        self._began_ns = next_tick()
 
-    def keep(self, result: Any, made: Collection[str] = ()) -> None:
+    def keep(self, result: Any, hearing: Hearing) -> None:
         """Copies what is found into a checkpoint; a note says what has hindered it.
 
-        `made` are paths that the training is known to have made: a result may name one by its last
-        part alone, such as the time stamp in `models/<time stamp>`.
+        A result may name what was heard by its last part alone, such as the time stamp in
+        `models/<time stamp>`.
         """
         try:
-            files = self._files(result, made)
+            files = self._files(result, hearing)
             if not files:
                 self._run.log(_ADVICE)
                 return
+            require_room(files.values(), self._run.folder)
             with self._run.checkpoint(self._run.last_step, metrics=metrics_in(result)) as kept:
                 for inside, path in files.items():
-                    _copy(path, kept.weights / inside)
+                    copy(path, kept.weights / inside)
             self._run.log(f"{len(files)} files that the training wrote are kept as its version.")
         except (OSError, ValueError) as error:
             self._run.note(f"Trained, but the files that it wrote could not be kept: {error}")
 
-    def _files(self, result: Any, made: Collection[str]) -> dict[str, Path]:
+    def _files(self, result: Any, hearing: Hearing) -> dict[str, Path]:
         """By their path in the version: those of the settings' folder, then those named."""
+        evidence = Evidence(hearing, self._began_ns)
         found: dict[str, Path] = {}
-        folder = self._run.weights_folder
-        if folder is not None:
-            self._add(
-                found, folder, lambda now, inside: self._before.get(inside) != _signature(now)
-            )
-        for path in paths_in(result, made):
+        if self._folder is not None:
+            self._add(found, self._folder, evidence, self._before)
+        for path in paths_in(result, hearing.made):
             if self._may_take(path):
-                self._add(found, path, lambda now, inside: now.st_ctime_ns >= self._began_ns)
+                self._add(found, path, evidence)
         models = {inside: path for inside, path in found.items() if MARK not in path.name}
         return models or found
 
-    def _add(self, found: dict[str, Path], top: Path, changed: Change) -> None:
+    def _add(
+        self,
+        found: dict[str, Path],
+        top: Path,
+        evidence: Evidence,
+        before: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        """What the training wrote below `top`; `before` is what the settings' folder held."""
         taken = set(found.values())
         for inside, now in _tree(top):
             path = top / inside if inside else top
-            if path not in taken and changed(now, inside) and os.access(path, os.W_OK):
-                if len(found) >= _MOST_FILES:
-                    self._run.note(f"Only the first {_MOST_FILES} files of the version are kept.")
-                    return
-                found[_free(inside or top.name, top, found)] = path
+            changed = before is not None and before.get(inside) != _signature(now)
+            if path in taken or not evidence.wrote(path, now, top, own=changed):
+                continue
+            if not os.access(path, os.W_OK):
+                continue
+            if len(found) >= _MOST_FILES:
+                self._run.note(f"Only the first {_MOST_FILES} files of the version are kept.")
+                return
+            found[_free(inside or top.name, top, found)] = path
 
     def _may_take(self, path: Path) -> bool:
         """Whatever changes there meanwhile is of others: the server's files, the whole machine."""
@@ -204,22 +211,7 @@ def _tree(top: Path) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _signature(now: os.stat_result) -> tuple[int, ...]:
-    return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-
-
-def _next_tick() -> int:
-    """A time (ns since 1970) that no file carries yet, and every file changed from now on does.
-
-    File systems tell time in steps of 1-10 ms, and a request's files are not much older. The step
-    may come late on a busy machine: the time that it tells must have passed the precise one.
-    """
-    begin = time.time_ns()
-    for _ in range(100):
-        now = time.clock_gettime_ns(_COARSE)
-        if now > begin:
-            return now
-        time.sleep(0.001)
-    return begin
+    return (now.st_ino, now.st_size, now.st_mtime_ns)
 
 
 def _within(path: Path, folder: Path) -> bool:
@@ -234,16 +226,3 @@ def _free(inside: str, top: Path, taken: Mapping[str, Path]) -> str:
         number += 1
         free = f"{top.name}-{number}/{plain}"
     return free
-
-
-def _copy(path: Path, target: Path) -> None:
-    """A copy, no link: the module may go on writing. A file that is gone or none now is left."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
-    with os.fdopen(descriptor, "rb") as source:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as copy:
-                shutil.copyfileobj(source, copy, 1 << 20)

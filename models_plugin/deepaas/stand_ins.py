@@ -82,6 +82,8 @@ class StandIns:
         self._run = run
         self._root = run.folder / ".stand-ins"
         self._asked = self._root / "asked"
+        self.heard = self._root / "heard"
+        """Where a forked child tells what it writes (`hearing`)."""
 
     def __enter__(self) -> StandIns:
         folder, before = self._root / "bin", os.environ.get("PATH", os.defpath)

@@ -28,10 +28,10 @@ def train(run: Run, call: Callable[[], Any]) -> Any:
     _have_logging_shown()
     files = ModelFiles(run)
     with StandIns(run) as stand_ins:
-        hearing = Hearing(stand_ins.ask)
+        hearing = Hearing(stand_ins.ask, stand_ins.heard)
         with EventFolders(run, hearing, stand_ins), hearing:
             result = call()
-    files.keep(result, hearing.made)
+    files.keep(result, hearing)
     return result
 
 

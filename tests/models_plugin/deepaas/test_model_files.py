@@ -168,7 +168,7 @@ def test_a_result_without_files_makes_no_version(run, workplace, kept, result):
 
 
 def test_a_full_disk_keeps_the_result_and_tells_it(run, workplace, kept, monkeypatch):
-    monkeypatch.setattr("shutil.copyfileobj", refuse)
+    monkeypatch.setattr("os.pwrite", refuse)
     folder = workplace / "models" / "m"
     assert train(run, lambda: str(model(workplace))) == str(folder)
     assert kept() == {}
