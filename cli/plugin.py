@@ -28,6 +28,7 @@ from ..models_plugin.environment import plugin_environment
 from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable, command
 from ..models_plugin.overheard import overhear
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
+from .requirements import check_requirements
 from .stand_in import stand_in
 
 _GROUPS = {"deepaas": DEEPAAS_GROUP, "native": NATIVE_GROUP}
@@ -86,6 +87,10 @@ def check(
         outcome = Outcome(PluginSource(entrypoint, entrypoint, group or ""), [fault])
     else:
         outcome = check_source(source, timeout)
+        unmet = check_requirements(source)
+        if unmet is not None:
+            outcome.findings.append(unmet)
+            outcome.findings.sort(key=lambda finding: list(LEVELS).index(finding.level))
         if source.distribution is None and source.problem is None:
             outcome.findings.append(_undeclared(source, outcome.source.group))
     if as_json:

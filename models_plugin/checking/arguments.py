@@ -14,7 +14,7 @@ from ...schemas.introspect import PLACES
 from ...schemas.jsonform import NoJsonForm, json_form
 from ...schemas.kinds import kind_of
 from ..deepaas.arguments import Listed, ListedItems
-from .findings import DIFFERS, NOTE, Report
+from .findings import DIFFERS, FAULT, NOTE, Report
 from .written import written
 
 _MEDIA = re.compile("image|audio|video", re.IGNORECASE)
@@ -26,7 +26,7 @@ def check_arguments(function: str, schema: marshmallow.Schema, report: Report) -
         key = field.data_key if field.data_key is not None else name
         place = written(field).where
         where = f"{function}.{key}" + (f" ({place})" if place else "")
-        for check in (_default, _dumped_default, _location, _enum, _file, _validators):
+        for check in (_default, _dumped_default, _location, _enum, _file, _validators, _unicode):
             check(key, field, where, report)
         if key == "accept" and function == "predict":
             _accept(field, where, report)
@@ -34,7 +34,20 @@ def check_arguments(function: str, schema: marshmallow.Schema, report: Report) -
 
 def _default(key: str, field: Any, where: str, report: Report) -> None:
     default = field.load_default
-    if default is marshmallow.missing or default is None or callable(default):
+    made = ""
+    if callable(default):
+        made = " (of its function)"
+        try:
+            default = default()
+        except Exception as error:  # the author's own function
+            report.add(
+                FAULT, "default-fails",
+                f"The default of {key} is made by a function that fails: {type(error).__name__}: "
+                f"{error}. Every call without {key} fails.",
+                where, "Mend the function, or give a value as the default.",
+            )  # fmt: skip
+            return
+    if default is marshmallow.missing or default is None:
         return
     if field.load_only or kind_of(field)[0] == "file":
         return
@@ -58,8 +71,8 @@ def _default(key: str, field: Any, where: str, report: Report) -> None:
     report.add(
         DIFFERS if by_enum else NOTE,
         "default-refused",
-        f"The default of {key}, {default!r}, is refused by the argument itself when a client sends "
-        f"it back, as forms do: {refused}"
+        f"The default of {key}, {default!r}{made}, is refused by the argument itself when a client "
+        f"sends it back, as forms do: {refused}"
         + (" (enum= is checked here; DEEPaaS only showed it.)" if by_enum else ""),
         where,
         "Change the default, or what the argument allows.",
@@ -90,6 +103,34 @@ def _dumped_default(key: str, field: Any, where: str, report: Report) -> None:
             f"{key} does not get it.",
             where, "Write missing= (marshmallow 3) or load_default=.",
         )  # fmt: skip
+
+
+def _unicode(key: str, field: Any, where: str, report: Report) -> None:
+    """Names of files in another encoding are the usual ones: os.listdir() gives such texts."""
+    choices = field.metadata.get("enum")
+    listed = list(choices) if isinstance(choices, (list, tuple, set, frozenset)) else []
+    for validator in field.validators:
+        if isinstance(validator, validate.OneOf):
+            listed += list(validator.choices)
+    for kind, values in (("choice", listed), ("default", [field.load_default])):
+        for value in values:
+            if not isinstance(value, str) or _is_utf_8(value):
+                continue
+            report.add(
+                DIFFERS, "no-utf-8",
+                f"The {kind} {value!r} of {key} is no UTF-8: no client can send it as it is.",
+                where,
+                "Rename the file, if it is one's name; or give another text for it, such as "
+                "os.fsencode(name).decode('utf-8', 'replace').",
+            )  # fmt: skip
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _location(key: str, field: Any, where: str, report: Report) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import sys
 import time
@@ -247,3 +248,77 @@ def test_an_interpreter_that_hangs_is_given_up_within_the_timeout(check, tmp_pat
     done = check("x", "--python", python, "--timeout", "2", "--json")
     assert time.monotonic() < started + 7
     assert "within 2 s" in found(done)["interpreter"][0]["what"]
+
+
+DEFAULTS = """
+from webargs import fields
+
+def nothing():
+    raise KeyError("no such thing")
+
+def get_predict_args():
+    return {
+        "made": fields.Str(missing=lambda: "zz", enum=["a", "b"]),
+        "fails": fields.Str(missing=nothing),
+        "good": fields.DateTime(missing=__import__("datetime").datetime.now),
+        "listed": fields.Str(enum=["caf\\udce9", "b"]),
+        "said": fields.Str(missing="caf\\udce9"),
+    }
+
+def predict(**given):
+    return given
+"""
+
+
+def test_defaults_that_functions_make_are_checked_too(check):
+    codes = found(check("defaults", "--json", module=DEFAULTS))
+    (refused,) = codes["default-refused"]
+    assert "default of made, 'zz' (of its function), is refused" in refused["what"]
+    assert (refused["level"], refused["where"][:12]) == ("differs", "predict.made")
+    (failing,) = codes["default-fails"]
+    assert "KeyError: 'no such thing'" in failing["what"] and failing["level"] == "fault"
+
+
+def test_texts_that_no_client_can_send_are_told(check):
+    choice, default = found(check("defaults", "--json", module=DEFAULTS))["no-utf-8"]
+    assert "The choice 'caf\\udce9' of listed is no UTF-8" in choice["what"]
+    assert "The default 'caf\\udce9' of said is no UTF-8" in default["what"]
+    assert choice["level"] == "differs" and "os.fsencode" in choice["remedy"]
+
+
+def install(folder, name, version, *requires):
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {one}" for one in requires]
+    (info / "METADATA").write_text("\n".join(lines) + "\n")
+    return info
+
+
+def test_an_environment_that_misses_what_the_server_needs_is_told(check, tmp_path, monkeypatch):
+    install(tmp_path, "aiohttp", "3.9.5")
+    info = install(tmp_path, "pinning", "1.0", "aiohttp<3.10", "numpy")
+    (info / "entry_points.txt").write_text("[deepaas.v2.model]\npinning = pinned\n")
+    (tmp_path / "pinned.py").write_text("def predict():\n    return 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = check("pinning", "--json")
+    (finding,) = found(done)["requirements"]
+    assert finding["level"] == "differs" and done.returncode == 0
+    assert re.search(r"needs aiohttp\S+, and 3\.9\.5 is installed", finding["what"])
+    assert "pinning requires aiohttp<3.10" in finding["what"]
+    assert "python = " in finding["remedy"]
+
+
+def test_a_server_that_does_not_even_start_there_is_a_fault(check, tmp_path, monkeypatch):
+    install(tmp_path, "apispec", "5.0")
+    (tmp_path / "apispec").mkdir()
+    (tmp_path / "apispec" / "__init__.py").write_text("raise ImportError('too old')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = check("small", "--json", module="def predict():\n    return 1\n")
+    (finding,) = found(done)["requirements"]
+    assert finding["level"] == "fault" and done.returncode == 1
+    assert "too old" in finding["what"]
+
+
+def test_an_environment_that_has_all_is_not_spoken_of(check):
+    assert "requirements" not in found(check("defaults", "--json", module=DEFAULTS))
