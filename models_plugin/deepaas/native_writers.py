@@ -14,6 +14,7 @@ from typing import Any
 # Looked up by their libraries at each call: the module, its name there, the path's argument.
 _WRITERS = (
     ("torch._C", "PyTorchFileWriter", 0, "file_name"),  # torch.save
+    ("torch.jit", "save", 1, "f"),
     ("h5py.h5f", "create", 0, "name"),  # h5py.File(path, "w"): Keras' .h5
     ("safetensors.torch", "serialize_file", 1, "filename"),
     ("safetensors.numpy", "serialize_file", 1, "filename"),

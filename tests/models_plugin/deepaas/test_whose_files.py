@@ -199,17 +199,19 @@ def test_what_a_child_program_has_open_for_a_while_is_taken(run, models, version
     assert version() == {"w.bin"}
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_what_torch_overwrites_in_a_shared_folder_is_taken(run, models, version):
     torch = pytest.importorskip("torch")
 
     def call():
         torch.save({"w": torch.ones(2)}, models / "old.pt")
         torch.save({"w": torch.ones(2)}, str(models / "new.pt"))
+        torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), models / "script.pt")
         return str(models)
 
     before = torch._C.PyTorchFileWriter
     train(run, call)
-    assert version() == {"old.pt", "new.pt"}
+    assert version() == {"old.pt", "new.pt", "script.pt"}
     assert torch._C.PyTorchFileWriter is before
 
 
