@@ -100,6 +100,7 @@ def test_once_trains_predicts_and_leaves_nothing(start_demo):
     assert not demo.listens()
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_no_failure_but_a_failure_is_told_and_leaves_nothing(start_demo):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

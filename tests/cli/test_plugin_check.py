@@ -240,6 +240,7 @@ def test_a_module_that_prints_without_end_fills_no_disk_and_is_ended_in_time(che
     assert len(broken["what"]) < 50_000
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_hangs_is_given_up_within_the_timeout(check, tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nsleep 60\n")

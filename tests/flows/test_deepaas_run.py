@@ -102,6 +102,7 @@ def test_who_may_call_is_not_warned_about_where_it_was_said(deepaas_run):
     assert "--access open" in refused.text
 
 
+@pytest.mark.slow
 def test_deepaas_variable_names_the_model_and_without_a_name_all_are_served(deepaas_run):
     running = deepaas_run("--listen-port", "0", DEEPAAS_V2_MODEL="counter", MODELYARD_HOME="one")
     assert names(running) == ["counter"]

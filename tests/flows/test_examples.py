@@ -22,6 +22,7 @@ def server(serve_module):
     return server
 
 
+@pytest.mark.slow
 def test_the_torch_example_learns_exclusive_or(server):
     points, labels = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
     record = server.train("tiny-torch-classifier", points=points, labels=labels)

@@ -171,6 +171,7 @@ def test_an_interpreter_that_is_missing_keeps_no_other_model_from_serving(start_
     assert server.predict("lost").status_code == 503
 
 
+@pytest.mark.slow
 def test_an_environment_that_is_removed_is_told_and_served_again_when_it_is_back(
     start_server, make_environment, tmp_path
 ):

@@ -100,7 +100,11 @@ def enter(block, name, text):
 
 
 @pytest.mark.parametrize(
-    "content_type", ["multipart/form-data", "application/x-www-form-urlencoded"]
+    "content_type",
+    [
+        "multipart/form-data",
+        pytest.param("application/x-www-form-urlencoded", marks=pytest.mark.slow),
+    ],
 )
 def test_a_person_enters_a_dict_a_list_nested_values_and_null_for_a_deepaas_module(
     server, page, content_type

@@ -207,6 +207,7 @@ def raw(server, method: str, target: str) -> str:
 # -- limits ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_request_may_be_of_any_size_where_the_limit_is_0(start_server, tmp_path):
     file = tmp_path / "large.bin"
     with file.open("wb") as sparse:

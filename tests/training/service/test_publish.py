@@ -6,6 +6,8 @@ import signal
 import sqlite3
 from typing import Any
 
+import pytest
+
 from modelyard.schemas.states import Phase, Reason, Status
 from modelyard.training.paths import read_json
 
@@ -143,6 +145,7 @@ async def test_run_that_waits_to_finish_can_be_cancelled_and_survives_a_restart(
     assert (await yard.finished(record)).status is Status.CANCELLED
 
 
+@pytest.mark.slow
 async def test_finish_step_is_given_up_after_its_limit(new_yard: Any) -> None:
     yard = await new_yard(publish_limit_s=0.0)
     failed = await yard.finished(await yard.submit("count"), 30)
