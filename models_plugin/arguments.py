@@ -272,11 +272,14 @@ class Arguments:
         if hasattr(value, "dtype") and getattr(value, "size", 0) > _ITEMS_SHOWN:
             return f"{value.dtype} array of shape {tuple(value.shape)}"
         try:
-            shown = json_value(field.serialize(name, arguments))
+            shown = json_value(self._serialized(field, name, arguments))
         except Exception:
             # A field of the author's own may only know how to read: show the value itself.
             shown = _json_or_type(value)
         return _without_secrets(shown, described)
+
+    def _serialized(self, field: Any, name: str, arguments: Mapping[str, Any]) -> Any:
+        return field.serialize(name, arguments)
 
     def _note_unknown(self, key: str, unknown: dict[str, Any]) -> None:
         if self._strict and len(unknown) < _MOST_UNKNOWN:

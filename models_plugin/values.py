@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+EVENT_FILE_MARK = "tfevents"
+"""What TensorBoard takes for an event file has this in its name (`IsTensorFlowEventsFile`)."""
+
 
 @dataclass(frozen=True)
 class UploadedFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -93,6 +94,8 @@ def _cut(path: Path) -> None:
         return
     with path.open("r+b") as file:
         file.seek(-_LOG_KEPT, 2)
-        kept = file.read(_LOG_KEPT)
-        file.truncate(0)
-    path.with_name(f"{path.name}.1").write_bytes(kept)
+        try:  # the part to keep is stored before the log is cut: whoever sees it cut finds it
+            with path.with_name(f"{path.name}.1").open("wb") as kept:
+                shutil.copyfileobj(file, kept)  # to its end, which may have moved meanwhile
+        finally:  # a disk too full for the copy is full of this log
+            file.truncate(0)

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..models_plugin.values import EVENT_FILE_MARK
 from .messages import RunOrder, Watched
 from .paths import RunPaths, read_json
-from .watching import MARK, event_files
+from .watching import event_files
 
 _NS = 10**9
-_BEGAN = re.compile(MARK + r"\.(\d{1,12})\b")
+_BEGAN = re.compile(EVENT_FILE_MARK + r"\.(\d{1,12})\b")
 """All writers put the second in which the file was begun behind the mark."""
 
 

@@ -13,11 +13,9 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from ..models_plugin.values import EVENT_FILE_MARK
 from .messages import Watched
 from .paths import RunPaths, read_json, write_json
-
-MARK = "tfevents"
-"""What TensorBoard takes for an event file has this in its name (`IsTensorFlowEventsFile`)."""
 
 _MOST_FOLDERS = 1000  # of one run
 _MOST_ENTRIES, _MOST_FILES, _DEEPEST = 20_000, 1000, 8  # of one look
@@ -92,7 +90,7 @@ def _name(place: Path, taken: Collection[str]) -> str:
 
 def _printable(name: str) -> str:
     plain = "".join(letter if letter.isprintable() else "_" for letter in name)
-    return plain.replace(MARK, "events").lstrip(".")[:_LONGEST_NAME] or "events"
+    return plain.replace(EVENT_FILE_MARK, "events").lstrip(".")[:_LONGEST_NAME] or "events"
 
 
 def event_files(
@@ -118,11 +116,11 @@ def event_files(
                     # TensorBoard would open a folder with the mark as a file.
                     if (
                         depth < _DEEPEST
-                        and MARK not in entry.name
+                        and EVENT_FILE_MARK not in entry.name
                         and folder / relative not in apart
                     ):
                         waiting.append((relative, depth + 1))
-                elif MARK in entry.name and entry.is_file(follow_symlinks=False):
+                elif EVENT_FILE_MARK in entry.name and entry.is_file(follow_symlinks=False):
                     files += 1
                     yield relative, entry.stat(follow_symlinks=False)
             except OSError:

@@ -17,7 +17,6 @@ from ...errors import InvalidArguments, NotAcceptable
 from ...schemas.description import FieldDescription
 from ...schemas.introspect import describe_field
 from ..accept import choose_offer
-from ..answers import json_value
 from ..arguments import Arguments, Slot
 from ..values import UploadedFile
 
@@ -53,20 +52,12 @@ class OldArguments(Arguments):
     def _one_file(self, slot: Slot, files: list[UploadedFile]) -> UploadedFile:
         return files[0]
 
-    def _shown(
-        self,
-        field: Any,
-        name: str,
-        arguments: Mapping[str, Any],
-        described: FieldDescription | None,
-    ) -> Any:
+    def _serialized(self, field: Any, name: str, arguments: Mapping[str, Any]) -> Any:
         value = arguments[name]
         if isinstance(field, fields.String) and isinstance(value, _JSON_VALUES):
             # A text field of the author's own that reads JSON: marshmallow would write its repr.
-            files = isinstance(value, list) and any(isinstance(one, UploadedFile) for one in value)
-            if not files:
-                return json_value(value)
-        return super()._shown(field, name, arguments, described)
+            return value
+        return super()._serialized(field, name, arguments)
 
     def _no_text(self, slot: Slot) -> InvalidArguments:
         return InvalidArguments(

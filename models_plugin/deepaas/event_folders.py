@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import Run
-from .hearing import MARK, Hearing
+from ..values import EVENT_FILE_MARK
+from .hearing import Hearing
 from .stand_ins import StandIns
 
 _EVERY_S = 2.0
@@ -69,7 +70,7 @@ class EventFolders:
         self._pids |= living
         for pid in living:
             for path in written_by(pid):
-                if MARK in path:
+                if EVENT_FILE_MARK in path:
                     self._tell([str(Path(path).parent)])
                 else:
                     self._hearing.write(path)
@@ -101,7 +102,7 @@ class EventFolders:
                         left_out = entry.name.startswith(".") or entry.path == servers
                         if depth < _DEEPEST and not left_out:
                             waiting.append((entry.path, depth + 1))
-                    elif MARK in entry.name and names.search(entry.name + "."):
+                    elif EVENT_FILE_MARK in entry.name and names.search(entry.name + "."):
                         yield folder
 
 

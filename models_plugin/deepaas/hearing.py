@@ -14,10 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..values import EVENT_FILE_MARK
 from .native_writers import NativeWriters
-
-MARK = "tfevents"
-"""What TensorBoard takes for an event file has this in its name."""
 
 _MOST = 50_000
 _EVENTS = frozenset(("open", "os.mkdir", "os.rename", "os.link"))
@@ -79,7 +77,7 @@ class Hearing:
             path = os.fsdecode(path)
             if path in self.written or path == self._told:
                 return
-            if MARK in path:
+            if EVENT_FILE_MARK in path:
                 self._event_file(os.path.realpath(os.path.dirname(path)))  # noqa: PTH120 - speed
             self._add(_WRITTEN, os.path.realpath(path))
         except Exception:  # whatever it is: the module's open() goes on

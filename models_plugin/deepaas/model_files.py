@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import Run
+from ..values import EVENT_FILE_MARK
 from .copies import copy, require_room
 from .evidence import Evidence, next_tick
-from .hearing import MARK, Hearing
+from .hearing import Hearing
 
 _MOST_FILES, _MOST_ENTRIES, _DEEPEST = 5000, 100_000, 16
 _MOST_VALUES, _DEEPEST_VALUE, _LONGEST_PATH = 1000, 4, 4096
@@ -75,7 +76,9 @@ class ModelFiles:
         for path in paths_in(result, hearing.made):
             if self._may_take(path):
                 self._add(found, path, evidence)
-        models = {inside: path for inside, path in found.items() if MARK not in path.name}
+        models = {
+            inside: path for inside, path in found.items() if EVENT_FILE_MARK not in path.name
+        }
         return models or found
 
     def _add(

@@ -106,6 +106,7 @@ def test_a_folder_in_the_place_of_the_output_file_is_wrong_usage(cli, tmp_path, 
     [("bytes", "image/png"), ("buffer", "image/*"), ("file", "image/*"), ("returned", "image/png")],
 )
 def test_files_that_a_module_returns_are_stored_as_they_are(cli, tmp_path, kind, accept, returned):
+    """KD-34: a result of bytes was reported as saved, and was not."""
     words = ["predict", "--do", kind, "--accept", accept]
     done = cli("old_modules.answers", "--deepaas_method_output", "p.png", *words)
     assert returned(done) == "Output is saved in p.png"
@@ -136,6 +137,7 @@ def test_several_models_without_a_name_are_listed(cli):
 
 
 def test_the_name_chooses_among_several(cli, tmp_path, returned):
+    """KD-34: `--model-name` had no effect."""
     (tmp_path / "it.conf").write_text("[DEFAULT]\nmodel_name = two\n")
     assert json.loads(returned(cli(TWO, "--model-name", "one", "get_metadata")))["name"] == "plain"
     assert cli(TWO, "predict", "--do", "text", DEEPAAS_V2_MODEL="two").returncode == 0

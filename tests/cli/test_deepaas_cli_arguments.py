@@ -43,6 +43,7 @@ def echo(cli, returned, write_module):
 
 
 def test_absent_arguments_are_not_passed(echo):
+    """KD-34: they arrived as the sentinel `missing`."""
     assert echo() == DEFAULTS
 
 
@@ -69,6 +70,7 @@ def test_values_are_read_as_what_the_argument_is(echo, words, expected):
 
 
 def test_wrong_values_are_told_for_each_argument_before_anything_runs(cli, write_module):
+    """KD-34: nothing was checked."""
     name = write_module("echo", ECHO)
     words = ["--size", "10", "--kind", "c", "--flag", "perhaps", "--d", "{'a'"]
     done = cli(name, "predict", *words[:6])
@@ -84,6 +86,7 @@ def test_wrong_values_are_told_for_each_argument_before_anything_runs(cli, write
 
 
 def test_options_are_not_guessed_from_their_beginnings(cli, write_module):
+    """KD-34: `--d` was ambiguous."""
     name = write_module("echo", ECHO)
     assert cli(name, "predict", "--siz", "4").returncode == 2
     assert cli(name, "--mod", "echo", "predict").returncode == 2

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PLUGINS = Path(__file__).parents[1] / "plugins"
+TESTS = Path(__file__).parents[1]
+PLUGINS = f"{TESTS / 'plugins'}:{TESTS / 'old_plugins'}"
 
 # Read by the front alone (told by its command line), at its end: what it ever imported.
 WITNESS = """
@@ -39,15 +40,17 @@ def test_describing_predicting_and_training_bring_no_torch_and_no_plugin_into_th
 ):
     server = start_server(
         "--model-name",
-        "counter,kinds,image-classifier",
+        "counter,kinds,old-only-predict,image-classifier",
         env={"PYTHONPATH": f"{PLUGINS}:{witness}"},
     )
-    for model in ("counter", "kinds", "image-classifier"):
+    for model in ("counter", "kinds", "old-only-predict", "image-classifier"):
         assert server.wait_ready(model)["state"] == "ready"
     run = server.wait_run(server.train("counter", steps=2))
     assert run["status"] == "done", server.log(run)
     assert server.predict("counter", json={"plus": 1}).status_code == 200
-    assert server.get("/openapi.json").status_code == 200
+    assert server.predict("old-only-predict").status_code == 200
+    for document in ("/openapi.json", "/swagger.json"):
+        assert server.get(document).status_code == 200
 
     mapped = mapped_files(server.process.pid)
     assert any("aiohttp" in path for path in mapped), "the front's memory was not read"
@@ -58,9 +61,10 @@ def test_describing_predicting_and_training_bring_no_torch_and_no_plugin_into_th
     assert "modelyard.api.server" in modules
     libraries = {module.split(".")[0] for module in modules}
     assert libraries & HEAVY == set()
-    assert [module for module in modules if module.startswith("yard_fixtures")] == []
-    built_in = "modelyard.models_plugin.image_classifier"
-    assert [module for module in modules if module.startswith(built_in)] == []
+    of_models = ("yard_fixtures", "old_modules", "modelyard.models_plugin.image_classifier")
+    # What an old module's process is changed by: its keywords, its imports.
+    of_models += ("modelyard.models_plugin.deepaas", "deepaas", "oslo_config", "webargs")
+    assert [module for module in modules if module.startswith(of_models)] == []
 
 
 def test_the_contract_is_a_light_import():

@@ -27,3 +27,17 @@ def test_a_text_field_that_reads_json_is_recorded_as_what_it_read(arguments, val
     loaded = arguments.load(RequestData(query=[("crop", json.dumps(value)), ("name", "a")]))
 
     assert arguments.record(loaded) == {"crop": value, "name": "a"}
+
+
+class Thing(fields.String):
+    """A text field that hands over what no JSON can hold."""
+
+    def _deserialize(self, value, attr, data, **kwargs):
+        return {"thing": object()}
+
+
+def test_what_a_text_field_reads_and_json_cannot_hold_is_recorded_by_its_type():
+    schema = schema_of({"thing": Thing()})
+    arguments = OldArguments(schema, describe(schema))
+    loaded = arguments.load(RequestData(query=[("thing", "a")]))
+    assert arguments.record(loaded) == {"thing": "<dict>"}

@@ -51,3 +51,9 @@ def _environment(seconds):
     os.umask(0o777)
     os.environ.clear()
     return os.getcwd()
+
+
+def _flood(seconds):
+    for _ in range(1024):
+        print("x" * 1_048_575)
+    return 1024**3

@@ -102,3 +102,11 @@ def _print(seconds):
     for _ in range(200):
         print("x" * 65_536)
     return "printed"
+
+
+def _flood(seconds):
+    for _ in range(1024):
+        print("x" * 1_048_575)
+        time.sleep(0.005)
+    print("the last words")
+    return 1024**3
