@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from .errors import InvalidSettings
+from .settings_fields import LocalPath, NameList, Size, Switch
 from .settings_files import files_in, read_settings_file
 
 ENV_PREFIX = "MODELYARD_"
@@ -37,6 +38,8 @@ class ModelSettings:
     device: str | None = None
     python: str | None = None
     weights_folder: Path | None = None
+    keep_last: int | None = None
+    keep_best_by: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -48,6 +51,9 @@ class Settings:
     port: int = 5000
     home: Path = Path("modelyard-home")
     data: Path | None = None
+    storage: str | None = None
+    storage_cache: int = 20 * 1024**3
+    dataset_sources: tuple[str, ...] = ()
     model_name: tuple[str, ...] = ()
     workers: int = 1
     base_path: str = ""
@@ -85,44 +91,6 @@ class Settings:
             return False
 
 
-class NameList(fields.List):
-    """A list that a flag or variable may give as one text, divided by commas."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        texts = [value] if isinstance(value, str) else value
-        if isinstance(texts, list | tuple):
-            texts = [part.strip() for text in texts for part in str(text).split(",")]
-            texts = [part for part in texts if part]
-        return tuple(super()._deserialize(texts, *args, **kwargs))
-
-
-class LocalPath(fields.String):
-    """A path as text; `~` is the user's home."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        text = os.fspath(value) if isinstance(value, os.PathLike) else value
-        return Path(super()._deserialize(text, *args, **kwargs)).expanduser().absolute()
-
-
-class Switch(fields.Boolean):
-    """On or off, in any letters: `True`, `on`, `yes`, `1`, as oslo.config takes them too."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        text = value.strip().lower() if isinstance(value, str) else value
-        return super()._deserialize(text, *args, **kwargs)
-
-
-class Size(fields.Integer):
-    """A number of bytes; `512M` and `2G` are understood (powers of 1024)."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        factor = 1
-        if isinstance(value, str) and value[-1:].upper() in "KMGT" and value[:-1].strip():
-            factor = 1024 ** ("KMGT".index(value[-1].upper()) + 1)
-            value = value[:-1]
-        return super()._deserialize(value, *args, **kwargs) * factor
-
-
 _DEVICE = validate.Regexp(
     r"(auto|cpu|cuda(:\d+)?)\Z", error="Not a device: give auto, cpu, cuda or cuda:N."
 )
@@ -146,6 +114,14 @@ class ModelSettingsSchema(Schema):
     weights_folder = LocalPath(
         metadata=_about("folder where the model's train() leaves its weights")
     )
+    keep_last = fields.Integer(
+        validate=validate.Range(min=1),
+        metadata=_about("weights versions that are kept, beside those with an alias and the best"),
+    )
+    keep_best_by = fields.String(
+        validate=validate.Length(min=1),
+        metadata=_about("metric whose best version is kept; `-loss`: the smallest is the best"),
+    )
     env = fields.Dict(keys=fields.String(), values=fields.String())
 
     @post_load
@@ -168,6 +144,26 @@ class SettingsSchema(Schema):
     )
     data = LocalPath(
         metadata=_about("folder whose sub-folders trainings may name as their dataset"),
+    )
+    storage = fields.String(
+        validate=validate.Length(min=1),
+        metadata=_about(
+            "store shared by servers, s3://bucket/prefix or a folder: weights and datasets are "
+            "published there (default: the home alone keeps them)"
+        ),
+    )
+    storage_cache = Size(
+        validate=validate.Range(min=0),
+        metadata=_about(
+            "bytes of weights and datasets fetched from the store that are kept in the home; the "
+            "least recently used go first; 0 is no limit"
+        ),
+    )
+    dataset_sources = NameList(
+        fields.String(),
+        metadata=_about(
+            "prefixes of s3:// addresses that datasets may be taken from; divide by commas"
+        ),
     )
     model_name = NameList(
         fields.String(),
@@ -234,7 +230,7 @@ class SettingsSchema(Schema):
         metadata=_about("niceness of trainings: 0 shares the CPU evenly with predictions"),
     )
     on_stop = fields.String(
-        validate=validate.OneOf(["leave", "cancel"]),
+        validate=validate.OneOf(["leave", "pause", "cancel"]),
         metadata=_about("what becomes of running trainings when the server is stopped"),
     )
     listen_when_loaded = Switch(
@@ -255,7 +251,8 @@ class SettingsSchema(Schema):
         keys=fields.String(),
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(
-            "one table per model: predict_timeout, workers, device, python, weights_folder, env",
+            "one table per model: predict_timeout, workers, device, python, weights_folder, "
+            "keep_last, keep_best_by, env",
             flag=False,
         ),
     )

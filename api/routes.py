@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from aiohttp import web
-from marshmallow import Schema
 
 from ..errors import EndpointDisabled
 from ..schemas import resources
-from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
+from ..schemas.routes import ResponseDoc, RouteDoc, problems
 from ..settings import Settings
 from . import (
     debug,
@@ -24,14 +22,11 @@ from . import (
     tensorboard,
     train,
     watch,
-    weights,
 )
 from .query import parse_query
+from .route import MODEL, RUN, Handler, Route, answer, text
 from .services import QUERY, model_name_of
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-ID = "[0-9a-f]{32}"
-
+from .weights_routes import WEIGHTS_ROUTES
 
 SWITCHES = {
     "/v2/models/{model}/train/": "train_endpoint",
@@ -43,26 +38,7 @@ EVERYWHERE = (403, 421)
 """Answers of the guard, which stands before every route."""
 
 
-@dataclass(frozen=True)
-class Route:
-    """A declaration and its handler."""
-
-    doc: RouteDoc
-    handler: Handler
-
-
-MODEL = {"model": PathParameter("The model's name.", "[A-Za-z0-9][A-Za-z0-9._-]{0,99}")}
-RUN = {**MODEL, "id": PathParameter("The run's id.", ID)}
-WEIGHTS = {**MODEL, "id": PathParameter("The version's id, or `latest`.", f"{ID}|latest")}
 _WEIGHTS_HEADER = {"X-Modelyard-Weights": "The weights version that answered."}
-
-
-def _answer(about: str, schema: type[Schema], **headers: str) -> dict[int, ResponseDoc]:
-    return {200: ResponseDoc(about, schema, headers=headers)}
-
-
-def _text(about: str, content_type: str) -> dict[int, ResponseDoc]:
-    return {200: ResponseDoc(about, None, (content_type,))}
 
 
 _CALL = (400, 404, 406, 409, 413, 415, 422, 500, 501, 503, 504, 507)
@@ -72,14 +48,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/", "versions", "The versions of this API", "server",
-            responses=_answer("The versions.", resources.VersionsSchema),
+            responses=answer("The versions.", resources.VersionsSchema),
         ),
         documents.versions,
     ),
     Route(
         RouteDoc(
             "GET", "/v2/", "version", "This version of the API", "server",
-            responses=_answer("This version.", resources.VersionSchema),
+            responses=answer("This version.", resources.VersionSchema),
         ),
         documents.version,
     ),
@@ -88,7 +64,7 @@ ROUTES: tuple[Route, ...] = (
             "GET", "/v2/debug/", "debug", "What the server and the models print", "server",
             "The server's log and the end of each model's output, if --debug-endpoint is on.",
             responses={
-                **_text("The logs, under headings.", "text/plain"),
+                **text("The logs, under headings.", "text/plain"),
                 204: ResponseDoc("It is switched off.", None, ()),
             },
         ),
@@ -97,7 +73,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/healthz", "alive", "Whether the server is alive", "server",
-            responses=_answer("It is.", resources.HealthSchema),
+            responses=answer("It is.", resources.HealthSchema),
         ),
         health.healthz,
     ),
@@ -106,7 +82,7 @@ ROUTES: tuple[Route, ...] = (
             "GET", "/readyz", "ready", "Whether the server can do its work", "server",
             query=parameters.ReadyQuery,
             responses={
-                **_answer("It can.", resources.ReadySchema), **problems(404, 422, 503)
+                **answer("It can.", resources.ReadySchema), **problems(404, 422, 503)
             },
         ),
         health.readyz,
@@ -114,7 +90,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/", "models", "All models", "models",
-            responses=_answer(
+            responses=answer(
                 "The models, also those that cannot serve, with the reason.",
                 resources.ModelsSchema,
             ),
@@ -125,7 +101,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/", "model", "One model", "models",
             path_parameters=MODEL,
-            responses={**_answer("The model.", resources.ModelDetailSchema), **problems(404)},
+            responses={**answer("The model.", resources.ModelDetailSchema), **problems(404)},
         ),
         models.get_model,
     ),
@@ -148,7 +124,7 @@ ROUTES: tuple[Route, ...] = (
             headers=parameters.StartHeaders,
             path_parameters=MODEL,
             responses={
-                **_answer("The record.", resources.RunSchema, Location="The record's address."),
+                **answer("The record.", resources.RunSchema, Location="The record's address."),
                 **problems(*_START),
             },
             model_body="train",
@@ -172,7 +148,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}", "run", "One training", "train",
             path_parameters=RUN,
-            responses={**_answer("The record.", resources.RunSchema), **problems(404, 503)},
+            responses={**answer("The record.", resources.RunSchema), **problems(404, 503)},
         ),
         train.get_run,
     ),
@@ -181,7 +157,7 @@ ROUTES: tuple[Route, ...] = (
             "DELETE", "/v2/models/{model}/train/{id}", "cancel", "Cancel a training", "train",
             "Its processes are gone within 5 seconds; its record stays. An ended one is unchanged.",
             path_parameters=RUN,
-            responses={**_answer("The record.", resources.RunSchema), **problems(404, 503, 507)},
+            responses={**answer("The record.", resources.RunSchema), **problems(404, 503, 507)},
         ),
         train.cancel,
     ),
@@ -190,7 +166,7 @@ ROUTES: tuple[Route, ...] = (
             "GET", "/v2/models/{model}/train/{id}/log", "run_log", "A training's log", "train",
             query=parameters.LogQuery,
             path_parameters=RUN,
-            responses={**_text("The log.", "text/plain"), **problems(404, 422, 503)},
+            responses={**text("The log.", "text/plain"), **problems(404, 422, 503)},
         ),
         watch.log,
     ),
@@ -201,7 +177,7 @@ ROUTES: tuple[Route, ...] = (
             query=parameters.MetricsQuery,
             path_parameters=RUN,
             responses={
-                **_answer("The series.", resources.MetricsSchema), **problems(404, 422, 503)
+                **answer("The series.", resources.MetricsSchema), **problems(404, 422, 503)
             },
         ),
         watch.metrics,
@@ -215,7 +191,7 @@ ROUTES: tuple[Route, ...] = (
             query=parameters.EventsQuery,
             headers=parameters.EventsHeaders,
             path_parameters=RUN,
-            responses={**_text("The events.", "text/event-stream"), **problems(404, 422, 503)},
+            responses={**text("The events.", "text/event-stream"), **problems(404, 422, 503)},
         ),
         events.events,
     ),
@@ -225,29 +201,12 @@ ROUTES: tuple[Route, ...] = (
             "What a training has saved", "train",
             path_parameters=RUN,
             responses={
-                **_answer("The checkpoints.", resources.CheckpointsSchema), **problems(404, 503)
+                **answer("The checkpoints.", resources.CheckpointsSchema), **problems(404, 503)
             },
         ),
         watch.checkpoints,
     ),
-    Route(
-        RouteDoc(
-            "GET", "/v2/models/{model}/weights/", "weights", "All weights of a model", "weights",
-            path_parameters=MODEL,
-            responses={
-                **_answer("Newest first.", resources.WeightsListSchema), **problems(404, 503)
-            },
-        ),
-        weights.list_weights,
-    ),
-    Route(
-        RouteDoc(
-            "GET", "/v2/models/{model}/weights/{id}", "weights_version", "One version", "weights",
-            path_parameters=WEIGHTS,
-            responses={**_answer("The version.", resources.WeightsSchema), **problems(404, 503)},
-        ),
-        weights.get_weights,
-    ),
+    *WEIGHTS_ROUTES,
     Route(
         RouteDoc(
             "GET", "/openapi.json", "openapi", "This document", "server",

@@ -69,6 +69,9 @@ class RunRecord:
     principal: str = ""
     name: str | None = None
     tags: Sequence[str] = ()
+    dataset: str | None = None
+    resumed_from: str | None = None
+    repeats: str | None = None
     seq: int = 0
     position: int | None = None
 

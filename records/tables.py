@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
 
@@ -73,12 +74,17 @@ runs = Table(
     Column("principal", String(255), nullable=False),
     Column("name", String(255)),
     Column("tags", JSON, nullable=False),
+    Column("dataset", String(32)),
+    Column("resumed_from", String(32)),
+    Column("repeats", String(32)),
     Index("runs_by_model", "model", "seq"),
     Index("runs_by_tidied", "tidied", "seq"),
     sqlite_autoincrement=True,
 )
 """One row a run. `epoch` counts launches and fences old supervisors out; `rev` grows with each
-change; `tidied` says that its processes are gone and its secrets and uploads removed."""
+change; `tidied` says that its processes are gone and its secrets and uploads removed. `dataset` is
+the stored dataset that it reads, `resumed_from` the ended run that it goes on from, `repeats` the
+weights version whose training it repeats."""
 
 weights = Table(
     "weights",
@@ -86,20 +92,85 @@ weights = Table(
     Column("seq", _Sequence, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("model", String(100), nullable=False),
-    Column("run", String(32), ForeignKey("runs.id")),
+    Column("run", String(32)),
     Column("origin", String(16), nullable=False),
     Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("step", BigInteger),
     Column("checkpoint", String(16)),
     Column("metrics", JSON, nullable=False),
     Column("files", JSON, nullable=False),
     Column("size", BigInteger, nullable=False),
+    Column("parent", String(32)),
+    Column("dataset", String(32)),
+    Column("tags", JSON, nullable=False),
+    Column("notes", Text),
+    Column("labels_counter", BigInteger, nullable=False),
+    Column("labels_stored", Boolean, nullable=False),
+    Column("local", Boolean, nullable=False),
+    Column("stored", Boolean, nullable=False),
+    Column("used_at", UtcDateTime),
     Index("weights_by_model", "model", "seq"),
+    Index("weights_by_state", "state", "seq"),
+    Index("weights_by_dataset", "dataset"),
     sqlite_autoincrement=True,
 )
-"""One row a weights version that is whole on this disk. `latest` of a model is its row of origin
-`training` with the highest `seq`."""
+"""One row a weights version. `run` may be a run of another server. `local`: its files are on this
+disk; `stored`: its manifest is in the shared store; one of the two holds. `attempts` counts what
+was tried to publish it, `reason` says why the last one failed. Tags and notes are the entry
+`labels_counter` of their register in the store, once `labels_stored`."""
+
+alias_moves = Table(
+    "alias_moves",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("model", String(100), nullable=False),
+    Column("alias", String(100), nullable=False),
+    Column("version", String(32)),
+    Column("counter", BigInteger, nullable=False),
+    Column("server", String(32), nullable=False),
+    Column("stored", Boolean, nullable=False),
+    Column("moved_at", UtcDateTime, nullable=False),
+    Column("principal", String(255), nullable=False),
+    UniqueConstraint("model", "alias", "counter", "server"),
+    sqlite_autoincrement=True,
+)
+"""One row a move of an alias, never changed: the alias names the version of the row with the
+highest (`counter`, `server`); no version: it was removed. `stored`: the move is in the shared
+store, too."""
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("name", String(100), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("model", String(100)),
+    Column("files", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("statistics", JSON(none_as_null=True)),
+    Column("report", JSON(none_as_null=True)),
+    Column("source", JSON(none_as_null=True)),
+    Column("local", Boolean, nullable=False),
+    Column("stored", Boolean, nullable=False),
+    Column("used_at", UtcDateTime),
+    Column("principal", String(255), nullable=False),
+    Index("datasets_by_name", "name", "seq"),
+    Index("datasets_by_digest", "digest"),
+    Index("datasets_by_state", "state", "seq"),
+    sqlite_autoincrement=True,
+)
+"""One row a dataset version. `number` counts the versions of a `name`; `digest` is of its content,
+whatever it was packed in; `statistics` and `report` are what the reader of `model` says of it;
+`source` tells where it came from. `local` and `stored` as of weights."""
 
 idempotency = Table(
     "idempotency",

@@ -33,6 +33,17 @@ class WeightsRecord:
     metrics: Mapping[str, Any] | None = None
     files: Sequence[Mapping[str, Any]] = ()
     size: int = 0
+    reason: str | None = None
+    attempts: int = 0
+    parent: str | None = None
+    dataset: str | None = None
+    tags: Sequence[str] = ()
+    notes: str | None = None
+    labels_counter: int = 0
+    labels_stored: bool = False
+    local: bool = True
+    stored: bool = False
+    used_at: datetime | None = None
     seq: int = 0
 
 
@@ -42,6 +53,7 @@ def insert_weights(connection: Connection, record: WeightsRecord) -> None:
     del row["seq"]
     row["metrics"] = dict(record.metrics or {})
     row["files"] = [dict(item) for item in record.files]
+    row["tags"] = list(record.tags)
     connection.execute(insert(weights).values(row))
 
 
