@@ -162,6 +162,9 @@ def run_data(here: Services, record: RunRecord) -> dict[str, Any]:
         "ended_at": record.ended_at,
         "result": None if record.result is None else asdict(record.result),
         "weights": record.weights,
+        "dataset": record.dataset,
+        "resumed_from": record.resumed_from,
+        "repeats": record.repeats,
         "links": {
             "self": path,
             **{part: f"{path}/{part}" for part in ("log", "metrics", "events", "checkpoints")},

@@ -45,6 +45,8 @@ class Run:
     - `seed`: int, the same for every attempt of this run.
     - `device`: `"cpu"`, `"cuda"` or `"cuda:N"`, assigned by the server.
     - `threads`: how many CPU threads this run may use.
+    - `dataset`: the folder with the files of the stored dataset that the run was started with, or
+      None; read only: others use it too.
     - `data_root`: the server's `--data` folder, or None.
     - `weights_folder`: the folder that the settings name for this model (`[models.NAME]
       weights_folder`), or None.
@@ -58,6 +60,7 @@ class Run:
     device: str
     threads: int
     data_root: Path | None
+    dataset: Path | None = None
     weights_folder: Path | None = None
     server_folder: Path | None = None
     resume_from: Checkpoint | None = None

@@ -41,6 +41,7 @@ class RunContext(Run):
         self.data_root = Path(order.data_root) if order.data_root else None
         self.weights_folder = Path(order.weights_folder) if order.weights_folder else None
         self.server_folder = paths.root.parent.parent
+        self.dataset = Path(order.dataset["folder"]) if order.dataset else None
         self.notes: list[str] = []
         self._watching = Watching(paths, time.time())
         self._order = order

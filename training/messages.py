@@ -34,7 +34,10 @@ class RunOrder(_Message):
 
     `source` is a PluginSource's data, `request` a RequestData's without its body, `pinned` the
     recorded JSON arguments; `weights` maps names ("latest") to version ids, `weights_root` is the
-    folder of all versions; `nice` is added to the run's niceness.
+    folder of all versions; `nice` is added to the run's niceness. `dataset` is the dataset version
+    to train on, `{"id", "name", "digest", "folder"}`, where `folder` holds its files; `repeats` is
+    the id of a weights version whose training is made again, `resumed_from` that of an ended run
+    which this one goes on with.
     """
 
     id: str
@@ -51,6 +54,9 @@ class RunOrder(_Message):
     weights_root: str | None = None
     weights: dict[str, str] = field(default_factory=dict)
     created_at: str = ""
+    dataset: dict[str, Any] | None = None
+    repeats: str | None = None
+    resumed_from: str | None = None
 
 
 @dataclass

@@ -24,15 +24,21 @@ def key_hash(key: str, principal: str, model: str) -> str:
 
 
 def request_digest(
-    key: str, request: RequestData, args: Mapping[str, Any], files_folder: Path | None
+    key: str,
+    request: RequestData,
+    args: Mapping[str, Any],
+    files_folder: Path | None,
+    named: Mapping[str, str | None] | None = None,
 ) -> str:
     """Equal for requests with the same arguments and files, however the arguments were sent.
 
-    Only what the client gave counts: a default that a function makes differs each time. Blocking
-    (reads uploads whose hash is not known yet).
+    Only what the client gave counts: a default that a function makes differs each time. `named`
+    are stored things that it named beside the arguments (a dataset's id), by what they are.
+    Blocking (reads uploads whose hash is not known yet).
     """
     parts = [*request.files, *([request.raw] if request.raw else [])]
     given = _given(request)
+    named = {name: value for name, value in (named or {}).items() if value is not None}
     values = {
         # The validated value where there is one (`1` by query is 1 by JSON), else as sent: secrets.
         name: args.get(name, sent)
@@ -40,7 +46,8 @@ def request_digest(
         if name not in {part.field for part in parts}
     }
     hashes = sorted((part.field, part.sha256 or _sha256(part, files_folder)) for part in parts)
-    text = json.dumps([values, hashes], sort_keys=True, default=str)
+    known = [values, hashes, *([named] if named else [])]
+    text = json.dumps(known, sort_keys=True, default=str)
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 

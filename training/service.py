@@ -38,7 +38,7 @@ from .options import TrainingOptions
 from .orders import remove_unrecorded, tidy
 from .paths import RunPaths
 from .scheduler import Scheduler
-from .submission import Submission, Submissions
+from .submission import DatasetRef, Submission, Submissions
 
 __all__ = ["RunRecord", "RunService", "TrainingOptions"]
 
@@ -150,14 +150,21 @@ class RunService(RunListing):
         principal: str = "",
         name: str | None = None,
         tags: Sequence[str] = (),
+        dataset: DatasetRef | None = None,
+        repeats: str | None = None,
+        seed: int | None = None,
     ) -> RunRecord:
         """Records a run that will start by itself; what is returned survives whatever happens.
 
         `record_args` are the validated arguments as JSON without the secret ones, which `secrets`
         names. Uploads are moved out of `files_folder`. With an Idempotency-Key that was used in
         the last 24 hours by the same `principal` for the same request, the run of that time is
-        returned, and one in progress is waited for. Raises IdempotencyConflict for another
-        request, DiskFull, StorageUnavailable, and Busy while the server stops.
+        returned, and one in progress is waited for. `dataset` is a version that is here, and stays
+        as long as the run may need it; `repeats` is the weights version whose training is made
+        again, with its `seed` (None: the argument `seed`, or a random one).
+
+        Raises IdempotencyConflict for another request, DiskFull, StorageUnavailable, and Busy
+        while the server stops.
         """
         if not self._open:
             raise Busy("The server is stopping; no new runs are taken.")
@@ -172,6 +179,9 @@ class RunService(RunListing):
                 principal=principal,
                 name=name,
                 tags=tags,
+                dataset=dataset,
+                repeats=repeats,
+                seed=seed,
             )
         )
 

@@ -35,10 +35,26 @@ from .replays import KeyLocks, key_hash, request_digest
 
 
 @dataclass(frozen=True)
+class DatasetRef:
+    """A dataset version that is here: `folder` holds its files, `digest` is of their content."""
+
+    id: str
+    name: str | None
+    digest: str | None
+    folder: Path
+
+    def to_data(self) -> dict[str, Any]:
+        """As `RunOrder.dataset`."""
+        names = {"id": self.id, "name": self.name, "digest": self.digest}
+        return {**names, "folder": str(self.folder.absolute())}
+
+
+@dataclass(frozen=True)
 class Submission:
     """What a client asks for. `args` are the validated arguments as JSON, without the secret ones.
 
     `secrets` names those; uploads are in `files_folder`; `key` is the client's Idempotency-Key.
+    `repeats` is the version whose training is made again; `seed` None: chosen by `seed_of`.
     """
 
     source: PluginSource
@@ -50,6 +66,9 @@ class Submission:
     principal: str = ""
     name: str | None = None
     tags: Sequence[str] = field(default_factory=tuple)
+    dataset: DatasetRef | None = None
+    repeats: str | None = None
+    seed: int | None = None
 
 
 class Submissions:
@@ -90,8 +109,9 @@ class Submissions:
             return await self._record(what, None)
         key = key_hash(what.key, what.principal, what.source.name)
         async with self._keys.hold(key):
+            named = {"dataset": what.dataset.id if what.dataset else None, "repeats": what.repeats}
             digest = await asyncio.to_thread(
-                request_digest, what.key, what.request, what.args, what.files_folder
+                request_digest, what.key, what.request, what.args, what.files_folder, named
             )
             earlier = await self._store.read(lambda c: _replayed(c, key, digest))
             return earlier or await self._record(what, (key, digest))
@@ -107,9 +127,11 @@ class Submissions:
             principal=what.principal,
             name=what.name,
             tags=tuple(what.tags),
+            dataset=None if what.dataset is None else what.dataset.id,
+            repeats=what.repeats,
         )
         paths = RunPaths(self._home.runs / draft.id)
-        order = await self._order(draft, what.source)
+        order = await self._order(draft, what)
 
         def work(connection: Connection) -> RunRecord:
             record = insert_run(connection, draft)
@@ -133,16 +155,16 @@ class Submissions:
         self._recorded()
         return record
 
-    async def _order(self, record: RunRecord, source: PluginSource) -> RunOrder:
+    async def _order(self, record: RunRecord, what: Submission) -> RunOrder:
         options = self._options
         latest = await self._versions.latest(record.model)
         weights_folder = options.weights_folders.get(record.model)
         return RunOrder(
             id=record.id,
             model=record.model,
-            source=source.to_data(),
+            source=what.source.to_data(),
             pinned=dict(record.args),
-            seed=seed_of(record.args),
+            seed=seed_of(record.args) if what.seed is None else what.seed,
             device=options.device,
             threads=options.threads_each,
             nice=options.nice,
@@ -151,6 +173,8 @@ class Submissions:
             weights_root=str(self._home.weights),
             weights={} if latest is None else {"latest": latest.id},
             created_at=record.created_at.isoformat(),
+            dataset=None if what.dataset is None else what.dataset.to_data(),
+            repeats=what.repeats,
         )
 
 
