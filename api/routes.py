@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aiohttp import web
+from marshmallow import Schema
 
 from ..errors import EndpointDisabled
 from ..schemas import resources
-from ..schemas.routes import ResponseDoc, RouteDoc, problems
+from ..schemas.routes import ResponseDoc, RouteDoc, SchemaLike, problems
 from ..settings import Settings
 from . import (
     debug,
@@ -23,9 +24,10 @@ from . import (
     train,
     watch,
 )
+from .json_body import parse_body
 from .query import parse_query
 from .route import MODEL, RUN, Handler, Route, answer, text
-from .services import QUERY, model_name_of
+from .services import BODY, QUERY, model_name_of
 from .weights_routes import WEIGHTS_ROUTES
 
 SWITCHES = {
@@ -275,16 +277,24 @@ async def _switched_off(request: web.Request) -> web.StreamResponse:
 
 
 def _validated(route: Route) -> Handler:
-    schema = route.doc.query
-    if schema is None:
+    query, body, uploads = _made(route.doc.query), _made(route.doc.body), route.doc.uploads
+    if query is None and body is None and not uploads:
         return route.handler
-    checker = schema() if isinstance(schema, type) else schema
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        request[QUERY] = await parse_query(request, checker)
+        if query is not None:
+            request[QUERY] = await parse_query(request, query)
+        if body is not None or uploads:
+            parsed = await parse_body(request, body, uploads)
+            if parsed is not None:
+                request[BODY] = parsed
         return await route.handler(request)
 
     return handle
+
+
+def _made(schema: SchemaLike | None) -> Schema | None:
+    return schema() if isinstance(schema, type) else schema
 
 
 def _both(path: str) -> list[str]:

@@ -56,6 +56,8 @@ class Services:
 SERVICES = web.AppKey("services", Services)
 QUERY = web.RequestKey("query", dict[str, Any])
 """Key under which a request carries its validated query (`api/routes.py` puts it there)."""
+BODY = web.RequestKey("body", dict[str, Any])
+"""Key of a request's validated JSON body; not there if the body is an upload."""
 
 
 def services(request: web.Request) -> Services:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..schemas.resources import WeightsSchema
+from ..schemas.weights_resources import WeightsSchema
 from ..storage.weights import WeightsVersion
 from .responses import json_response
 from .services import model_name_of, services

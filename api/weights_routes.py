@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..schemas import resources
+from ..schemas import weights_resources as resources
 from ..schemas.routes import RouteDoc, problems
 from . import weights
 from .route import MODEL, WEIGHTS, Route, answer

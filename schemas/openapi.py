@@ -12,6 +12,7 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from .model_operations import (
+    MULTIPART,
     ServedModel,
     argument_parameters,
     prediction_content,
@@ -19,9 +20,11 @@ from .model_operations import (
     server_parameters,
 )
 from .paths import PathsBuilder
-from .routes import JSON, PathParameter, ResponseDoc, RouteDoc
+from .routes import JSON, PathParameter, ResponseDoc, RouteDoc, body_is_required
 
 OPENAPI_VERSION = "3.1.0"
+
+_BYTES = {"type": "string", "format": "binary"}
 
 
 def openapi_document(
@@ -66,6 +69,14 @@ class _Builder(PathsBuilder):
             response.update({"content": content} if content else {})
         return response
 
+    def _add_body(self, operation: dict[str, Any], route: RouteDoc) -> None:
+        content: dict[str, Any] = {}
+        if route.body is not None:
+            content[JSON] = {"schema": route.body}
+        for kind in route.uploads:
+            content[kind] = {"schema": _form_of_a_file() if kind == MULTIPART else dict(_BYTES)}
+        operation["requestBody"] = {"required": body_is_required(route), "content": content}
+
     def _model_operation(self, route: RouteDoc, model: ServedModel) -> dict[str, Any]:
         which = route.model_body
         assert which is not None
@@ -94,6 +105,10 @@ class _Builder(PathsBuilder):
             component = f"{name}.{_WORDS[content_type]}"
             self._spec.components.schema(component, media["schema"])
             media["schema"] = {"$ref": f"#/components/schemas/{component}"}
+
+
+def _form_of_a_file() -> dict[str, Any]:
+    return {"type": "object", "properties": {"file": dict(_BYTES)}, "required": ["file"]}
 
 
 _WORDS = {

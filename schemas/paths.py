@@ -57,6 +57,10 @@ class PathsBuilder(ABC):
         """One answer."""
 
     @abstractmethod
+    def _add_body(self, operation: dict[str, Any], route: RouteDoc) -> None:
+        """Writes into the operation what its body may be; the route takes one."""
+
+    @abstractmethod
     def _model_operation(self, route: RouteDoc, model: ServedModel) -> dict[str, Any]:
         """The call of a model's function; the model has it."""
 
@@ -119,6 +123,8 @@ class PathsBuilder(ABC):
         }
         if route.description:
             operation["description"] = route.description
+        if route.body is not None or route.uploads:
+            self._add_body(operation, route)
         return operation
 
     def _unique(self, operation_id: str, model: ServedModel | None) -> str:

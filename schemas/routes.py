@@ -40,9 +40,11 @@ class PathParameter(NamedTuple):
 class RouteDoc:
     """One method of one path.
 
-    `query` and `headers` are schemas whose fields are parameters. `model_body` says that the
-    arguments are those of a model's function: the document then has one operation for each model
-    in place of the one with `{model}`.
+    `query` and `headers` are schemas whose fields are parameters. `body` is the schema of a JSON
+    body; `uploads` are content types of a body that is one file, or of a form that holds it as its
+    field `file`. With both, what is no JSON is an upload. `model_body` says that the arguments are
+    those of a model's function: the document then has one operation for each model in place of the
+    one with `{model}`.
     """
 
     method: str
@@ -53,9 +55,19 @@ class RouteDoc:
     description: str = ""
     query: SchemaLike | None = None
     headers: SchemaLike | None = None
+    body: SchemaLike | None = None
+    uploads: Sequence[str] = ()
     path_parameters: Mapping[str, PathParameter] = field(default_factory=dict)
     responses: Mapping[int, ResponseDoc] = field(default_factory=dict)
     model_body: Literal["predict", "train"] | None = None
+
+
+def body_is_required(route: RouteDoc) -> bool:
+    """False where nothing has to be sent: an empty body is read as `{}`, and that is allowed."""
+    if route.body is None:
+        return bool(route.uploads)
+    schema = route.body() if isinstance(route.body, type) else route.body
+    return any(field.required for field in schema.fields.values())
 
 
 _PROBLEMS = {

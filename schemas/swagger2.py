@@ -13,10 +13,10 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from .jsonschema import object_schema
-from .model_operations import ServedModel, Which, prediction_content
+from .model_operations import MULTIPART, ServedModel, Which, prediction_content
 from .paths import PathsBuilder
 from .resources import PredictionSchema
-from .routes import JSON, PathParameter, ResponseDoc, RouteDoc
+from .routes import JSON, PathParameter, ResponseDoc, RouteDoc, body_is_required
 from .swagger2_parameters import call_arguments
 from .swagger2_schema import swagger_schema
 
@@ -79,6 +79,27 @@ class _Builder(PathsBuilder):
         good = [doc for status, doc in sorted(route.responses.items()) if status < 300]
         operation["produces"] = list(good[0].content_types) if good else [JSON]
         return operation
+
+    def _add_body(self, operation: dict[str, Any], route: RouteDoc) -> None:
+        # 2.0 knows one body or a form, and one schema for all content types: the most usual way
+        # is a parameter, the other ways are told in words.
+        kinds = [*([JSON] if route.body is not None else []), *route.uploads]
+        required = body_is_required(route)
+        if MULTIPART in route.uploads:
+            shown = [MULTIPART]
+            parameter = {"name": "file", "in": "formData", "type": "file", "required": required}
+        elif route.body is not None:
+            shown = [JSON]
+            parameter = {"in": "body", "schema": route.body, "required": required}
+        else:
+            shown = list(route.uploads)
+            parameter = {"name": "body", "in": "body", "schema": _BYTES, "required": required}
+        operation["parameters"].append(parameter)
+        operation["consumes"] = shown
+        others = ", ".join(f"`{kind}`" for kind in kinds if kind not in shown)
+        if others:
+            told = f"Also taken as a body: {others}."
+            operation["description"] = f"{operation.get('description', '')} {told}".strip()
 
     def _model_operation(self, route: RouteDoc, model: ServedModel) -> dict[str, Any]:
         which = route.model_body

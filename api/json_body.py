@@ -1,0 +1,49 @@
+"""Reads the JSON body of our own routes with the schema of their declaration.
+
+A model's arguments are another matter: they are read by `body.py` and checked in the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+from marshmallow import Schema, ValidationError
+
+from ..errors import InvalidArguments, InvalidRequest, UnsupportedMediaType
+from ..schemas.exactjson import loads
+from ..schemas.routes import JSON
+
+
+async def parse_body(
+    request: web.Request, schema: Schema | None, uploads: Sequence[str]
+) -> dict[str, Any] | None:
+    """The validated members of the JSON object that was sent; nothing at all is `{}`.
+
+    None if the body is one of `uploads`, which the handler reads. Raises UnsupportedMediaType,
+    InvalidRequest (no JSON, or no object), InvalidArguments naming each wrong member, and aiohttp's
+    413 for more than the application's limit of texts.
+    """
+    kind = request.content_type
+    is_json = kind == JSON or kind.endswith("+json")
+    if request.can_read_body and not (is_json and schema is not None):
+        if kind in uploads:
+            return None
+        taken = [*([JSON] if schema is not None else []), *uploads]
+        raise UnsupportedMediaType(f"A body of {kind} is not taken: send {', '.join(taken)}.")
+    if schema is None:
+        raise InvalidRequest(f"There is no body: send {', '.join(uploads)}.")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+    text = await request.read()
+    try:
+        given = loads(text) if text else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise InvalidRequest('The body has to be a JSON object: {"name": value}.')
+    try:
+        return dict(schema.load(given))
+    except ValidationError as error:
+        raise InvalidArguments(error.normalized_messages()) from error
