@@ -158,6 +158,9 @@ class Model:
     weights_optional: ClassVar[bool] = False
     """True if the model can predict without any trained weights (`load(None, device)`)."""
 
+    export_formats: ClassVar[Any] = ()
+    """Names of the formats that `export` can write, such as ("onnx",)."""
+
     max_batch: ClassVar[int] = 32
     """The most calls handed to `predict_batch` at once."""
 
@@ -172,3 +175,6 @@ class Model:
     #   def predict_batch(self, calls: list[dict]) -> list: many calls' answers, in order.
     #   def train(self, run: Run, **arguments) -> Any: trains; what it returns is in the record
     #       (more than 1 MiB of JSON: in output.json in the run's folder, which the record names).
+    #   def export(self, format: str, folder: Path) -> dict: writes the weights that `load` got as
+    #       files of one of `export_formats`; returns {"max_difference": float, "samples": int}: the
+    #       largest difference to the original's answers on so many sample inputs.

@@ -7,6 +7,7 @@ Python 3.8 syntax.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,14 @@ from .contract import Run
 from .plugin import Answer, PluginSource
 from .refusals import plugin_code
 
+_FORMAT = re.compile(r"[a-z0-9_]{1,50}\Z")
+_FORMS = {
+    "load": "load(self, weights, device)",
+    "warm": "warm(self)",
+    "export": "export(self, format, folder)",
+    "read_dataset": "read_dataset(self, folder)",
+}
+
 
 class NativePlugin:
     """See `plugin.Plugin`. Raises PluginFailed if the object does not keep the contract."""
@@ -32,8 +41,8 @@ class NativePlugin:
     def __init__(self, source: PluginSource, target: Any) -> None:
         self._source = source
         self._target = target
-        self._can_predict = self._method("predict") or self._method("predict_batch")
-        self._can_train = self._method("train")
+        self._can_predict = self.method("predict") or self.method("predict_batch")
+        self._can_train = self.method("train")
         if not (self._can_predict or self._can_train):
             raise self._fault(
                 "it has neither a predict() nor a train() method",
@@ -48,9 +57,9 @@ class NativePlugin:
             ("predict", "predict", 0),
             ("train", "train", 1),
         ):
-            if self._method(method):
+            if self.method(method):
                 self._check_signature(method, which, first)
-        for name, count in (("load", 2), ("warm", 0)):
+        for name, count in (("load", 2), ("warm", 0), ("export", 2), ("read_dataset", 1)):
             self._check_positions(name, count)
 
     # -- describing ---------------------------------------------------------------------------
@@ -70,6 +79,7 @@ class NativePlugin:
             train_response=self._fields["train_response"],
             content_types=[str(c) for c in accept.choices] if accept and accept.choices else [JSON],
             capabilities=self._capabilities(),
+            export_formats=self._export_formats(),
             distribution=self._source.distribution,
             distribution_version=self._source.distribution_version,
         )
@@ -77,14 +87,28 @@ class NativePlugin:
     def _capabilities(self) -> list[str]:
         words = [
             ("predict", self._can_predict),
-            ("predict_batch", self._method("predict_batch")),
+            ("predict_batch", self.method("predict_batch")),
             ("train", self._can_train),
             ("weights_optional", bool(getattr(self._target, "weights_optional", False))),
+            ("read_dataset", self.method("read_dataset")),
             ("torch", "torch" in sys.modules),
         ]
-        if not self._method("load"):
+        if not self.method("load"):
             words[3] = ("weights_optional", True)
         return [word for word, true in words if true]
+
+    def _export_formats(self) -> list[str]:
+        said = getattr(self._target, "export_formats", ())
+        if isinstance(said, str) or not all(isinstance(name, str) for name in said):
+            raise self._fault(
+                f"export_formats is {said!r}", 'Make it a tuple of names, such as ("onnx",).'
+            )
+        if any(_FORMAT.match(name) is None for name in said):
+            raise self._fault(
+                f"export_formats is {list(said)}",
+                "Name formats in at most 50 small letters, digits and underscores.",
+            )
+        return list(said) if self.method("export") else []
 
     def _metadata(self) -> dict[str, Any]:
         value = getattr(self._target, "metadata", {})
@@ -127,10 +151,10 @@ class NativePlugin:
 
     def load(self, weights: Path | None, device: str, warm: bool = True) -> None:
         with plugin_code("loading its weights"):
-            if self._method("load"):
+            if self.method("load"):
                 self._target.load(weights, device)
         with plugin_code("warming up"):
-            if warm and self._method("warm"):
+            if warm and self.method("warm"):
                 self._target.warm()
 
     def arguments(
@@ -148,7 +172,7 @@ class NativePlugin:
         return self._arguments[which].secrets(arguments)
 
     def predict(self, arguments: Mapping[str, Any]) -> Any:
-        if not self._method("predict"):
+        if not self.method("predict"):
             return self.predict_batch([arguments])[0]
         with plugin_code("predicting"):
             return self._target.predict(**arguments)
@@ -166,6 +190,15 @@ class NativePlugin:
     def train(self, run: Run, arguments: Mapping[str, Any]) -> Any:
         with plugin_code("training"):
             return self._target.train(run, **arguments)
+
+    def method(self, name: str) -> Callable[..., Any] | None:
+        value = getattr(self._target, name, None)
+        if value is not None and not callable(value):
+            raise self._fault(
+                f"{name} is {type(value).__name__}, not a method",
+                f"Make {name} a method, or rename it.",
+            )
+        return value
 
     def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
         file = file_answer(result, arguments.get("accept"), folder)
@@ -194,15 +227,6 @@ class NativePlugin:
         return dumped
 
     # -- the contract -------------------------------------------------------------------------
-
-    def _method(self, name: str) -> Callable[..., Any] | None:
-        value = getattr(self._target, name, None)
-        if value is not None and not callable(value):
-            raise self._fault(
-                f"{name} is {type(value).__name__}, not a method",
-                f"Make {name} a method, or rename it.",
-            )
-        return value
 
     def _checked_max_batch(self) -> int:
         value = getattr(self._target, "max_batch", 32)
@@ -238,7 +262,7 @@ class NativePlugin:
                 )
 
     def _check_positions(self, name: str, count: int) -> None:
-        method = self._method(name)
+        method = self.method(name)
         if method is None:
             return
         try:
@@ -246,7 +270,7 @@ class NativePlugin:
         except TypeError as error:
             raise self._fault(
                 f"{name}() cannot be called with {count} arguments ({error})",
-                "Write {}.".format("load(self, weights, device)" if count else "warm(self)"),
+                f"Write {_FORMS[name]}.",
             ) from error
         except ValueError:  # a built-in without a signature: believed
             return

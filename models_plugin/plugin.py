@@ -7,7 +7,7 @@ with the same face, and nothing above this room notices. Python 3.8 syntax.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -96,6 +96,12 @@ class Plugin(Protocol):
 
     def train(self, run: Run, arguments: Mapping[str, Any]) -> Any:
         """Trains; what it returns is the output in the record."""
+
+    def method(self, name: str) -> Callable[..., Any] | None:
+        """An optional method of the author's object, for `tasks.py`; None if there is none.
+
+        Raises PluginFailed if the name is something else than a method.
+        """
 
     def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
         """Applies the response schema and encodes; large or file results go to `folder`."""

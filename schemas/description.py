@@ -75,7 +75,8 @@ class ModelDescription:
     `metadata` is what the plugin says of itself (JSON). A list of arguments is None where the
     plugin lacks the function (then the route answers 501). `predict_response` is None without a
     response schema. `capabilities` are words from: `predict`, `predict_batch`, `train`,
-    `weights_optional`, `torch` (the plugin imported torch).
+    `weights_optional`, `read_dataset`, `torch` (the plugin imported torch). `export_formats` are
+    the names that `export` takes beside the weights' own form.
     """
 
     name: str
@@ -87,6 +88,7 @@ class ModelDescription:
     train_response: list[FieldDescription] | None = None
     content_types: list[str] = field(default_factory=lambda: ["application/json"])
     capabilities: list[str] = field(default_factory=list)
+    export_formats: list[str] = field(default_factory=list)
     distribution: str | None = None
     distribution_version: str | None = None
 

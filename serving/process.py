@@ -166,7 +166,7 @@ class WorkerProcess:
         self._kill_group()
         os.close(self._pidfd)
         code = self._child.wait()
-        self.exit_reason = self._cause or _in_words(code)
+        self.exit_reason = self._cause or in_words(code)
         questions, self._questions = self._questions, {}
         death = self._death() if questions else None
         for answer in questions.values():
@@ -204,7 +204,8 @@ class WorkerProcess:
         return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
 
-def _in_words(code: int) -> str:
+def in_words(code: int) -> str:
+    """How a child ended, after its name: `exited with code 1`."""
     if code >= 0:
         return f"exited with code {code}"
     try:

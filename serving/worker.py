@@ -45,7 +45,7 @@ class Connection:
     """Messages over one of the two sockets, for the one thread that has it."""
 
     def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=_out_of_reach(fd))
+        self._socket = socket.socket(fileno=out_of_reach(fd))
         os.close(fd)
         self._reader = FrameReader()
         self._arrived: deque[tuple[bytes, bytes]] = deque()
@@ -203,7 +203,7 @@ class Surroundings:
         self._copies: dict[int, int] = {}
         for fd in (1, 2):
             with contextlib.suppress(OSError):
-                self._copies[fd] = _out_of_reach(fd)
+                self._copies[fd] = out_of_reach(fd)
         self.remember()
 
     def remember(self) -> None:
@@ -227,7 +227,7 @@ class Surroundings:
             os.chdir(self._folder)
 
 
-def _out_of_reach(fd: int) -> int:
+def out_of_reach(fd: int) -> int:
     """A copy with a high number, for plugins that close all descriptors; not inherited."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     high = _HIGH_FD if limit == resource.RLIM_INFINITY else min(_HIGH_FD, limit - 32)
@@ -241,6 +241,17 @@ def leave() -> None:
     os._exit(0)
 
 
+def begin(parent: int) -> None:
+    """The first moments of a child of the front: it ends with `parent`, and its crash is logged."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        sys.exit(0)
+    faulthandler.enable()  # the stack of a crash goes to the log
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # what was printed before a crash is in the log too
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+
+
 def main() -> None:
     """The entry of the process; the front passes the sockets' descriptors."""
     parser = argparse.ArgumentParser()
@@ -248,13 +259,7 @@ def main() -> None:
     parser.add_argument("--side-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != arguments.parent:  # it died before the line above
-        sys.exit(0)
-    faulthandler.enable()  # the stack of a crash goes to the log
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what was printed before a crash is in the log too
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    begin(arguments.parent)
     Worker(Connection(arguments.fd), Connection(arguments.side_fd)).run()
 
 

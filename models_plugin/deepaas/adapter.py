@@ -220,6 +220,9 @@ class DeepaasPlugin:
         with plugin_code("training"):
             return self._target.train(**given)
 
+    def method(self, name: str) -> None:
+        """The optional methods are of the native contract: what has their name here is no such."""
+
     def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
         if which == "train":
             return json_answer(result, folder)

@@ -10,13 +10,14 @@ import pytest
 from modelyard.models_plugin import bootstrap, entry_points
 from modelyard.models_plugin.checking import process as checking_process
 from modelyard.models_plugin.command import process as command_process
-from modelyard.serving import worker
+from modelyard.serving import task_process, worker
 from modelyard.training import process
 
 ROOT = Path(__file__).parents[2]
 VERMIN = Path(sys.executable).parent / "vermin"
 ENTRIES = (
     worker.__name__,
+    task_process.__name__,
     process.__name__,
     entry_points.__name__,
     command_process.__name__,
