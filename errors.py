@@ -4,12 +4,15 @@
     ├── InvalidRequest            mend the request's form
     │   ├── UnsupportedMediaType
     │   ├── NotAcceptable
-    │   └── TooLarge
+    │   ├── TooLarge
+    │   └── BadArchive
     ├── InvalidArguments          mend the named arguments
     ├── NotFound                  ask for something that exists
     │   ├── ModelNotFound
     │   ├── RunNotFound
-    │   └── WeightsNotFound
+    │   ├── WeightsNotFound
+    │   ├── DatasetNotFound
+    │   └── UploadNotFound
     ├── Conflict                  the state of the thing forbids it now
     │   ├── NoWeights
     │   ├── RunConflict
@@ -24,7 +27,10 @@
     ├── Busy                      try again later
     │   └── ModelUnavailable
     ├── StorageUnavailable        tell the operator; nothing was lost
-    │   └── DiskFull
+    │   ├── DiskFull
+    │   ├── StoreUnavailable      the shared store: try again later
+    │   ├── StoreRefused          the shared store: mend credentials, bucket or URL
+    │   └── Corrupt               the shared store: what it gave was not what was put
     ├── CannotLaunch              tell the operator; the run is in its record
     └── CannotStart               tell the operator: settings, home or a named model
         ├── InvalidSettings
@@ -65,6 +71,10 @@ class NotAcceptable(InvalidRequest):
 
 class TooLarge(InvalidRequest):
     """The request is larger than the server allows."""
+
+
+class BadArchive(InvalidRequest):
+    """The archive is damaged, or holds what is not taken."""
 
 
 class InvalidArguments(ModelyardError):
@@ -119,6 +129,18 @@ class RunNotFound(NotFound):
 
 class WeightsNotFound(NotFound):
     """This model has no such weights version."""
+
+
+class DatasetNotFound(NotFound):
+    """There is no such dataset."""
+
+
+class UploadNotFound(NotFound):
+    """There is no such upload; it may have been completed or removed."""
+
+
+class ObjectMissing(NotFound):
+    """The store has no such object."""
 
 
 class Conflict(ModelyardError):
@@ -204,6 +226,18 @@ class StorageUnavailable(ModelyardError):
 
 class DiskFull(StorageUnavailable):
     """The server's disk is full; nothing that was stored is lost."""
+
+
+class StoreUnavailable(StorageUnavailable):
+    """The shared store does not answer; nothing that was stored is lost."""
+
+
+class StoreRefused(StorageUnavailable):
+    """The shared store refuses this server: its credentials, bucket or URL must be mended."""
+
+
+class Corrupt(StorageUnavailable):
+    """The bytes are not those that their digest promises, also when asked for again."""
 
 
 class CannotLaunch(ModelyardError):

@@ -1,4 +1,5 @@
-"""Where a training's pictures come from: a folder below the data root, or an uploaded archive."""
+"""Where a training's pictures come from: a stored dataset, a folder below the data root, or an
+uploaded archive."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...errors import BadArchive
+from ...unpacking import unpack
 from ..contract import Run
 from ..values import InvalidData, UploadedFile
-from .archive import unpack
 
 
 @contextmanager
@@ -20,9 +22,13 @@ def opened_dataset(
 ) -> Iterator[Path]:
     """The folder with the pictures; what was unpacked is gone when the block ends.
 
-    Raises InvalidData if there is no such folder or the archive cannot be taken.
+    An uploaded archive comes first: it also becomes a stored dataset, but later. Raises InvalidData
+    if there is no such folder or the archive cannot be taken.
     """
     uploaded = dataset if isinstance(dataset, UploadedFile) else archive
+    if uploaded is None and run.dataset is not None:
+        yield run.dataset
+        return
     if uploaded is None:
         yield _named_folder(run.data_root, str(dataset))
         return
@@ -32,7 +38,10 @@ def opened_dataset(
     try:
         name = uploaded.original_filename or uploaded.name  # a whole body has no file's name
         run.log(f"unpacking {name} ({uploaded.size} bytes)")
-        unpack(uploaded.path, folder, name)
+        try:
+            unpack(uploaded.path, folder, name)
+        except BadArchive as error:
+            raise InvalidData(error.message, name) from error
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -42,8 +51,8 @@ def _named_folder(root: Path | None, name: str) -> Path:
     """Looked up among the folders that are there, so no name can lead out of the root."""
     if root is None:
         raise InvalidData(
-            f"the data set {name!r} cannot be looked up: the server has no data root (--data);"
-            " upload an archive instead"
+            f"no stored dataset is named {name!r}, and the server has no data root (--data) with a"
+            " folder of that name; upload an archive instead"
         )
     try:
         folders = {
@@ -57,4 +66,6 @@ def _named_folder(root: Path | None, name: str) -> Path:
         return folders[name]
     near = difflib.get_close_matches(name, folders, n=3) or sorted(folders)[:10]
     there = f"near names: {', '.join(near)}" if near else "it has no folders"
-    raise InvalidData(f"the data root has no folder named {name!r}; {there}")
+    raise InvalidData(
+        f"no stored dataset and no folder of the data root is named {name!r}; {there}"
+    )

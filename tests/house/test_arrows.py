@@ -26,7 +26,8 @@ KNOWS: dict[str, set[str]] = {
     "api": {"schemas", "models_plugin", "records", "storage", "training", "serving", "web"},
 }
 KNOWS["cli"] = {*KNOWS, "client"}
-GROUND = {"errors", "settings", "settings_files", ""}  # "" is the package itself: the version
+# "" is the package itself: the version.
+GROUND = {"errors", "settings", "settings_fields", "settings_files", "unpacking", ""}
 
 # Rooms that may import a library, where not every room may. A model's own folder may use what it
 # likes of those for models: it is loaded in worker and run processes only.
@@ -135,7 +136,7 @@ def upward(imports: Iterable[Import]) -> Iterator[str]:
 
 def bare(imports: Iterable[Import]) -> Iterator[str]:
     """Ours by a name that a model author's own folder may have, or by its absolute name."""
-    ours = {*KNOWS, "errors", "settings", "settings_files"}
+    ours = {*KNOWS, *GROUND - {""}}
     for i in imports:
         if i.target.split(".")[0] in ours:
             yield f"{i.module}:{i.line} imports {i.target} absolutely: that is somebody else's"

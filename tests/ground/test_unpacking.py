@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import subprocess
 import tarfile
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.models_plugin.image_classifier.archive import Limits, unpack
-from modelyard.models_plugin.values import InvalidData
+from modelyard.errors import BadArchive
+from modelyard.unpacking import Limits, Watcher, is_archive, unpack
 
 FILES = {"train/a/0.png": b"first", "train/b/1.png": b"second"}
 
@@ -49,9 +50,9 @@ def unpacked(archive: Path, folder: Path, **limits: int) -> dict[str, bytes]:
 
 
 def refused(archive: Path, folder: Path, **limits: int) -> str:
-    with pytest.raises(InvalidData) as caught:
+    with pytest.raises(BadArchive) as caught:
         unpacked(archive, folder, **limits)
-    assert caught.value.file == "client.zip"
+    assert caught.value.details == {"file": "client.zip"}
     outside = [path for path in folder.parent.iterdir() if path not in (archive, folder)]
     assert outside == []
     return str(caught.value)
@@ -203,3 +204,40 @@ def test_a_truncated_archive_is_told(tmp_path: Path) -> None:
     archive = make_tar(tmp_path / "x", {"a.png": bytes(range(256)) * 400}, "gz")
     archive.write_bytes(archive.read_bytes()[:-200])
     assert "damaged" in refused(archive, tmp_path / "to")
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_watcher_is_told_of_every_file_with_its_hash_and_of_how_much_was_read(
+    tmp_path: Path, make: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    archive = make(tmp_path / "x", FILES)
+    told: list[tuple[str, int, str]] = []
+    read: list[int] = []
+    (tmp_path / "to").mkdir()
+    watcher = Watcher(lambda *file: told.append(file), read.append)
+    with archive.open("rb") as file:
+        unpack(file, tmp_path / "to", "x", watcher=watcher)
+    assert told == [
+        (name, len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()
+    ]
+    assert read == sorted(read) or make is make_zip
+    assert 0 < max(read) <= archive.stat().st_size
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_an_archive_is_known_by_its_content(
+    tmp_path: Path, make: Callable[[Path, dict[str, bytes]], Path]
+) -> None:
+    with make(tmp_path / "x", FILES).open("rb") as file:
+        assert is_archive(file) and file.tell() == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"a,b\n1,2\n" * 200, gzip.compress(b"a,b\n1,2\n" * 200), bytes(4096), b"PK\x03\x04"],
+    ids=["empty", "text", "compressed text", "zeros", "half a zip"],
+)
+def test_what_is_no_archive_is_not_taken_for_one(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with (tmp_path / "x").open("rb") as file:
+        assert not is_archive(file)

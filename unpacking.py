@@ -1,8 +1,11 @@
-"""Unpacks an archive that a stranger sent. Runs in the run process.
+"""Unpacks an archive that a stranger sent: zip, or tar, plain or as gzip, bzip2 or xz.
 
-Taken: plain files and folders. Refused with InvalidData: paths that lead out of the folder, links,
+Taken: plain files and folders. Refused with BadArchive: paths that lead out of the folder, links,
 devices, encrypted members, two members of one name, and bombs (too many members, too many bytes,
 or too many for the archive's own size). Bytes are counted as they are written, never believed.
+
+Runs in run processes and in the short-lived processes that take in datasets, never in the front.
+On the ground, for models and storage both need it. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,19 +13,20 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
+import hashlib
 import lzma
 import os
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
-from ..values import InvalidData
+from .errors import BadArchive
 
 _CHUNK = 1 << 20
 _TAR_HEADER_LIMIT = 1 << 20  # bytes
@@ -30,7 +34,11 @@ _NAME_LIMIT = 255  # bytes of one part of a path: what file systems take
 _PATH_LIMIT = 1000  # bytes
 
 _TAR_BLOCK = 512  # bytes
-_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ"
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
 
 
 @dataclass(frozen=True)
@@ -47,29 +55,82 @@ class Limits:
         return min(self.total_bytes, self.slack_bytes + self.ratio * archive_bytes)
 
 
-def unpack(archive: Path, folder: Path, name: str, limits: Limits | None = None) -> None:
+Written = Callable[[str, int, str], None]
+"""Told of each file that is written: its path with `/`, its bytes, and their SHA-256 in hex."""
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how unpacking goes on. `read` is told how many of the archive's bytes are done,
+    with each member and each MiB."""
+
+    wrote: Written | None = None
+    read: Callable[[int], None] | None = None
+
+
+def unpack(
+    archive: Path | BinaryIO,
+    folder: Path,
+    name: str,
+    limits: Limits | None = None,
+    watcher: Watcher | None = None,
+) -> None:
     """Writes the archive's files below `folder`, an empty one. `name` is what messages call it.
 
-    Raises InvalidData, and OSError if the disk cannot take it.
+    `archive` may be an open file that can seek. Nothing is made durable: a sync for each of ten
+    thousand files would take longer than all the rest. Raises BadArchive, and OSError if the disk
+    cannot take it.
     """
+    if isinstance(archive, Path):
+        with archive.open("rb") as opened:
+            unpack(opened, folder, name, limits, watcher)
+        return
     limits = limits or Limits()
-    budget = _Budget(name, limits, limits.bytes_for(archive.stat().st_size))
+    size = archive.seek(0, os.SEEK_END)
+    archive.seek(0)
+    work = _Work(archive, folder, _Budget(name, limits, limits.bytes_for(size)), watcher)
+    budget = work.budget
     try:
-        with archive.open("rb") as file:
-            if _is_zip(file):
-                _unpack_zip(file, folder, budget)
-            else:
-                _unpack_tar(file, folder, budget)
+        if _is_zip(archive):
+            _unpack_zip(work)
+        else:
+            _unpack_tar(work)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise InvalidData(f"the archive is damaged: {error}", name) from error
+        raise budget.refused(f"the archive is damaged: {error}") from error
     except (NotImplementedError, UnicodeError) as error:
-        raise InvalidData(f"the archive cannot be read: {error}", name) from error
+        raise budget.refused(f"the archive cannot be read: {error}") from error
     except OSError as error:
         if error.errno is not None:  # the disk's, not the decompressors'
             raise
-        raise InvalidData(f"the archive is damaged: {error}", name) from error
+        raise budget.refused(f"the archive is damaged: {error}") from error
     if budget.members == 0:
-        raise InvalidData("the archive is empty", name)
+        raise budget.refused("the archive is empty")
+
+
+def is_archive(file: BinaryIO) -> bool:
+    """True if the content begins as that of an archive that `unpack` takes; at most one member's
+    header is read."""
+    file.seek(0)
+    try:
+        if _is_zip(file):
+            return True
+        budget = _Budget("", Limits(), 4 * _TAR_HEADER_LIMIT)
+        with _decompressed(file) as plain:
+            counted = cast("IO[bytes]", _Counted(plain, budget))
+            with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
+                return archive.next() is not None
+    except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, BadArchive):
+        return False
+    finally:
+        file.seek(0)
+
+
+def safe_path(name: str, told_as: str) -> PurePosixPath:
+    """A stranger's name of a file as a path that stays inside a folder and that file systems take.
+
+    `told_as` is what messages call the archive, or the upload. Raises BadArchive.
+    """
+    return _path(name, _Budget(told_as, Limits(), 0))
 
 
 def _is_zip(file: BinaryIO) -> bool:
@@ -79,14 +140,14 @@ def _is_zip(file: BinaryIO) -> bool:
     last 64 KiB: a tar whose last member is a zip has that too. It also leaves the file elsewhere.
     """
     start = file.read(_TAR_BLOCK)
-    tar = start.startswith((_GZIP, _BZIP2, _XZ)) or start[257:262] == b"ustar"
+    tar = start.startswith(tuple(_OPENERS)) or start[257:262] == b"ustar"
     found = not tar and zipfile.is_zipfile(file)
     file.seek(0)
     return found
 
 
 class _Budget:
-    """Counts members and bytes. Its methods raise InvalidData."""
+    """Counts members and bytes. Its methods raise BadArchive."""
 
     def __init__(self, name: str, limits: Limits, most_bytes: int) -> None:
         self.name = name
@@ -107,12 +168,30 @@ class _Budget:
                 f"it unpacks to more than {self._most_bytes} bytes, too much for its size"
             )
 
-    def refusal(self, message: str) -> InvalidData:
-        return InvalidData(f"the archive is refused: {message}", self.name)
+    def refusal(self, message: str) -> BadArchive:
+        return self.refused(f"the archive is refused: {message}")
+
+    def refused(self, message: str) -> BadArchive:
+        return BadArchive(message, file=self.name)
 
 
-def _unpack_zip(file: BinaryIO, folder: Path, budget: _Budget) -> None:
-    with zipfile.ZipFile(file) as archive:
+@dataclass(frozen=True)
+class _Work:
+    """What is unpacked, where to, and who is told."""
+
+    archive: BinaryIO
+    folder: Path
+    budget: _Budget
+    watcher: Watcher | None
+
+    def tell_read(self) -> None:
+        if self.watcher is not None and self.watcher.read is not None:
+            self.watcher.read(self.archive.tell())
+
+
+def _unpack_zip(work: _Work) -> None:
+    budget = work.budget
+    with zipfile.ZipFile(work.archive) as archive:
         for member in archive.infolist():
             budget.count_member()
             mode = member.external_attr >> 16
@@ -120,42 +199,44 @@ def _unpack_zip(file: BinaryIO, folder: Path, budget: _Budget) -> None:
                 raise budget.refusal(f"{member.filename} is a link or a device")
             if member.flag_bits & 0x1:
                 raise budget.refusal(f"{member.filename} is encrypted")
-            target = _target(folder, member.filename, budget)
+            path = _path(member.filename, budget)
             if member.is_dir():
-                _make_folder(target, budget, member.filename)
+                _make_folder(work.folder / path, budget, member.filename)
             else:
                 with archive.open(member) as content:
-                    _write(content, target, budget, member.filename, count=True)
+                    _write(content, path, work, member.filename, count=True)
 
 
-def _unpack_tar(file: BinaryIO, folder: Path, budget: _Budget) -> None:
-    with _decompressed(file) as plain:
+def _unpack_tar(work: _Work) -> None:
+    budget = work.budget
+    with _decompressed(work.archive) as plain:
         counted = cast("IO[bytes]", _Counted(plain, budget))
         with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
             for member in archive:
                 budget.count_member()
                 if not (member.isreg() or member.isdir()):
                     raise budget.refusal(f"{member.name} is a link or a device")
-                target = _target(folder, member.name, budget)
+                path = _path(member.name, budget)
                 if member.isdir():
-                    _make_folder(target, budget, member.name)
+                    _make_folder(work.folder / path, budget, member.name)
                     continue
                 content = archive.extractfile(member)
                 assert content is not None  # a regular file has content
                 # A sparse member unpacks to more than was read, so what is written counts too.
-                _write(content, target, budget, member.name, count=member.issparse())
+                _write(content, path, work, member.name, count=member.issparse())
 
 
-def _decompressed(file: BinaryIO) -> IO[bytes]:
+@contextmanager
+def _decompressed(file: BinaryIO) -> Iterator[IO[bytes]]:
+    """The plain tar; `file` stays open."""
     start = file.read(6)
     file.seek(0)
-    if start.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.open(file))
-    if start.startswith(_BZIP2):
-        return cast("IO[bytes]", bz2.open(file))
-    if start.startswith(_XZ):
-        return cast("IO[bytes]", lzma.open(file))
-    return file
+    opener = next((_OPENERS[magic] for magic in _OPENERS if start.startswith(magic)), None)
+    if opener is None:
+        yield file
+        return
+    with opener(file) as plain:
+        yield cast("IO[bytes]", plain)
 
 
 class _Counted:
@@ -182,7 +263,7 @@ class _TarHeader(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc]
 
 
-def _target(folder: Path, name: str, budget: _Budget) -> Path:
+def _path(name: str, budget: _Budget) -> PurePosixPath:
     path = PurePosixPath(name.replace("\\", "/"))
     bad = path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name
     if bad:
@@ -190,10 +271,10 @@ def _target(folder: Path, name: str, budget: _Budget) -> Path:
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if longest > _NAME_LIMIT or len(os.fsencode(name)) > _PATH_LIMIT:
         raise _too_long(name, budget)
-    return folder.joinpath(*path.parts)
+    return path
 
 
-def _too_long(name: str, budget: _Budget) -> InvalidData:
+def _too_long(name: str, budget: _Budget) -> BadArchive:
     return budget.refusal(
         f"the name of the member {name[:200]!r} is too long: at most {_NAME_LIMIT} bytes for each"
         f" part, {_PATH_LIMIT} in all"
@@ -205,14 +286,25 @@ def _make_folder(target: Path, budget: _Budget, name: str) -> None:
         target.mkdir(parents=True, exist_ok=True)
 
 
-def _write(content: IO[bytes], target: Path, budget: _Budget, name: str, count: bool) -> None:
-    with _faults_of_names_told(name, budget):
+def _write(content: IO[bytes], path: PurePosixPath, work: _Work, name: str, count: bool) -> None:
+    target = work.folder / path
+    wrote = work.watcher.wrote if work.watcher is not None else None
+    digest = hashlib.sha256() if wrote is not None else None
+    size = 0
+    with _faults_of_names_told(name, work.budget):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
             for chunk in _chunks(content):
                 if count:
-                    budget.count_bytes(len(chunk))
+                    work.budget.count_bytes(len(chunk))
                 file.write(chunk)
+                size += len(chunk)
+                if digest is not None:
+                    digest.update(chunk)
+                work.tell_read()
+    work.tell_read()
+    if wrote is not None and digest is not None:
+        wrote(path.as_posix(), size, digest.hexdigest())
 
 
 @contextmanager
