@@ -12,7 +12,8 @@
     │   ├── RunNotFound
     │   ├── WeightsNotFound
     │   ├── DatasetNotFound
-    │   └── UploadNotFound
+    │   ├── UploadNotFound
+    │   └── ObjectMissing
     ├── Conflict                  the state of the thing forbids it now
     │   ├── NoWeights
     │   ├── RunConflict

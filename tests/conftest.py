@@ -1,8 +1,10 @@
 """What all rooms' tests share: a real server process with the plugins of tests/plugins."""
 
+import asyncio
 import os
 import queue
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +15,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from modelyard.records.home import Home
+from modelyard.records.store import RecordStore
 from modelyard.training.identity import Identity
 from modelyard.training.paths import read_json
+
+# Not tests/plugins: what stands there is installed for whoever has it on the path.
+sys.path.append(str(Path(__file__).parent / "servers"))
+pytest_plugins = ["yard_s3.fixtures"]
 
 PLUGINS = Path(__file__).parent / "plugins"
 OLD_PLUGINS = Path(__file__).parent / "old_plugins"
@@ -142,12 +150,31 @@ class Server:
         raise AssertionError(f"{model} is not ready after {timeout} s: {now}")
 
 
+@pytest.fixture(scope="session")
+def empty_home(tmp_path_factory) -> Path:
+    """A home with its records migrated, to be copied: a migration takes half a second of CPU."""
+    root = tmp_path_factory.mktemp("empty") / "home"
+    home = Home(root)
+    home.open()
+    store = RecordStore(home.database)
+    asyncio.run(store.open())
+    asyncio.run(store.close())
+    home.close()
+    return root
+
+
 @pytest.fixture
-def start_server(tmp_path):
-    """Starts servers; every one is ended, with its trainings, when the test ends."""
+def start_server(tmp_path, empty_home):
+    """Starts servers; every one is ended, with its trainings, when the test ends.
+
+    The first gets a copy of an empty home; a `home` that the test names is used as it is (and
+    made by the server where there is none).
+    """
     servers: list[Server] = []
 
     def start(*flags: str, home: Path | None = None, wait: bool = True, env=None) -> Server:
+        if home is None and not (tmp_path / "home").exists():
+            shutil.copytree(empty_home, tmp_path / "home")
         server = Server(home or tmp_path / "home", *flags, env=env)
         servers.append(server)
         return server.start(wait)
@@ -161,12 +188,13 @@ def start_server(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def serve_module(tmp_path_factory):
-    """Like `start_server`, one server for all tests of a module."""
+def serve_module(tmp_path_factory, empty_home):
+    """Like `start_server`, one server for all tests of a module; each has a home of its own."""
     servers: list[Server] = []
     home = tmp_path_factory.mktemp("yard")
 
     def start(*flags: str, env=None) -> Server:
+        shutil.copytree(empty_home, home / f"home{len(servers)}")
         server = Server(home / f"home{len(servers)}", *flags, env=env)
         servers.append(server)
         return server.start()

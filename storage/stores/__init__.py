@@ -1,0 +1,21 @@
+"""Object stores: keys and bytes that several servers share, in a folder or by S3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .base import Limits, ObjectStore
+from .folder import FolderStore
+from .s3 import S3Store
+from .url import parse_store_url
+
+
+def open_store(url: str, environ: Mapping[str, str], limits: Limits | None = None) -> ObjectStore:
+    """The store at `url` (see `url.py`); nothing is asked of it before its `open()`.
+
+    `environ` holds the AWS_* variables. Raises StoreRefused for a URL that names no store.
+    """
+    place = parse_store_url(url)
+    if place.kind == "folder":
+        return FolderStore(place.path)
+    return S3Store(place.bucket, place.prefix, environ, limits or Limits())

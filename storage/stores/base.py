@@ -1,0 +1,175 @@
+"""The seam: what the service asks of a store, whichever it is.
+
+All calls block and may come from several threads. They run in the storage process and nowhere
+else. tests/storage/stores/test_contract.py holds every store to what stands here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+Progress = Callable[[int], None]
+"""Called with the bytes that were moved since the last call, from several threads; with a negative
+number when something must be moved again."""
+
+_LONGEST_KEY = 900  # bytes; S3 allows 1024, with the prefix
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """An object that is there. `size` in bytes, `modified` aware and by the store's clock."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this store was seen to do when it was opened.
+
+    conditional: `put_bytes(if_absent=True)` is atomic; else it only looks first.
+    list_parts: a broken upload goes on where it stopped; else it begins anew.
+    """
+
+    conditional: bool = False
+    list_parts: bool = False
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long, how often and how much at once.
+
+    connect_s, read_s: for one connection, and for a silence on it. budget_s: for one operation on a
+    small object with all its tries; larger ones get a second more for every `slowest` bytes.
+    tries: of one request. threads: transfers of parts at once, over all calls. part: bytes of a
+    part; an object of more than one goes in parts.
+    """
+
+    connect_s: float = 5.0
+    read_s: float = 20.0
+    budget_s: float = 60.0
+    slowest: int = 64 * 1024
+    tries: int = 6
+    threads: int = 6
+    part: int = 8 * 1024**2
+
+
+class ObjectStore(ABC):
+    """Objects by key.
+
+    Keys are relative, "/" divides them, no part is empty or begins with a dot (ValueError). Every
+    call may raise StoreUnavailable (it was tried for the time budget; try again later) and
+    StoreRefused (credentials, bucket; the message tells the remedy and no secret).
+    """
+
+    url: str
+    """Where it is; holds no secret."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What `open` saw; the least before that."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Checks that the store is there and what it can do; may be called again."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends threads and connections."""
+
+    @abstractmethod
+    def put_bytes(self, key: str, data: bytes, if_absent: bool = False) -> bool:
+        """Stores `data`, whole or not at all. False: `if_absent`, and it was there."""
+
+    @abstractmethod
+    def put_file(
+        self,
+        key: str,
+        path: Path,
+        size: int,
+        sha256: str,
+        progress: Progress | None = None,
+        resume: Path | None = None,
+    ) -> None:
+        """Stores the file at `path`, whole or not at all.
+
+        `resume` is a folder that remembers how far a large upload came: after a crash the same call
+        goes on there (`capabilities.list_parts`). Raises Corrupt if the file's bytes are not those
+        of `size` and `sha256`, and OSError of the local disk.
+        """
+
+    @abstractmethod
+    def get_bytes(self, key: str, limit: int) -> bytes:
+        """A small object's bytes. Raises ObjectMissing; Corrupt if it has more than `limit`."""
+
+    @abstractmethod
+    def get_file(
+        self, key: str, target: Path, size: int, sha256: str, progress: Progress | None = None
+    ) -> None:
+        """Fetches to `target`: verified, durable, in one step; before that nothing is there.
+
+        Raises ObjectMissing; Corrupt if what comes is not `size` and `sha256`, after some tries;
+        and OSError of the local disk.
+        """
+
+    @abstractmethod
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`; the caller verifies them.
+
+        Raises ObjectMissing; Corrupt if the object ends before that.
+        """
+
+    @abstractmethod
+    def stat(self, key: str) -> ObjectInfo | None:
+        """What is known of an object; None: there is none."""
+
+    @abstractmethod
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        """The objects whose keys begin with `prefix`, in order of the keys' UTF-8 bytes.
+
+        `after`: only keys behind that one. An object that comes or goes meanwhile may be told.
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Removes an object; nothing happens if there is none."""
+
+    @abstractmethod
+    def touch(self, key: str) -> None:
+        """Makes `modified` now. Raises ObjectMissing."""
+
+    @abstractmethod
+    def presign(self, key: str, seconds: int, filename: str) -> str | None:
+        """An address at which anybody may get the object under `filename` for `seconds`.
+
+        None: this store has no such addresses.
+        """
+
+    @abstractmethod
+    def abort_stale(self, older_than_s: float) -> int:
+        """Ends uploads that began longer ago and were never completed; tells how many."""
+
+
+def check_key(key: str) -> str:
+    """The key as it is. Raises ValueError for one that could leave the store, or be misread."""
+    parts = key.split("/")
+    if (
+        any(not part or part.startswith(".") for part in parts)
+        or any(ord(letter) < 32 or letter in "\\\x7f" for letter in key)
+        or len(key.encode()) > _LONGEST_KEY
+    ):
+        raise ValueError(f"{key[:100]!r} is no key of an object")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """The beginning of keys as it is; it may be empty or end with a slash."""
+    if prefix:
+        check_key(prefix.removesuffix("/"))
+    return prefix

@@ -1,0 +1,306 @@
+"""A store in a folder: of this machine, or of a file system that several share.
+
+A file appears under its key in one step (rename, or link for `if_absent`), with its bytes on the
+disk. `.new` holds what is being written; it is on the same file system because it is in the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from ...errors import Corrupt, ObjectMissing, StoreRefused, StoreUnavailable
+from ..versions import sync_folder
+from .base import Capabilities, ObjectInfo, ObjectStore, Progress, check_key, check_prefix
+
+_NEW = ".new"
+_CHUNK = 1024**2
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+# What a file system says when its server is away; it may be there again later.
+_AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH}
+_AWAY |= {errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
+
+
+class FolderStore(ObjectStore):
+    """Keys are paths below `root`, which `open` makes if its parent is there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = root.as_uri()
+        self._capabilities = Capabilities()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def open(self) -> None:
+        with self._failures():
+            # Not its parents: a file system that is not mounted must not become a local folder.
+            with suppress(FileExistsError):
+                self.root.mkdir()
+            if not self.root.is_dir():
+                raise StoreRefused(f"{self.root}: is no folder")
+            try:
+                (self.root / _NEW).mkdir(exist_ok=True)
+            except OSError as error:
+                if error.errno not in _REFUSED:
+                    raise
+                return  # one that may only be read
+            self._capabilities = Capabilities(conditional=self._can_link(), list_parts=True)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def put_bytes(self, key: str, data: bytes, if_absent: bool = False) -> bool:
+        with self._failures(key):
+            target = self._path(key)
+            if if_absent and target.exists():
+                return False
+            with self._new_file() as (new, stream):
+                stream.write(data)
+                _finish(stream)
+                return self._appear(new, target, if_absent)
+
+    def put_file(
+        self,
+        key: str,
+        path: Path,
+        size: int,
+        sha256: str,
+        progress: Progress | None = None,
+        resume: Path | None = None,
+    ) -> None:
+        target = self._path(key)
+        # A link takes no second place on the disk: what is published never changes in place.
+        with self._failures(key):
+            new = self._new_path()
+        try:
+            with self._failures(key):
+                linked = self._link(path, new)
+            if linked:
+                with new.open("rb") as source:
+                    _copy(source, None, size, sha256, progress)
+                    os.fsync(source.fileno())
+                os.utime(new)  # a link has the time of its file; this object is new
+            else:
+                with path.open("rb") as source, self._failures(key), new.open("xb") as stream:
+                    _copy(source, stream, size, sha256, progress)
+                    _finish(stream)
+            with self._failures(key):
+                self._appear(new, target, False)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def get_bytes(self, key: str, limit: int) -> bytes:
+        with self._failures(key), self._path(key).open("rb") as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise Corrupt(f"{key}: has more than {limit} bytes")
+        return data
+
+    def get_file(
+        self, key: str, target: Path, size: int, sha256: str, progress: Progress | None = None
+    ) -> None:
+        # Copied, not linked: a reader that writes into its files must not reach the store.
+        with self._failures(key):
+            source = self._path(key).open("rb")
+        new = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.new")
+        try:
+            with source, new.open("xb") as stream:
+                _copy(source, stream, size, sha256, progress)
+                _finish(stream)
+            new.rename(target)
+            sync_folder(target.parent)
+        finally:
+            new.unlink(missing_ok=True)
+
+    def get_range(self, key: str, offset: int, length: int) -> bytes:
+        with self._failures(key), self._path(key).open("rb") as stream:
+            stream.seek(offset)
+            data = stream.read(length)
+        if len(data) != length:
+            raise Corrupt(f"{key}: ends before byte {offset + length}")
+        return data
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        try:
+            with self._failures(key):
+                return self._info(key, self._path(key).stat())
+        except ObjectMissing:
+            return None
+
+    def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
+        check_prefix(prefix)
+        with self._failures():
+            if not self.root.is_dir():
+                raise StoreUnavailable(f"{self.root}: the storage folder is not there")
+            yield from self._walk("", prefix, after or "")
+
+    def delete(self, key: str) -> None:
+        # Folders that become empty stay: another server may be about to write into one.
+        with self._failures(key), suppress(FileNotFoundError, NotADirectoryError):
+            path = self._path(key)
+            path.unlink()
+            sync_folder(path.parent)
+
+    def touch(self, key: str) -> None:
+        with self._failures(key):
+            os.utime(self._path(key))
+
+    def presign(self, key: str, seconds: int, filename: str) -> str | None:
+        return None
+
+    def abort_stale(self, older_than_s: float) -> int:
+        count = 0
+        with self._failures():
+            for path in (self.root / _NEW).glob("*"):
+                with suppress(FileNotFoundError):
+                    if path.lstat().st_ctime < time.time() - older_than_s:
+                        path.unlink()
+                        count += 1
+        return count
+
+    # -- paths ----------------------------------------------------------------
+
+    def _path(self, key: str) -> Path:
+        return self.root / check_key(key)
+
+    def _info(self, key: str, status: os.stat_result) -> ObjectInfo:
+        return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
+
+    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
+        """The objects below `folder` (empty, or with a slash at its end) in the order of keys."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                found = [(e.name + "/" if e.is_dir() else e.name, e) for e in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return  # it went meanwhile
+        for name, entry in sorted(found, key=lambda item: item[0]):
+            key = folder + name
+            if name.startswith("."):
+                continue
+            if name.endswith("/"):
+                inside = key.startswith(prefix) or prefix.startswith(key)
+                if inside and (after < key or after.startswith(key)):
+                    yield from self._walk(key, prefix, after)
+            elif key.startswith(prefix) and key > after:
+                with suppress(FileNotFoundError):
+                    yield self._info(key, entry.stat())
+
+    # -- writing --------------------------------------------------------------
+
+    def _new_path(self) -> Path:
+        (self.root / _NEW).mkdir(exist_ok=True)
+        return self.root / _NEW / uuid.uuid4().hex
+
+    @contextmanager
+    def _new_file(self) -> Iterator[tuple[Path, BinaryIO]]:
+        new = self._new_path()
+        try:
+            with new.open("xb") as stream:
+                yield new, stream
+        finally:
+            new.unlink(missing_ok=True)
+
+    def _appear(self, new: Path, target: Path, if_absent: bool) -> bool:
+        """Gives `new` its name. False: `if_absent`, and the name was taken."""
+        if not target.parent.is_dir():
+            self._make_folder(target.parent)
+        if if_absent and self._capabilities.conditional:
+            try:
+                os.link(new, target)
+            except FileExistsError:
+                return False
+        elif if_absent and target.exists():
+            return False
+        else:
+            new.rename(target)
+        sync_folder(target.parent)
+        return True
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = []
+        while folder != self.root and not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            sync_folder(path.parent)
+
+    def _link(self, path: Path, new: Path) -> bool:
+        if path.is_symlink() or not path.is_file():
+            return False
+        try:
+            os.link(path, new)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            return False
+        return True
+
+    def _can_link(self) -> bool:
+        with self._new_file() as (new, _):
+            other = new.with_name(new.name + "-link")
+            try:
+                os.link(new, other)
+            except OSError:
+                return False
+            other.unlink()
+            return True
+
+    @contextmanager
+    def _failures(self, key: str = "") -> Iterator[None]:
+        """The folder's failures by what can be done; a full disk stays an OSError."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            if not self.root.is_dir():
+                raise StoreUnavailable(
+                    f"{self.root}: the storage folder is not there (is its file system mounted?)"
+                ) from error
+            if not key:
+                raise StoreUnavailable(f"{self.root}: {error.strerror}") from error
+            raise ObjectMissing(f"the store has no {key}") from error
+        except OSError as error:
+            if error.errno in _REFUSED:
+                raise StoreRefused(
+                    f"{self.root}: {error.strerror}: the server's user needs the right to read and "
+                    "write there"
+                ) from error
+            if error.errno in _AWAY:
+                raise StoreUnavailable(f"{self.root}: {error.strerror}") from error
+            raise
+
+
+def _copy(
+    source: BinaryIO, stream: BinaryIO | None, size: int, sha256: str, progress: Progress | None
+) -> None:
+    """Reads `source` to its end (into `stream`) and compares. Raises Corrupt."""
+    digest, count = hashlib.sha256(), 0
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        count += len(chunk)
+        if count > size:
+            break
+        if stream is not None:
+            stream.write(chunk)
+        if progress is not None:
+            progress(len(chunk))
+    if count != size or digest.hexdigest() != sha256:
+        if progress is not None:
+            progress(-min(count, size))
+        raise Corrupt(f"{Path(source.name).name}: its bytes are not those of {sha256[:12]}…")
+
+
+def _finish(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())

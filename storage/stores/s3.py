@@ -1,0 +1,4 @@
+"""S3; being written."""
+
+
+class S3Store: ...
