@@ -1,11 +1,14 @@
 """The server's home: the one folder with everything that it keeps.
 
 HOME/
-  home.json     which format this folder has
+  home.json     which format this folder has, and the id of the server that it belongs to
   lock          held (flock) by the server that uses it, with its pid
   records.db    the record store
   runs/         one folder a run: training/paths.py spells what is inside
   weights/      one folder a weights version
+  datasets/     one folder a dataset version
+  uploads/      large uploads that come in parts
+  store/        what is remembered of the shared store
   logs/         what the models' processes print
   tensorboard/  what TensorBoard reads
   tmp/          folders of calls under way; emptied at each start
@@ -17,14 +20,17 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
+import uuid
 from pathlib import Path
 
 from ..errors import CannotStart, HomeInUse
 
 FORMAT = 1
 _OWN_NAMES = {"home.json", "home.json.new", "lock"}
+_SERVER_ID = re.compile("[0-9a-f]{32}")
 _FOREIGN_BUT_HARMLESS = {"lost+found"}  # an empty volume has it
 
 
@@ -34,6 +40,15 @@ class Home:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._lock: int | None = None
+        self._server_id = ""
+
+    @property
+    def server_id(self) -> str:
+        """32 hex digits that stay as long as the home: who moved an alias, of many servers.
+
+        Known once the home is open.
+        """
+        return self._server_id
 
     @property
     def database(self) -> Path:
@@ -46,6 +61,18 @@ class Home:
     @property
     def weights(self) -> Path:
         return self.root / "weights"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "store"
 
     @property
     def logs(self) -> Path:
@@ -138,7 +165,8 @@ class Home:
     def _prepare(self) -> None:
         self._check_format()
         self._restrict()
-        for folder in (self.runs, self.weights, self.logs, self.tensorboard, self.tmp):
+        kept = (self.runs, self.weights, self.datasets, self.uploads, self.store)
+        for folder in (*kept, self.logs, self.tensorboard, self.tmp):
             folder.mkdir(mode=0o700, exist_ok=True)
         self._refuse_lost_records()
         self._empty_tmp()
@@ -158,15 +186,11 @@ class Home:
 
     def _check_format(self) -> None:
         if not self.format_file.exists():
-            new = self.root / "home.json.new"
-            with new.open("w") as file:
-                json.dump({"format": FORMAT}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            new.rename(self.format_file)
+            self._write_format(uuid.uuid4().hex)
             return
         try:
-            found = json.loads(self.format_file.read_bytes())["format"]
+            data = json.loads(self.format_file.read_bytes())
+            found = data["format"]
             newer = int(found) > FORMAT
         except (ValueError, KeyError, TypeError) as error:
             raise CannotStart(
@@ -177,6 +201,18 @@ class Home:
                 f"{self.root}: written by a newer release (format {found}; this one knows "
                 f"{FORMAT}). Install that release again, or name another --home."
             )
+        self._server_id = str(data.get("server") or "")
+        if not _SERVER_ID.fullmatch(self._server_id):  # a home of a release before shared stores
+            self._write_format(uuid.uuid4().hex)
+
+    def _write_format(self, server_id: str) -> None:
+        new = self.root / "home.json.new"
+        with new.open("w") as file:
+            json.dump({"format": FORMAT, "server": server_id}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(self.format_file)
+        self._server_id = server_id
 
     def _restrict(self) -> None:
         # Run folders hold secret arguments. On a volume that belongs to another user (some

@@ -1,4 +1,4 @@
-"""Rows of the table `weights`: one weights version each, whole on this disk.
+"""Rows of the table `weights`: one weights version each, on this disk or in the shared store.
 
 Functions take a connection and run in the record store's thread.
 """
@@ -10,17 +10,21 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from .tables import weights
 
 TRAINED = "training"
-"""Origin of versions that a training on this store made; only these become `latest`."""
+"""Origin of versions that a training made; only these become `latest` by themselves."""
 
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """One weights version. `files` are `{"path", "size", "sha256"}`; `size` is in bytes."""
+    """One weights version. `files` are `{"path", "size", "sha256"}`; `size` is in bytes.
+
+    `used_at` is when a copy that was fetched from the store was last used; it is None for what was
+    made here, which no cache may drop.
+    """
 
     id: str
     model: str
@@ -48,7 +52,7 @@ class WeightsRecord:
 
 
 def insert_weights(connection: Connection, record: WeightsRecord) -> None:
-    """Adds the version; of origin `training`, it is its model's `latest` from then on."""
+    """Adds the version."""
     row = {item.name: getattr(record, item.name) for item in fields(record)}
     del row["seq"]
     row["metrics"] = dict(record.metrics or {})
@@ -65,26 +69,93 @@ def find_weights(
     if model is not None:
         query = query.where(weights.c.model == model)
     row = connection.execute(query).one_or_none()
-    return None if row is None else WeightsRecord(**row._mapping)
+    return None if row is None else _record(row)
 
 
-def latest_weights(connection: Connection, model: str) -> WeightsRecord | None:
-    """What last became ready by a training here."""
-    query = (
-        select(weights)
-        .where(weights.c.model == model, weights.c.origin == TRAINED)
-        .order_by(weights.c.seq.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).one_or_none()
-    return None if row is None else WeightsRecord(**row._mapping)
+def update_weights(connection: Connection, version_id: str, **values: Any) -> bool:
+    """Changes columns of a version; False if it is not there any more."""
+    statement = update(weights).where(weights.c.id == version_id).values(**values)
+    return connection.execute(statement).rowcount == 1
 
 
-def list_weights(
-    connection: Connection, model: str, limit: int | None = None
+def delete_weights(connection: Connection, version_id: str) -> bool:
+    """Forgets the version; False if it was not there. Moves of aliases to it stay."""
+    return connection.execute(delete(weights).where(weights.c.id == version_id)).rowcount == 1
+
+
+def page_of_weights(
+    connection: Connection,
+    model: str,
+    limit: int | None = None,
+    beyond: int | None = None,
+    tag: str | None = None,
+    state: str | None = None,
 ) -> list[WeightsRecord]:
-    """The model's versions, newest first."""
+    """The model's versions, newest first, from the one after `beyond` (a `seq`) on."""
     query = select(weights).where(weights.c.model == model).order_by(weights.c.seq.desc())
+    if beyond is not None:
+        query = query.where(weights.c.seq < beyond)
+    if state is not None:
+        query = query.where(weights.c.state == state)
+    if tag is not None:
+        each = func.json_each(weights.c.tags).table_valued("value")
+        query = query.where(select(each.c.value).where(each.c.value == tag).exists())
     if limit is not None:
         query = query.limit(limit)
-    return [WeightsRecord(**row._mapping) for row in connection.execute(query)]
+    return [_record(row) for row in connection.execute(query)]
+
+
+def unstored_weights(connection: Connection) -> list[WeightsRecord]:
+    """Versions whose only copy is on this disk, oldest first."""
+    query = select(weights).where(weights.c.local, ~weights.c.stored).order_by(weights.c.seq)
+    return [_record(row) for row in connection.execute(query)]
+
+
+def fetched_weights(connection: Connection) -> list[tuple[str, int]]:
+    """Ids and bytes of the copies that were fetched from the store; that used longest ago first."""
+    query = (
+        select(weights.c.id, weights.c.size)
+        .where(weights.c.local, weights.c.stored, weights.c.used_at.is_not(None))
+        .order_by(weights.c.used_at)
+    )
+    return [(row.id, row.size) for row in connection.execute(query)]
+
+
+def stored_weights(connection: Connection) -> list[tuple[str, str]]:
+    """Models and ids of all versions that the store has, as far as is known."""
+    query = select(weights.c.model, weights.c.id).where(weights.c.stored).order_by(weights.c.seq)
+    return [(row.model, row.id) for row in connection.execute(query)]
+
+
+def unstored_labels(connection: Connection) -> list[WeightsRecord]:
+    """Stored versions whose tags and notes are not what the store has of them."""
+    query = select(weights).where(
+        weights.c.stored, weights.c.labels_counter > 0, ~weights.c.labels_stored
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def known_weights(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those of `ids` that are recorded."""
+    known: set[str] = set()
+    for start in range(0, len(ids), 500):
+        query = select(weights.c.id).where(weights.c.id.in_(ids[start : start + 500]))
+        known.update(connection.execute(query).scalars())
+    return known
+
+
+def models_with_weights(connection: Connection) -> list[str]:
+    """The models that have any version."""
+    return list(connection.execute(select(weights.c.model).distinct()).scalars())
+
+
+def forget_store(connection: Connection) -> None:
+    """The store is another one now: what it had and this disk has not is gone from here."""
+    connection.execute(delete(weights).where(~weights.c.local))
+    connection.execute(
+        update(weights).values(stored=False, labels_stored=False, attempts=0, used_at=None)
+    )
+
+
+def _record(row: Row[Any]) -> WeightsRecord:
+    return WeightsRecord(**row._mapping)

@@ -1,6 +1,7 @@
-"""One weights version as a folder: `files/` and, written last, `manifest.json`.
+"""One weights version as a folder (a bundle): `files/` and, written last, `manifest.json`.
 
 Blocking file work; runs in a thread of the server. Knows paths and bytes, not models or runs.
+Members of a manifest that are not known here are kept: the file is never written anew.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class Manifest:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     files: Sequence[Mapping[str, Any]] = ()
     size: int = 0
+    origin: str = "training"
+    parent: str | None = None
+    dataset: Mapping[str, Any] | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -48,25 +53,42 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / "manifest.json"
     try:
         data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BadVersion(f"{folder}: has no manifest.json") from None
+    except ValueError as error:
+        raise BadVersion(f"{path}: {error}") from error
+    return manifest_from(data, str(path))
+
+
+def manifest_from(data: Any, where: str) -> Manifest:
+    """The manifest that JSON says, checked; `where` tells in messages what it is.
+
+    Raises BadVersion.
+    """
+    try:
+        if data.get("kind", "weights") != "weights":
+            raise ValueError(f"is one of a {data['kind']}, not of weights")
         manifest = Manifest(
             id=str(data["id"]),
             model=str(data["model"]),
-            run=data.get("run"),
+            run=_text(data.get("run")),
             created_at=_time(data.get("created_at")),
-            step=data.get("step"),
-            checkpoint=data.get("checkpoint"),
+            step=None if data.get("step") is None else int(data["step"]),
+            checkpoint=_text(data.get("checkpoint")),
             metrics=dict(data.get("metrics") or {}),
             files=tuple({**item, "size": int(item["size"])} for item in data["files"]),
             size=sum(int(item["size"]) for item in data["files"]),
+            origin=str(data.get("origin") or "training"),
+            parent=_text(data.get("parent")),
+            dataset=None if data.get("dataset") is None else dict(data["dataset"]),
+            lineage=dict(data.get("lineage") or {}),
         )
-    except FileNotFoundError:
-        raise BadVersion(f"{folder}: has no manifest.json") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadVersion(f"{path}: {type(error).__name__}: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadVersion(f"{where}: {type(error).__name__}: {error}") from error
     if not VERSION_ID.match(manifest.id):
-        raise BadVersion(f"{path}: {manifest.id!r} is no version id (32 hex digits)")
+        raise BadVersion(f"{where}: {manifest.id!r} is no version id (32 hex digits)")
     for item in manifest.files:
-        _check_name(path, str(item["path"]))
+        _check_name(where, str(item["path"]))
     return manifest
 
 
@@ -127,8 +149,9 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_name(manifest: Path, name: str) -> None:
-    # A manifest may come from elsewhere one day: it must not name a file outside its folder.
+def _check_name(manifest: str, name: str) -> None:
+    # A manifest may come from elsewhere, by the store or in an archive: it must not name a file
+    # outside its folder.
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\0" in name:
         raise BadVersion(f"{manifest}: {name!r} is no path inside the version")
@@ -167,6 +190,10 @@ def _sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _time(text: Any) -> datetime:

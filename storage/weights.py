@@ -1,39 +1,48 @@
-"""The weights versions of a home: which there are, where they lie, and which is `latest`.
+"""The weights versions of a home: which there are, where they lie, and what names they have.
 
 Runs in the server. The folder makes a version real, the record makes it known: the record comes
-second, so a version that is listed is whole.
+second, so a version that is listed is whole, here or in the shared store.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from ..errors import WeightsNotFound
+from ..errors import InvalidArguments, WeightsNotFound
+from ..records.aliases import LATEST, AliasMove, current_aliases, move_alias
 from ..records.store import RecordStore
 from ..records.weights import (
+    TRAINED,
     WeightsRecord,
+    delete_weights,
     find_weights,
     insert_weights,
-    latest_weights,
-    list_weights,
+    page_of_weights,
+    update_weights,
 )
 from .versions import VERSION_ID, Manifest, install_version, is_whole, remove_unfinished
 
-LATEST = "latest"
+PRODUCTION = "production"
+"""The alias, set by hand, that predictions use by default; without it they use `latest`."""
+
+READY, PUBLISHING, FAILED = "ready", "publishing", "failed"
+"""States: all can be predicted with; only a `ready` one is where it is meant to be kept."""
 
 
 @dataclass(frozen=True)
 class WeightsVersion:
     """One version: what is recorded of it, and the folder whose content a plugin loads.
 
-    `files` are `{"path", "size", "sha256"}`; `size` is in bytes.
+    `files` are `{"path", "size", "sha256"}`; `size` is in bytes. The folder is there if `local`;
+    else the files are in the shared store, which has them if `stored`.
     """
 
     id: str
@@ -48,18 +57,47 @@ class WeightsVersion:
     size: int
     aliases: tuple[str, ...]
     folder: Path
+    origin: str = TRAINED
+    reason: str | None = None
+    attempts: int = 0
+    parent: str | None = None
+    dataset: str | None = None
+    tags: Sequence[str] = ()
+    notes: str | None = None
+    local: bool = True
+    stored: bool = False
+
+    @property
+    def key(self) -> str:
+        """Its key in the shared store."""
+        return weights_key(self.model, self.id)
+
+
+def weights_key(model: str, version_id: str) -> str:
+    """The key of a version in the shared store."""
+    return f"models/{model}/weights/{version_id}"
 
 
 class WeightsVersions:
-    """HOME/weights and the table `weights`."""
+    """HOME/weights and the tables `weights` and `alias_moves`.
 
-    def __init__(self, root: Path, store: RecordStore) -> None:
+    `server` is the id of this home, by which its moves of aliases are told from others'; `shared`
+    says that there is a store: what is added then is `publishing` until the store has it.
+    """
+
+    def __init__(
+        self, root: Path, store: RecordStore, server: str = "", shared: bool = False
+    ) -> None:
         self.root = root
+        self.server = server
+        self.shared = shared
         self._store = store
 
     async def start(self) -> None:
-        """Removes what a server that was killed while publishing has left."""
+        """Removes what a server that was killed while installing has left."""
         await asyncio.to_thread(remove_unfinished, self.root)
+
+    # -- adding -------------------------------------------------------------------------------
 
     async def install(self, source: Path) -> Manifest:
         """Makes the version folder `source` (of a run) a folder here; it is not listed yet.
@@ -70,22 +108,24 @@ class WeightsVersions:
         return await asyncio.to_thread(install_version, source, self.root)
 
     def record_in(self, manifest: Manifest) -> Callable[[Connection], None]:
-        """The part of a transaction that lists an installed version and makes it `latest`.
+        """The part of a transaction that lists an installed version.
 
+        It is its model's `latest` from then on if a training made it, or if there is no other.
         Handed out so that the run's own record can change in the same transaction.
         """
-        record = WeightsRecord(
-            id=manifest.id,
-            model=manifest.model,
-            run=manifest.run,
-            created_at=manifest.created_at,
-            step=manifest.step,
-            checkpoint=manifest.checkpoint,
-            metrics=manifest.metrics,
-            files=manifest.files,
-            size=manifest.size,
-        )
-        return lambda connection: insert_weights(connection, record)
+        record = record_of(manifest, state=PUBLISHING if self.shared else READY)
+
+        def work(connection: Connection) -> None:
+            known = find_weights(connection, record.id)
+            if known is not None:  # another server had it first: the store told of it
+                update_weights(connection, record.id, local=True, used_at=None)
+            else:
+                insert_weights(connection, record)
+            if record.origin == TRAINED or LATEST not in current_aliases(connection, record.model):
+                move = AliasMove(record.model, LATEST, record.id, 0, self.server, datetime.now(UTC))
+                move_alias(connection, move)
+
+        return work
 
     async def publish(self, source: Path) -> WeightsVersion:
         """Installs a version folder and lists it at once. Raises as `install`."""
@@ -93,46 +133,94 @@ class WeightsVersions:
         await self._store.write(self.record_in(manifest))
         return await self.get(manifest.model, manifest.id)
 
+    # -- reading ------------------------------------------------------------------------------
+
     async def get(self, model: str, name: str) -> WeightsVersion:
-        """The version of this id, or `latest`. Raises WeightsNotFound."""
+        """The version of this id or alias. Raises WeightsNotFound."""
         found = await self.find(model, name)
         if found is None:
             raise WeightsNotFound(f"The model {model} has no weights version {name!r}.")
         return found
 
     async def find(self, model: str, name: str) -> WeightsVersion | None:
-        """The version of this id, or `latest`; None if there is none."""
+        """The version of this id or alias; None if there is none."""
 
-        def work(connection: Connection) -> tuple[WeightsRecord | None, WeightsRecord | None]:
-            latest = latest_weights(connection, model)
-            if name == LATEST:
-                return latest, latest
-            known = VERSION_ID.match(name) is not None
-            return find_weights(connection, name, model) if known else None, latest
+        def work(connection: Connection) -> WeightsVersion | None:
+            aliases = current_aliases(connection, model)
+            move = aliases.get(name)
+            version_id = name if move is None else move.version
+            if version_id is None or VERSION_ID.match(version_id) is None:
+                return None
+            record = find_weights(connection, version_id, model)
+            return None if record is None else self._version(record, _names(aliases))
 
-        record, latest = await self._store.read(work)
-        return None if record is None else self._version(record, latest)
+        return await self._store.read(work)
 
     async def latest(self, model: str) -> WeightsVersion | None:
-        """What last became ready by a training here, or None."""
-        record = await self._store.read(lambda c: latest_weights(c, model))
-        return None if record is None else self._version(record, record)
+        """What a training made last, or None."""
+        return await self.find(model, LATEST)
+
+    async def default(self, model: str) -> WeightsVersion | None:
+        """What predictions use that name no version: `production`, else `latest`, else None."""
+        return await self.find(model, PRODUCTION) or await self.find(model, LATEST)
 
     async def list(self, model: str, limit: int | None = None) -> list[WeightsVersion]:
         """The model's versions, newest first."""
+        return (await self.page(model, limit))[0]
 
-        def work(connection: Connection) -> tuple[list[WeightsRecord], WeightsRecord | None]:
-            return list_weights(connection, model, limit), latest_weights(connection, model)
+    async def page(
+        self,
+        model: str,
+        limit: int | None = None,
+        cursor: str | None = None,
+        tag: str | None = None,
+        state: str | None = None,
+    ) -> tuple[list[WeightsVersion], str | None]:
+        """Versions, newest first, and the cursor of the next page (None on the last).
 
-        records, latest = await self._store.read(work)
-        return [self._version(record, latest) for record in records]
+        Raises InvalidArguments for a cursor that is none.
+        """
+        beyond = _beyond(cursor)
+
+        def work(connection: Connection) -> tuple[list[WeightsRecord], dict[str, AliasMove]]:
+            more = None if limit is None else limit + 1
+            found = page_of_weights(connection, model, more, beyond, tag, state)
+            return found, current_aliases(connection, model)
+
+        records, aliases = await self._store.read(work)
+        names = _names(aliases)
+        page = records if limit is None else records[:limit]
+        following = f"{page[-1].seq:x}" if len(page) < len(records) else None
+        return [self._version(record, names) for record in page], following
 
     async def check(self, version: WeightsVersion) -> bool:
         """True if every file of the version is there with its size."""
         return await asyncio.to_thread(is_whole, self.root / version.id)
 
-    def _version(self, record: WeightsRecord, latest: WeightsRecord | None) -> WeightsVersion:
-        is_latest = latest is not None and latest.id == record.id
+    # -- changing -----------------------------------------------------------------------------
+
+    async def label(self, version: WeightsVersion, changes: Mapping[str, Any]) -> WeightsVersion:
+        """Sets `tags` or `notes`, those that are given. Raises WeightsNotFound."""
+
+        def work(connection: Connection) -> bool:
+            record = find_weights(connection, version.id)
+            if record is None:
+                return False
+            counter = record.labels_counter + 1
+            values = {**changes, "labels_counter": counter, "labels_stored": False}
+            return update_weights(connection, version.id, **values)
+
+        await self._store.write(work)
+        return await self.get(version.model, version.id)
+
+    async def forget(self, version_id: str) -> None:
+        """Removes the record, then the folder."""
+        await self._store.write(lambda c: delete_weights(c, version_id))
+        await asyncio.to_thread(shutil.rmtree, self.root / version_id, ignore_errors=True)
+
+    def _version(
+        self, record: WeightsRecord, names: Mapping[str, tuple[str, ...]]
+    ) -> WeightsVersion:
         return WeightsVersion(
             id=record.id,
             model=record.model,
@@ -144,6 +232,52 @@ class WeightsVersions:
             metrics=record.metrics or {},
             files=record.files,
             size=record.size,
-            aliases=(LATEST,) if is_latest else (),
+            aliases=names.get(record.id, ()),
             folder=self.root / record.id / "files",
+            origin=record.origin,
+            reason=record.reason,
+            attempts=record.attempts,
+            parent=record.parent,
+            dataset=record.dataset,
+            tags=tuple(record.tags),
+            notes=record.notes,
+            local=record.local,
+            stored=record.stored,
         )
+
+
+def record_of(manifest: Manifest, **values: Any) -> WeightsRecord:
+    """The record of a version, from its manifest."""
+    record = WeightsRecord(
+        id=manifest.id,
+        model=manifest.model,
+        created_at=manifest.created_at,
+        run=manifest.run,
+        origin=manifest.origin,
+        step=manifest.step,
+        checkpoint=manifest.checkpoint,
+        metrics=manifest.metrics,
+        files=manifest.files,
+        size=manifest.size,
+        parent=manifest.parent,
+        dataset=None if manifest.dataset is None else manifest.dataset.get("id"),
+    )
+    return replace(record, **values)
+
+
+def _names(aliases: Mapping[str, AliasMove]) -> dict[str, tuple[str, ...]]:
+    """The aliases of each version that has any."""
+    names: dict[str, tuple[str, ...]] = {}
+    for alias, move in aliases.items():
+        if move.version is not None:
+            names[move.version] = (*names.get(move.version, ()), alias)
+    return names
+
+
+def _beyond(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    try:
+        return int(cursor, 16)
+    except ValueError:
+        raise InvalidArguments({"cursor": ["Not a cursor of this list."]}) from None

@@ -143,3 +143,18 @@ def test_two_homes_can_be_open_in_one_process(tmp_path: Path) -> None:
     assert (tmp_path / "one" / "lock").read_text() == f"{os.getpid()}\n"
     for home in homes:
         home.close()
+
+
+def test_home_has_an_id_that_stays_also_of_a_home_of_a_release_before(tmp_path: Path) -> None:
+    ids = []
+    for _ in range(2):
+        home = Home(tmp_path / "home")
+        home.open()
+        ids.append(home.server_id)
+        home.close()
+    assert ids[0] == ids[1] and len(ids[0]) == 32
+    home.format_file.write_text('{"format": 1}')
+    home.open()
+    assert len(home.server_id) == 32 and home.server_id not in ids
+    assert json.loads(home.format_file.read_text())["server"] == home.server_id
+    home.close()

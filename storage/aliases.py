@@ -1,0 +1,157 @@
+"""Names of weights versions: which there are, moving them, and going back. Runs in the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from ..errors import Conflict, InvalidArguments, NotFound, WeightsNotFound
+from ..records.aliases import (
+    LATEST,
+    AliasMove,
+    current_aliases,
+    earlier_version,
+    move_alias,
+    moves_of,
+    newest_move,
+)
+from ..records.store import RecordStore
+from ..records.weights import find_weights, known_weights
+from .versions import VERSION_ID
+
+ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}\Z")
+_RESERVED = {"aliases"}  # the part of an address below which they are found
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name and the version that it names. `previous` is what a rollback would go back to.
+
+    `stored` says that the shared store knows of it (True where there is none to tell).
+    """
+
+    name: str
+    version: str
+    moved_at: datetime
+    principal: str
+    previous: str | None = None
+    stored: bool = True
+
+
+class Aliases:
+    """The aliases of every model of this home; `server` is the home's id."""
+
+    def __init__(self, store: RecordStore, server: str, shared: bool = False) -> None:
+        self._store = store
+        self._server = server
+        self._shared = shared
+
+    async def list(self, model: str) -> list[Alias]:
+        """Every alias that names a version, `latest` first."""
+
+        def work(connection: Connection) -> list[Alias]:
+            moves = current_aliases(connection, model)
+            return [self._alias(connection, move) for move in moves.values()]
+
+        return await self._store.read(work)
+
+    async def move(self, model: str, alias: str, version: str, principal: str = "") -> Alias:
+        """Has the alias name a version (an id, or another alias) from now on.
+
+        Raises InvalidArguments for `latest` and for what is no name, WeightsNotFound.
+        """
+        _check_name(alias)
+
+        def work(connection: Connection) -> Alias:
+            other = current_aliases(connection, model).get(version)
+            version_id = version if other is None else other.version
+            if version_id is None or find_weights(connection, version_id, model) is None:
+                raise WeightsNotFound(f"The model {model} has no weights version {version!r}.")
+            present = newest_move(connection, model, alias)
+            if present is None or present.version != version_id:
+                present = self._append(connection, model, alias, version_id, principal)
+            return self._alias(connection, present)
+
+        return await self._store.write(work)
+
+    async def remove(self, model: str, alias: str, principal: str = "") -> None:
+        """Has the alias name nothing any more. Raises InvalidArguments for `latest`, NotFound."""
+        _check_name(alias)
+
+        def work(connection: Connection) -> None:
+            if alias not in current_aliases(connection, model):
+                raise NotFound(f"The model {model} has no alias {alias!r}.")
+            self._append(connection, model, alias, None, principal)
+
+        await self._store.write(work)
+
+    async def rollback(self, model: str, alias: str, principal: str = "") -> Alias:
+        """Has the alias name again what it named before; twice: what it named before that.
+
+        Raises InvalidArguments for `latest`, NotFound for an alias that never was, and Conflict if
+        there is nothing to go back to.
+        """
+        _check_name(alias)
+
+        def work(connection: Connection) -> Alias:
+            moves = moves_of(connection, model, alias)
+            if not moves:
+                raise NotFound(f"The model {model} has no alias {alias!r}.")
+            version = _before(connection, moves)
+            if version is None:
+                raise Conflict(
+                    f"There is nothing to roll {alias!r} back to: it named no other version "
+                    "that still exists."
+                )
+            return self._alias(
+                connection, self._append(connection, model, alias, version, principal)
+            )
+
+        return await self._store.write(work)
+
+    def _append(
+        self, connection: Connection, model: str, alias: str, version: str | None, principal: str
+    ) -> AliasMove:
+        now = datetime.now(UTC)
+        move = AliasMove(model, alias, version, 0, self._server, now, principal=principal)
+        return move_alias(connection, move)
+
+    def _alias(self, connection: Connection, move: AliasMove) -> Alias:
+        assert move.version is not None
+        previous = None
+        if move.alias != LATEST:
+            previous = _before(connection, moves_of(connection, move.model, move.alias))
+        stored = move.stored or not self._shared
+        return Alias(move.alias, move.version, move.moved_at, move.principal, previous, stored)
+
+
+def _before(connection: Connection, moves: Sequence[AliasMove]) -> str | None:
+    ids = [move.version for move in moves if move.version is not None]
+    return earlier_version(moves, known_weights(connection, ids))
+
+
+def kept_by_aliases(connection: Connection, model: str) -> set[str]:
+    """The versions that aliases name, and those that aliases set by hand can be rolled back to."""
+    kept: set[str] = set()
+    for alias, move in current_aliases(connection, model).items():
+        if move.version is not None:
+            kept.add(move.version)
+        if alias != LATEST:
+            previous = _before(connection, moves_of(connection, model, alias))
+            kept |= {previous} if previous is not None else set()
+    return kept
+
+
+def _check_name(alias: str) -> None:
+    if alias == LATEST:
+        raise InvalidArguments(
+            {"alias": ["`latest` moves by itself, to what a training made. Set `production`."]}
+        )
+    if not ALIAS.match(alias) or VERSION_ID.match(alias) or alias in _RESERVED:
+        raise InvalidArguments(
+            {"alias": ["Not a name: a letter, then up to 99 letters, digits, dots or dashes."]}
+        )
