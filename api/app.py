@@ -25,6 +25,7 @@ from ..training.forkclient import TORCH_MODULES
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
+from .archives import PLACES, Places
 from .debug import PRINTED, Printed
 from .describe import add_documents
 from .errors import errors_to_responses, mark_begun
@@ -51,6 +52,8 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
         ],
         client_max_size=TEXT_LIMIT,
     )
+
+    app[PLACES] = Places()
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:

@@ -24,6 +24,7 @@ from . import (
     train,
     watch,
 )
+from .archive_routes import ARCHIVE_ROUTES
 from .json_body import parse_body
 from .query import parse_query
 from .route import MODEL, RUN, Handler, Route, answer, text
@@ -209,6 +210,7 @@ ROUTES: tuple[Route, ...] = (
         watch.checkpoints,
     ),
     *WEIGHTS_ROUTES,
+    *ARCHIVE_ROUTES,
     Route(
         RouteDoc(
             "GET", "/openapi.json", "openapi", "This document", "server",

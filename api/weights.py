@@ -16,7 +16,7 @@ async def list_weights(request: web.Request) -> web.StreamResponse:
     """Every version of a model, newest first."""
     model = await model_name_of(request)
     versions = await services(request).versions.list(model)
-    data = [_data(version) for version in versions]
+    data = [weights_data(version) for version in versions]
     return json_response({"weights": WeightsSchema(many=True).dump(data)})
 
 
@@ -24,10 +24,11 @@ async def get_weights(request: web.Request) -> web.StreamResponse:
     """One version, by its id or by `latest`."""
     model = await model_name_of(request)
     version = await services(request).versions.get(model, request.match_info["id"])
-    return json_response(_data(version), WeightsSchema())
+    return json_response(weights_data(version), WeightsSchema())
 
 
-def _data(version: WeightsVersion) -> dict[str, Any]:
+def weights_data(version: WeightsVersion) -> dict[str, Any]:
+    """What a client sees of a version."""
     return {
         "id": version.id,
         "model": version.model,

@@ -1,0 +1,252 @@
+"""A weights version as one file: its archive, its model card, links to it, and taking one in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import shutil
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import Busy, Conflict, InvalidRequest, StorageUnavailable
+from ..records.weights import find_weights
+from ..schemas.archive_resources import DAY_S, ShareLinkSchema
+from ..schemas.weights_resources import WeightsSchema
+from ..storage.archives.card import model_card
+from ..storage.archives.formats import ArchiveFormat
+from ..storage.archives.links import Share, link_key, sign, verify
+from ..storage.archives.manifests import as_bytes, load
+from ..storage.archives.processes import exported, imported
+from ..storage.office import StorageOffice
+from ..storage.stores.url import parse_store_url
+from ..storage.versions import read_manifest
+from ..storage.weights import WeightsVersion
+from .body import ModelRequestReader
+from .responses import json_response
+from .services import BODY, QUERY, Services, model_name_of, services
+from .weights import weights_data
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Archives that are packed or unpacked at the same time: a process each."""
+LONGEST_PRESIGNED_S = 7 * DAY_S
+"""What the signatures of S3 allow."""
+
+
+class Places:
+    """How many processes of archives there may be at once."""
+
+    def __init__(self, free: int = AT_ONCE) -> None:
+        self._free = free
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Raises Busy if all are taken."""
+        if self._free == 0:
+            raise Busy(f"{AT_ONCE} archives are under way already.", retry_after_s=5)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+PLACES = web.AppKey("archive_places", Places)
+
+
+async def archive(request: web.Request) -> web.StreamResponse:
+    """The version in one file, packed while it is sent."""
+    version = await _version_of(request)
+    return await _send(request, version, ArchiveFormat(request[QUERY]["format"]))
+
+
+async def card(request: web.Request) -> web.StreamResponse:
+    """What is known of the version, in Markdown."""
+    version = await _version_of(request)
+    folder = await _folder(services(request), version)
+    text = await asyncio.to_thread(lambda: model_card(load(folder)))
+    headers = {"Content-Type": "text/markdown; charset=utf-8"}
+    return web.Response(body=text, headers=headers)
+
+
+async def link(request: web.Request) -> web.StreamResponse:
+    """An address of the archive for others, by the store if that can, else by this server."""
+    here = services(request)
+    version = await _version_of(request)
+    asked = request[BODY]
+    kind, seconds = ArchiveFormat(asked["format"]), asked["expires_s"]
+    expires_at = int(time.time()) + seconds
+    by, url = "store", await _presigned(request, version, kind, seconds)
+    if url is None:
+        key = await asyncio.to_thread(link_key, here.home.root / "link.key")
+        token = sign(key, Share(version.model, version.id, kind, expires_at))
+        by, url = "server", _origin(request) + here.url(f"/v2/shared/{token}")
+    told = {"url": url, "expires_at": datetime.fromtimestamp(expires_at, UTC), "by": by}
+    return json_response(told, ShareLinkSchema(), status=201)
+
+
+async def shared(request: web.Request) -> web.StreamResponse:
+    """The archive that a link gives; the link is all that is asked for."""
+    here = services(request)
+    key = await asyncio.to_thread(link_key, here.home.root / "link.key")
+    share = verify(key, request.match_info["token"], time.time())
+    version = await here.versions.get(share.model, share.version)
+    return await _send(request, version, share.format)
+
+
+async def take_in(request: web.Request) -> web.StreamResponse:
+    """Lists the version that an archive holds: 201, or 200 if it was here already."""
+    model = await model_name_of(request)
+    here = services(request)
+    folder = here.home.calls / uuid.uuid4().hex
+    try:
+        with request.config_dict[PLACES].one():
+            path, name = await _received(request, folder)
+            bundle = folder / "version"
+            await imported(path, bundle, name, model)
+            # From here on a client that hangs up changes nothing; the folder stays as long.
+            keeping = asyncio.ensure_future(_keep(here, bundle))
+            try:
+                version, is_new = await asyncio.shield(keeping)
+            finally:
+                await asyncio.wait([keeping])
+    finally:
+        if folder.exists():
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    address = here.url(f"/v2/models/{model}/weights/{version.id}")
+    headers = {"Location": address}
+    return json_response(
+        weights_data(version), WeightsSchema(), status=201 if is_new else 200, headers=headers
+    )
+
+
+async def _received(request: web.Request, folder: Path) -> tuple[Path, str]:
+    """The archive as a file of ours, and what the client called it."""
+    limit = services(request).settings.client_max_size
+    data = await ModelRequestReader(request, folder, limit).read()
+    files = [data.raw] if data.raw is not None else data.files
+    if len(files) != 1:
+        raise InvalidRequest(f"Send one archive, as the body or in a form: {len(files)} came.")
+    name = files[0].filename[:200].encode("utf-8", "replace").decode()
+    return Path(files[0].path), "".join(c if c.isprintable() else "?" for c in name)
+
+
+async def _keep(here: Services, bundle: Path) -> tuple[WeightsVersion, bool]:
+    """Installs and lists a version that was verified. Raises Conflict if its id means another."""
+    manifest = await asyncio.to_thread(read_manifest, bundle)
+    known = await here.store.read(lambda c: find_weights(c, manifest.id))
+    if known is None:
+        return await here.versions.publish(bundle), True
+    if known.model != manifest.model or _content(known.files) != _content(manifest.files):
+        raise Conflict(f"Another version has the id {manifest.id} here.")
+    if known.local:  # whole, as a rule; if not, this mends it
+        await here.versions.install(bundle)
+    return await here.versions.get(manifest.model, manifest.id), False
+
+
+def _content(files: Any) -> list[tuple[str, int, str]]:
+    return sorted((item["path"], item["size"], item["sha256"]) for item in files)
+
+
+async def _version_of(request: web.Request) -> WeightsVersion:
+    model = await model_name_of(request)
+    return await services(request).versions.get(model, request.match_info["id"])
+
+
+async def _folder(here: Services, version: WeightsVersion) -> Path:
+    """The version's folder on this disk."""
+    return version.folder.parent
+
+
+async def _send(
+    request: web.Request, version: WeightsVersion, kind: ArchiveFormat
+) -> web.StreamResponse:
+    folder = await _folder(services(request), version)
+    tag = await asyncio.to_thread(_tag, folder, kind)
+    headers = {
+        "ETag": tag,
+        "Content-Type": kind.content_type,
+        "Content-Disposition": f'attachment; filename="{_filename(version, kind)}"',
+        "Cache-Control": "private, no-cache",
+    }
+    if tag in request.headers.get("If-None-Match", ""):
+        return web.Response(status=304, headers=headers)
+    if request.method == "HEAD":
+        return web.Response(headers=headers)
+    with request.config_dict[PLACES].one():
+        async with aclosing(exported(folder, kind)) as pieces:
+            return await _stream(request, pieces, headers)
+
+
+async def _stream(
+    request: web.Request, pieces: AsyncIterator[bytes], headers: dict[str, str]
+) -> web.StreamResponse:
+    """One piece behind: what fails within the first one still gets an answer with a status."""
+    response = web.StreamResponse(headers=headers)
+    held = b""
+    async for piece in pieces:
+        if held:
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(held)
+        held = piece
+    if not response.prepared:
+        await response.prepare(request)
+    await response.write(held)
+    await response.write_eof()
+    return response
+
+
+def _tag(folder: Path, kind: ArchiveFormat) -> str:
+    """Of what the archive is made of: the same version, packed by the same release, is the same."""
+    manifest = load(folder)
+    digest = hashlib.sha256(as_bytes(manifest))
+    digest.update(model_card(manifest) + kind.value.encode())
+    return f'"{digest.hexdigest()[:32]}"'
+
+
+def _filename(version: WeightsVersion, kind: ArchiveFormat) -> str:
+    return f"{version.model}-{version.id[:8]}.{kind.value}"
+
+
+async def _presigned(
+    request: web.Request, version: WeightsVersion, kind: ArchiveFormat, seconds: int
+) -> str | None:
+    """An address of the shared store, or None where it has none to give (or cannot be reached)."""
+    here = services(request)
+    office: StorageOffice | None = getattr(here, "office", None)
+    if office is None or seconds > LONGEST_PRESIGNED_S:
+        return None
+    if parse_store_url(office.url).kind != "s3":  # a folder gives nothing to others: save the work
+        return None
+    source = await _folder(here, version)
+    folder = here.home.calls / uuid.uuid4().hex
+    try:
+        with request.config_dict[PLACES].one():
+            path = folder / "archive"
+            folder.mkdir(mode=0o700)
+            with path.open("wb") as file:
+                async with aclosing(exported(source, kind)) as pieces:
+                    async for piece in pieces:
+                        await asyncio.to_thread(file.write, piece)
+            return await office.share(path, _filename(version, kind), seconds)
+    except StorageUnavailable as error:
+        log.warning("a link is of this server, not of the store: %s", error.message)
+        return None
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+def _origin(request: web.Request) -> str:
+    """This server as the client called it; a proxy before it may speak TLS where we do not."""
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    return f"{scheme if scheme in ('http', 'https') else request.scheme}://{request.host}"

@@ -1,0 +1,1 @@
+"""Archives of weights versions: export, verified import, the model card, signed links."""

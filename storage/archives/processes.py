@@ -1,0 +1,105 @@
+"""Runs the short-lived processes of archives. In the front, on its event loop.
+
+They get no credentials and no settings, end with the call that asked for them, and with the front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from ... import errors
+from ...errors import ModelyardError, StorageUnavailable
+from . import export as exporting
+from . import import_ as importing
+from .formats import ArchiveFormat
+
+CHUNK = 256 << 10  # bytes
+_SAID = 4 << 10
+"""Bytes of what a process that failed says that are told."""
+_ANSWER = 256 << 10
+_NEEDED = re.compile(
+    r"(PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|PYTHON\w+|VIRTUAL_ENV|LD_LIBRARY_PATH)\Z"
+)
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What these processes see of the server's environment."""
+    return {name: value for name, value in environ.items() if _NEEDED.match(name)}
+
+
+async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, None]:
+    """The archive of the version's folder, in pieces, as fast as the caller takes them.
+
+    Close it (`aclosing`), or the process waits. Raises StorageUnavailable where the version is
+    damaged: then what came so far is no whole archive.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *_command(exporting.__name__, str(folder), kind.value),
+        stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment(os.environ), limit=CHUNK,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    said = asyncio.ensure_future(process.stderr.read())
+    try:
+        while piece := await process.stdout.read(CHUNK):
+            yield piece
+        if await process.wait() != 0:
+            why = (await said)[-_SAID:].decode("utf-8", "replace").strip()
+            raise StorageUnavailable(f"The version cannot be exported: {why or 'it was ended.'}")
+    finally:
+        said.cancel()
+        await _end(process)
+
+
+async def imported(archive: Path, folder: Path, name: str, model: str) -> None:
+    """Makes `folder` the version in the file `archive`, verified; it must not exist.
+
+    Raises BadArchive, Conflict (another model's), DiskFull.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *_command(importing.__name__, str(archive), str(folder)),
+        *(f"--model={model}", f"--name={name}", "--attached"),
+        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment(os.environ),
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    said = asyncio.ensure_future(process.stderr.read())
+    try:
+        answer = await process.stdout.read(_ANSWER)
+        code = await process.wait()
+        _raise_what_it_says(answer, code, (await said)[-_SAID:])
+    finally:
+        said.cancel()
+        await _end(process)
+
+
+def _raise_what_it_says(answer: bytes, code: int, said: bytes) -> None:
+    try:
+        told = json.loads(answer)
+    except ValueError:
+        told = {}
+    if code == 0 and "id" in told:
+        return
+    if "error" in told:
+        # The name of one of our own classes, from a process of our own code.
+        raise getattr(errors, told["error"])(told["message"], **told.get("details", {}))
+    raise ModelyardError(f"The import ended with code {code}: {said.decode('utf-8', 'replace')}")
+
+
+def _command(module: str, *arguments: str) -> list[str]:
+    # -P: the folder that the server was started from is not on the path.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+async def _end(process: Process) -> None:
+    """Nothing of the process is left when this returns, also if the caller is cancelled."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(asyncio.ensure_future(process.wait()))
