@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,9 @@ class StorageLine:
                     progress(*message["progress"])
         raise StoreUnavailable("The storage process gave no answer.")
 
-    async def pages(self, op: str, arguments: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def pages(
+        self, op: str, arguments: Mapping[str, Any]
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """The pages of an answer; the next is made when it is asked for."""
         async with contextlib.aclosing(self._messages(op, arguments)) as messages:
             async for message in messages:
@@ -119,7 +121,7 @@ class StorageLine:
 
     async def _messages(
         self, op: str, arguments: Mapping[str, Any]
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         child = await self._ready()
         self._next += 1
         number = self._next

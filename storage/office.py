@@ -1,4 +1,4 @@
-"""The front's side of the storage process: everything that reaches the object store goes through it.
+"""The front's side of the storage process: all that reaches the object store goes through it.
 
 Runs in the front, on its event loop; no S3 library is loaded here and no store credential is used
 here. The process is started when it is needed and ended when nobody asked anything for a minute;
@@ -90,9 +90,9 @@ class StorageOffice:
 
         At most 500 bundles (and a few megabytes) a page; bundles in the order of their creation.
         A page counts as told when the next one is asked for (not after a `break`): what was not
-        told is told again, also after a restart. `known`: the keys of all the bundles that the caller
-        has; then whatever else there is comes, with the deletions among `known` and the newest
-        entry of every register, whatever was told before. Give it at the server's start.
+        told is told again, also after a restart. `known`: the keys of all the bundles that the
+        caller has; then whatever else there is comes, with the deletions among `known` and the
+        newest entry of every register, whatever was told before. Give it at the server's start.
         """
         arguments = {"known": None if known is None else list(known)}
         async for page in self._line.pages("changes", arguments):

@@ -13,10 +13,9 @@ Errors come out as the class they were raised as.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
-
-import orjson
 
 from .. import errors
 from ..errors import InvalidArguments, InvalidSettings, ModelyardError, StorageUnavailable
@@ -37,12 +36,12 @@ _CLASSES: dict[str, type[ModelyardError]] = {
 
 def encode(message: Mapping[str, Any]) -> bytes:
     """One line. What JSON does not know (a path, a time) goes as text."""
-    return orjson.dumps(message, default=str) + b"\n"
+    return json.dumps(message, default=str).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
     """Raises ValueError if it is no message."""
-    message = orjson.loads(line)
+    message = json.loads(line)
     if not isinstance(message, dict):
         raise ValueError("no JSON object")
     return message

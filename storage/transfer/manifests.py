@@ -1,0 +1,121 @@
+"""A bundle's manifest, as this room needs it: which files, and where the store has their bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..versions import VERSION_ID, BadVersion
+from .layout import FORMAT, bundle_id, bundle_kind, bundle_model
+
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class File(NamedTuple):
+    """One file of a bundle: its path below files/, its size in bytes."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class PlacedPack(NamedTuple):
+    """A pack in the store. `places` gives (offset, size) for a file's digest."""
+
+    sha256: str
+    size: int
+    places: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class BundleManifest:
+    """`data` is all that the JSON says, with members that this release does not know."""
+
+    id: str
+    data: Mapping[str, Any]
+    files: Sequence[File]
+    packs: Sequence[PlacedPack] = ()
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def local(self) -> bytes:
+        """The manifest.json of the bundle's folder."""
+        return _dump({key: value for key, value in self.data.items() if key != "packs"})
+
+    def stored(self, packs: Sequence[PlacedPack]) -> bytes:
+        """The store's manifest: it also tells in which packs the small files are."""
+        placed = [{"sha256": p.sha256, "size": p.size, "files": dict(p.places)} for p in packs]
+        return _dump({**self.data, "packs": placed})
+
+
+def read_bundle(text: bytes, where: str) -> BundleManifest:
+    """Raises BadVersion: `where` is named in its message."""
+    try:
+        data = json.loads(text)
+        if int(data.get("format", 1)) > FORMAT:
+            raise BadVersion(f"{where}: written by a newer release of Modelyard")
+        files = [File(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in data["files"]]
+        packs = [_pack(item) for item in data.get("packs") or ()]
+        identity = str(data["id"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadVersion(f"{where}: {type(error).__name__}: {error}") from error
+    if not VERSION_ID.match(identity):
+        raise BadVersion(f"{where}: {identity!r} is no version id (32 hex digits)")
+    _check_files(files, where)
+    _check_packs(packs, where)
+    return BundleManifest(identity, data, files, packs)
+
+
+def check_belongs(manifest: BundleManifest, key: str, where: str) -> None:
+    """Raises BadVersion if the manifest is that of another bundle than `key` names."""
+    kind = manifest.data.get("kind") or "weights"
+    if manifest.id != bundle_id(key) or kind != bundle_kind(key):
+        raise BadVersion(f"{where}: is the manifest of {kind} {manifest.id}, not of {key}")
+    model = bundle_model(key)
+    if model is not None and manifest.data.get("model") != model:
+        raise BadVersion(f"{where}: is of the model {manifest.data.get('model')!r}, not {model!r}")
+
+
+def _dump(data: Mapping[str, Any]) -> bytes:
+    # The standard library's: a metric may be NaN or a big integer, a path may be no UTF-8.
+    return json.dumps(data, separators=(",", ":")).encode()
+
+
+def _pack(item: Mapping[str, Any]) -> PlacedPack:
+    places = {str(digest): (int(at), int(size)) for digest, (at, size) in item["files"].items()}
+    return PlacedPack(str(item["sha256"]), int(item["size"]), places)
+
+
+def _check_files(files: Sequence[File], where: str) -> None:
+    sizes: dict[str, int] = {}
+    paths: set[str] = set()
+    folders: set[str] = set()
+    for path, size, digest in files:
+        parts = path.split("/")
+        # It comes from elsewhere: it must not name a file outside its folder.
+        if "\0" in path or any(part in ("", ".", "..") for part in parts):
+            raise BadVersion(f"{where}: {path!r} is no path inside a bundle")
+        if path in paths:
+            raise BadVersion(f"{where}: names {path!r} twice")
+        if size < 0 or not _DIGEST.match(digest):
+            raise BadVersion(f"{where}: {path!r} has no size or no SHA-256")
+        if sizes.setdefault(digest, size) != size:
+            raise BadVersion(f"{where}: files of one SHA-256 have two sizes ({path!r})")
+        paths.add(path)
+        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    if clash := paths & folders:
+        raise BadVersion(f"{where}: {min(clash)!r} is a file and a folder")
+
+
+def _check_packs(packs: Sequence[PlacedPack], where: str) -> None:
+    for pack in packs:
+        if pack.size < 0 or not _DIGEST.match(pack.sha256):
+            raise BadVersion(f"{where}: a pack has no size or no SHA-256")
+        for at, size in pack.places.values():
+            if at < 0 or size < 0 or at + size > pack.size:
+                raise BadVersion(f"{where}: a file lies outside its pack {pack.sha256}")

@@ -1,0 +1,236 @@
+"""Publishing a bundle: what the store lacks of its bytes, then the manifest, then a look at all."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from ...errors import Conflict, ObjectMissing, StoreUnavailable
+from ..stores.base import ObjectStore
+from ..versions import BadVersion
+from .layout import (
+    MANIFEST_LIMIT,
+    SMALL,
+    TOUCH_AFTER,
+    blob_key,
+    manifest_key,
+    pack_key,
+    tombstone_key,
+)
+from .local import read_json, write_json
+from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
+from .packs import PackPlan, make_pack, plan_packs
+from .work import KeyedLocks, Meter, StoreClock, Workers
+
+_ROUNDS = 3
+
+
+class StoredObject(NamedTuple):
+    """An object that a manifest needs. `size` is in bytes."""
+
+    key: str
+    size: int
+
+
+class Publisher:
+    """Bundles to the store.
+
+    `state` is a folder of the home for what may be forgotten: how far large uploads came, which
+    packs came of which files, and what was published with which objects.
+    """
+
+    def __init__(
+        self, store: ObjectStore, state: Path, workers: Workers, clock: StoreClock
+    ) -> None:
+        self._store, self._state, self._workers, self._clock = store, state, workers, clock
+        self._locks = KeyedLocks()
+
+    def publish(self, key: str, folder: Path, meter: Meter, undelete: bool = False) -> None:
+        """As StorageOffice.publish tells."""
+        with self._locks.on(key):
+            path = folder / "manifest.json"
+            try:
+                text = path.read_bytes()
+            except FileNotFoundError:
+                raise BadVersion(f"{folder}: has no manifest.json") from None
+            deleted = self._store.stat(tombstone_key(key)) is not None
+            if deleted and not undelete:
+                raise Conflict(f"{key} was deleted from the store.", deleted=True)
+            if not deleted and self._is_published(key, text):
+                return
+            manifest = read_bundle(text, str(path))
+            check_belongs(manifest, key, str(path))
+            if deleted or not self._is_there(key, text, manifest):
+                self._publish(key, folder / "files", text, manifest, meter)
+
+    def delete(self, key: str, server: str) -> None:
+        """Tombstone first: whoever sees the manifest gone also sees why."""
+        with self._locks.on(key):
+            now = datetime.now(UTC).isoformat()
+            self._store.put_bytes(
+                tombstone_key(key), f'{{"server": "{server}", "deleted_at": "{now}"}}'.encode()
+            )
+            self._store.delete(manifest_key(key))
+            self._memory(key).unlink(missing_ok=True)
+
+    def _publish(
+        self, key: str, root: Path, text: bytes, manifest: BundleManifest, meter: Meter
+    ) -> None:
+        for _ in range(_ROUNDS):
+            meter.begin(sum({file.sha256: file.size for file in manifest.files}.values()))
+            packs = self._put_contents(root, manifest, meter)
+            stored = manifest.stored(packs)
+            if len(stored) > MANIFEST_LIMIT:
+                raise BadVersion(f"{root}: has too many files for one manifest")
+            meter.check()
+            self._store.delete(tombstone_key(key))
+            self._store.put_bytes(manifest_key(key), stored)
+            # A repair elsewhere may have collected what we found there, before it could see
+            # that our manifest needs it.
+            objects = objects_of(manifest.files, packs)
+            written = StoredObject(manifest_key(key), len(stored))
+            if self._all_there([*objects, written]):
+                self._remember(key, text, len(stored), objects)
+                return
+        raise StoreUnavailable(f"The store loses objects of {key}: they were put and are gone.")
+
+    def _put_contents(self, root: Path, manifest: BundleManifest, meter: Meter) -> list[PlacedPack]:
+        packs: list[PlacedPack] = []
+        large = {file.sha256: file for file in manifest.files if file.size >= SMALL}
+
+        def put_pack(plan: PackPlan) -> None:
+            packs.append(self._put_pack(plan, root, meter))
+
+        def put_blob(file: File) -> None:
+            self._put_blob(file, root / file.path, meter)
+
+        work: list[Callable[[], None]] = [
+            *(lambda plan=plan: put_pack(plan) for plan in plan_packs(manifest.files)),
+            *(lambda file=file: put_blob(file) for file in large.values()),
+        ]
+        _check_sizes(root, large.values())
+        self._workers.each(lambda call: call(), work)
+        return sorted(packs)
+
+    def _put_blob(self, file: File, path: Path, meter: Meter) -> None:
+        key = blob_key(file.sha256)
+
+        def put() -> None:
+            resume = self._state / "uploads" / file.sha256
+            resume.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
+            shutil.rmtree(resume, ignore_errors=True)
+
+        # Two versions that share a file also share what is remembered of its upload.
+        with self._locks.on(key):
+            self._ensure(StoredObject(key, file.size), put, meter)
+
+    def _put_pack(self, plan: PackPlan, root: Path, meter: Meter) -> PlacedPack:
+        known = self._state / "packs" / plan.name
+        digest = read_json(known)
+        if isinstance(digest, str) and self._is_kept(StoredObject(pack_key(digest), plan.size)):
+            meter.add(plan.size)
+            return plan.placed(digest)
+        with self._workers.packs:
+            meter.check()
+            data = make_pack(plan, root)
+            digest = hashlib.sha256(data).hexdigest()
+            place = StoredObject(pack_key(digest), plan.size)
+
+            def put() -> None:
+                # A bytearray is as good as bytes here; a copy would double what is held in memory.
+                self._store.put_bytes(place.key, cast(bytes, data))
+                meter.add(plan.size)
+
+            self._ensure(place, put, meter)
+        write_json(known, digest)
+        return plan.placed(digest)
+
+    def _ensure(self, item: StoredObject, put: Callable[[], None], meter: Meter) -> None:
+        meter.check()
+        if self._is_kept(item):
+            meter.add(item.size)
+        else:
+            put()
+
+    def _is_kept(self, item: StoredObject) -> bool:
+        """True if the object is there, and young enough to be there for a while."""
+        info = self._store.stat(item.key)
+        if info is None or info.size != item.size:
+            return False
+        if self._clock.age(info.modified) > TOUCH_AFTER:
+            try:
+                self._store.touch(item.key)
+            except ObjectMissing:
+                return False
+        return True
+
+    def _is_there(self, key: str, text: bytes, manifest: BundleManifest) -> bool:
+        """True if the store has this bundle whole. Raises Conflict if it has another one."""
+        place = manifest_key(key)
+        try:
+            stored = self._store.get_bytes(place, MANIFEST_LIMIT)
+        except ObjectMissing:
+            return False
+        theirs = read_bundle(stored, place)
+        if sorted(theirs.files) != sorted(manifest.files):
+            raise Conflict(f"The store has another bundle as {key}.")
+        objects = objects_of(theirs.files, theirs.packs)
+        if not self._all_there(objects):
+            return False
+        self._remember(key, text, len(stored), objects)
+        return True
+
+    def _all_there(self, objects: Iterable[StoredObject]) -> bool:
+        missing: list[StoredObject] = []
+
+        def look(item: StoredObject) -> None:
+            if not self._is_kept(item):
+                missing.append(item)
+
+        self._workers.each(look, objects)
+        return not missing
+
+    def _memory(self, key: str) -> Path:
+        return self._state / "published" / f"{key.replace('/', '-')}.json"
+
+    def _remember(self, key: str, text: bytes, size: int, objects: Sequence[StoredObject]) -> None:
+        digest = hashlib.sha256(text).hexdigest()
+        write_json(self._memory(key), {"manifest": digest, "size": size, "objects": objects})
+
+    def _is_published(self, key: str, text: bytes) -> bool:
+        """True if just this was published from here, and is there: no large JSON is read for it."""
+        known = read_json(self._memory(key))
+        if not isinstance(known, dict) or known["manifest"] != hashlib.sha256(text).hexdigest():
+            return False
+        info = self._store.stat(manifest_key(key))
+        if info is None or info.size != known["size"]:
+            return False
+        return self._all_there(StoredObject(*item) for item in known["objects"])
+
+
+def objects_of(files: Iterable[File], packs: Iterable[PlacedPack]) -> list[StoredObject]:
+    """The blobs and packs that a manifest needs."""
+    packs = list(packs)
+    packed = {digest for pack in packs for digest in pack.places}
+    blobs = {f.sha256: f.size for f in files if f.size and f.sha256 not in packed}
+    return [
+        *(StoredObject(pack_key(pack.sha256), pack.size) for pack in packs),
+        *(StoredObject(blob_key(digest), size) for digest, size in blobs.items()),
+    ]
+
+
+def _check_sizes(root: Path, files: Iterable[File]) -> None:
+    """Before gigabytes move: what is missing or was changed is told at once. Raises BadVersion."""
+    for file in files:
+        path = root / file.path
+        try:
+            size = path.lstat().st_size
+        except FileNotFoundError:
+            raise BadVersion(f"{path}: is missing") from None
+        if size != file.size:
+            raise BadVersion(f"{path}: has {size} bytes, its manifest says {file.size}")
