@@ -67,5 +67,5 @@ def _named_folder(root: Path | None, name: str) -> Path:
     near = difflib.get_close_matches(name, folders, n=3) or sorted(folders)[:10]
     there = f"near names: {', '.join(near)}" if near else "it has no folders"
     raise InvalidData(
-        f"no stored dataset and no folder of the data root is named {name!r}; {there}"
+        f"there is no stored dataset and no folder named {name!r} below the data root; {there}"
     )

@@ -1,0 +1,1 @@
+"""Datasets: taken in by a process of their own, kept as bundles, named by content."""

@@ -1,0 +1,100 @@
+"""Makes a bundle of a folder of files: equal files are shared, the manifest comes last.
+
+Runs in the ingest process.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..transfer.manifests import read_bundle
+from ..versions import BadVersion
+from .content import ContentFile
+from .taking import Progress
+
+_CHUNK = 1 << 20
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+def seal(
+    folder: Path,
+    files: Sequence[ContentFile],
+    head: Mapping[str, Any],
+    relatives: Iterable[Path],
+    progress: Progress,
+) -> None:
+    """Writes `folder`/manifest.json: `head`, and `files`, which lie below `folder`/files.
+
+    Files that a bundle in `relatives` has too become hard links to its own, so that identical
+    content is stored once. A relative's file is hashed first: one that the disk has spoilt is not
+    spread. Nothing is made durable here. Raises OSError.
+    """
+    _share(folder / "files", files, relatives, progress)
+    manifest = {
+        **head,
+        "files": [
+            {"path": file.path, "size": file.size, "sha256": file.sha256}
+            for file in sorted(files, key=lambda file: os.fsencode(file.path))
+        ],
+        "size": sum(file.size for file in files),
+    }
+    # In ASCII: a path of a stranger may be no UTF-8.
+    text = json.dumps(manifest, allow_nan=False, separators=(",", ":"))
+    (folder / "manifest.json").write_text(text, "ascii")
+
+
+def _share(
+    root: Path, files: Sequence[ContentFile], relatives: Iterable[Path], progress: Progress
+) -> None:
+    total = sum(file.size for file in files)
+    wanted = list(files)
+    done = 0
+    for relative in relatives:
+        known = _by_hash(relative)
+        left = []
+        for file in wanted:
+            path = known.get((file.sha256, file.size))
+            if path is None or file.size == 0 or not _link(path, root / file.path, file.sha256):
+                left.append(file)
+                continue
+            done += file.size
+            progress(min(done, total), total)
+        wanted = left
+
+
+def _by_hash(relative: Path) -> dict[tuple[str, int], Path]:
+    path = relative / "manifest.json"
+    try:
+        bundle = read_bundle(path.read_bytes(), str(path))
+    except (BadVersion, OSError):  # being removed, or an operator's hand: then nothing is shared
+        return {}
+    return {(file.sha256, file.size): relative / "files" / file.path for file in bundle.files}
+
+
+def _link(source: Path, target: Path, sha256: str) -> bool:
+    """Puts a link to `source` in the place of `target`, if it has that hash."""
+    link = target.parent / f".link-{os.getpid()}"
+    try:
+        if _hash(source) != sha256:
+            return False
+        os.link(source, link)
+    except OSError as error:
+        if error.errno in _NO_LINK or isinstance(error, FileNotFoundError):
+            return False
+        raise
+    link.replace(target)
+    return True
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

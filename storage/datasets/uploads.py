@@ -1,0 +1,214 @@
+"""Uploads that come in parts: HOME/uploads/<id>/, with `upload.json` and `parts/<number>`.
+
+Each part is whole and durable or not there, whatever line the server is killed at, so an upload
+goes on where it was after a lost connection, a restart, a power cut. Blocking file work; runs in
+threads of the front, which only moves bytes here: what they mean is found by the ingest process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ...errors import DiskFull, InvalidArguments, UploadNotFound
+from ..versions import sync_folder
+
+PART_SIZE = 8 << 20
+"""Bytes of a part, but for the last one, unless that would make too many."""
+MOST_PARTS = 10_000
+KEPT_S = 7 * 24 * 3600
+"""An upload is removed when no part of it has come for so long."""
+_ROUND = 1 << 20
+_RESERVE = 64 << 20  # bytes of the disk that an upload leaves to others
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a client has announced. Sizes are in bytes; `sha256` is of the whole file, if given.
+
+    `dataset` is what became of it once it is completed; `created` is False then if that content
+    was here already under this name.
+    """
+
+    id: str
+    filename: str
+    size: int
+    part_size: int
+    created_at: str
+    sha256: str | None = None
+    name: str | None = None
+    model: str | None = None
+    principal: str = ""
+    dataset: str | None = None
+    created: bool = False
+
+    @property
+    def parts(self) -> int:
+        """How many parts it has; they are numbered from 1."""
+        return max(1, -(-self.size // self.part_size))
+
+    def size_of(self, number: int) -> int:
+        """Bytes of one part. Raises InvalidArguments if there is no such part."""
+        if not 1 <= number <= self.parts:
+            raise InvalidArguments({"number": [f"There are the parts 1 to {self.parts}."]})
+        if number < self.parts:
+            return self.part_size
+        return self.size - (self.parts - 1) * self.part_size
+
+
+class Uploads:
+    """The folder of all uploads."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def create(
+        self,
+        filename: str,
+        size: int,
+        part_limit: int = 0,
+        **more: Any,
+    ) -> Upload:
+        """Begins an upload; `part_limit` is the most bytes that one request may hold (0: any).
+
+        Raises DiskFull if the disk could not take it.
+        """
+        free = shutil.disk_usage(self._root).free - _RESERVE
+        if size > free:
+            raise DiskFull(f"The upload has {size} bytes; the disk has room for {max(0, free)}.")
+        part = max(PART_SIZE, -(-size // MOST_PARTS // _ROUND) * _ROUND)
+        if part_limit:
+            part = min(part, part_limit)
+        now = datetime.now(UTC).isoformat()
+        upload = Upload(uuid.uuid4().hex, filename, size, part, now, **more)
+        new = self._root / f".new-{upload.id}"
+        (new / "parts").mkdir(mode=0o700, parents=True)
+        _write(new / "upload.json", upload)
+        new.rename(self._root / upload.id)
+        sync_folder(self._root)
+        return upload
+
+    def get(self, upload_id: str) -> Upload:
+        """Raises UploadNotFound."""
+        try:
+            data = json.loads((self._root / upload_id / "upload.json").read_bytes())
+            known = {item.name for item in fields(Upload)}
+            return Upload(**{name: value for name, value in data.items() if name in known})
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
+            raise UploadNotFound(f"There is no upload {upload_id}.") from error
+
+    def received(self, upload: Upload) -> list[int]:
+        """The numbers of the parts that are here, in order."""
+        found = []
+        for number in self._numbers(upload):
+            if (self._parts(upload) / str(number)).stat().st_size == upload.size_of(number):
+                found.append(number)
+        return sorted(found)
+
+    def paths(self, upload: Upload) -> list[Path]:
+        """The files of all parts in order."""
+        return [self._parts(upload) / str(number) for number in range(1, upload.parts + 1)]
+
+    @contextmanager
+    def writing(self, upload: Upload, number: int) -> Iterator[BinaryIO]:
+        """A file for one part, which is that part when the block ends well.
+
+        Two writers of one part do not meet: the last one wins. Raises InvalidArguments if the part
+        has another size, UploadNotFound if the upload is removed meanwhile, OSError.
+        """
+        expected = upload.size_of(number)
+        new = self._parts(upload) / f".{number}-{uuid.uuid4().hex}"
+        try:
+            with new.open("wb") as file:
+                yield file
+                file.flush()
+                if file.tell() != expected:
+                    raise InvalidArguments(
+                        {"body": [f"Part {number} has {expected} bytes; {file.tell()} came."]}
+                    )
+                os.fsync(file.fileno())
+            new.rename(self._parts(upload) / str(number))
+            sync_folder(self._parts(upload))
+        except FileNotFoundError as error:
+            raise UploadNotFound(f"There is no upload {upload.id}.") from error
+        finally:
+            new.unlink(missing_ok=True)
+
+    def finish(self, upload: Upload, dataset: str, created: bool) -> Upload:
+        """Remembers what became of it, and removes its bytes."""
+        done = replace(upload, dataset=dataset, created=created)
+        _write(self._root / upload.id / "upload.json", done)
+        shutil.rmtree(self._parts(upload), ignore_errors=True)
+        return done
+
+    def remove(self, upload_id: str) -> None:
+        """Removes it with all that came. Raises UploadNotFound."""
+        gone = self._root / f".gone-{upload_id}"
+        try:
+            (self._root / upload_id).rename(gone)  # so that no writer finds it any more
+        except FileNotFoundError as error:
+            raise UploadNotFound(f"There is no upload {upload_id}.") from error
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def remove_stale(self, unless: Sequence[str] = ()) -> None:
+        """Removes those that nobody went on with for a week, and what a kill has left of others.
+
+        `unless` are the ids of those that are worked on. Call it when none is being created.
+        """
+        for folder in self._root.iterdir():
+            half = folder.name.startswith((".new-", ".gone-"))
+            if half or (folder.name not in unless and time.time() - _touched(folder) > KEPT_S):
+                shutil.rmtree(folder, ignore_errors=True)
+            else:
+                for part in folder.glob("parts/.*"):
+                    part.unlink(missing_ok=True)
+
+    def _parts(self, upload: Upload) -> Path:
+        return self._root / upload.id / "parts"
+
+    def _numbers(self, upload: Upload) -> Iterator[int]:
+        if upload.dataset is not None:
+            return
+        for entry in os.scandir(self._parts(upload)):
+            if entry.name.isdigit() and 1 <= int(entry.name) <= upload.parts:
+                yield int(entry.name)
+
+
+def described(numbers: Sequence[int]) -> str:
+    """Numbers in words: `1-3, 7`."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def _touched(folder: Path) -> float:
+    """When a part last came, or it was begun (seconds since 1970)."""
+    times = [folder.stat().st_mtime]
+    for path in (folder / "parts", folder / "upload.json"):
+        if path.exists():
+            times.append(path.stat().st_mtime)
+    return max(times)
+
+
+def _write(path: Path, upload: Upload) -> None:
+    data: Mapping[str, Any] = {"format": _FORMAT, **asdict(upload)}
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="ascii") as file:
+        json.dump(data, file)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
