@@ -29,6 +29,7 @@ from .archives import PLACES, Places
 from .debug import PRINTED, Printed
 from .describe import add_documents
 from .errors import errors_to_responses, mark_begun
+from .exporting import EXPORTER, Exporter
 from .guard import guard, harden
 from .routes import add_routes, documented
 from .services import SERVICES, Services
@@ -54,6 +55,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     )
 
     app[PLACES] = Places()
+    app[EXPORTER] = Exporter()
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -63,6 +65,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
 
     async def end_streams(app: web.Application) -> None:
         app[SERVICES].stopping.set()
+        await app[EXPORTER].close()
 
     if settings.debug_endpoint:
         app[PRINTED] = Printed()

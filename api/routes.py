@@ -25,6 +25,7 @@ from . import (
     watch,
 )
 from .archive_routes import ARCHIVE_ROUTES
+from .export_routes import EXPORT_ROUTES
 from .json_body import parse_body
 from .query import parse_query
 from .route import MODEL, RUN, Handler, Route, answer, text
@@ -211,6 +212,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     *WEIGHTS_ROUTES,
     *ARCHIVE_ROUTES,
+    *EXPORT_ROUTES,
     Route(
         RouteDoc(
             "GET", "/openapi.json", "openapi", "This document", "server",

@@ -107,6 +107,7 @@ KIT = (
     "modelyard.training.events",
     "modelyard.training.failures",
     "modelyard.training.finish",
+    "modelyard.training.lineage",
     "modelyard.training.messages",
     "modelyard.training.metrics",
     "modelyard.training.paths",

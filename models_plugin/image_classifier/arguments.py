@@ -17,6 +17,7 @@ from ..values import UploadedFile
 
 ARCHITECTURES = ("small", "medium", "large")
 DEFAULT_ARCHITECTURE = "small"
+EXPORT_FORMATS = ("onnx", "torch_export")
 
 
 class Whole(fields.Integer):

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ..contract import Model, Run
-from .arguments import PredictArguments, PredictResponse, TrainArguments, TrainSettings
+from .arguments import (
+    EXPORT_FORMATS,
+    PredictArguments,
+    PredictResponse,
+    TrainArguments,
+    TrainSettings,
+)
 from .predicting import Predictor
 from .trainer import train
 
@@ -18,6 +24,7 @@ class ImageClassifier(Model):
     predict_arguments = PredictArguments
     predict_response = PredictResponse
     train_arguments = TrainArguments
+    export_formats = EXPORT_FORMATS
     max_batch = 64
 
     def __init__(self) -> None:
@@ -54,6 +61,12 @@ class ImageClassifier(Model):
         if self._predictor is None:
             raise RuntimeError("predict was called before any weights were loaded")
         return self._predictor.predict(calls)
+
+    def export(self, format: str, folder: Path) -> dict[str, Any]:
+        """Raises NotSupported with the remedy if a library is missing, and WrongExport."""
+        if self._predictor is None:
+            raise RuntimeError("export was called before any weights were loaded")
+        return self._predictor.export(format, folder)
 
     def train(self, run: Run, **arguments: Any) -> dict[str, Any]:
         return train(run, TrainSettings(**arguments))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import InvalidArguments
 from ..values import UploadedFile
+from .exporting import export_network
 from .images import BadImage, decode
 from .network import scaled
 from .weights_file import WeightsDescription, load_network
@@ -50,6 +51,10 @@ class Predictor:
             }
             for call in calls
         ]
+
+    def export(self, wanted: str, folder: Path) -> dict[str, Any]:
+        """See `exporting.export_network`."""
+        return export_network(self._network, self.description, wanted, folder)
 
     def _classify(self, files: Sequence[UploadedFile]) -> list[list[float]]:
         rows: list[list[float]] = []

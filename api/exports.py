@@ -1,0 +1,95 @@
+"""`/v2/models/{model}/weights/{id}/exports/`: versions in formats that run elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import InvalidArguments, NotFound
+from ..schemas.export_resources import ExportSchema, ExportsSchema
+from ..storage.exports import Export
+from ..storage.weights import WeightsVersion
+from .exporting import EXPORTER, LIMIT_S, SAFETENSORS, exports_of, has_safetensors
+from .plugin_tasks import run_model_task
+from .responses import json_response
+from .services import BODY, Services, model_name_of, services
+
+
+async def list_exports(request: web.Request) -> web.StreamResponse:
+    """What can be made of a version, and what has been."""
+    here, version = services(request), await _version(request)
+    found = await asyncio.to_thread(exports_of(version).all)
+    data = {
+        "formats": _formats(here, version),
+        "exports": [_data(here, version, export) for export in found],
+    }
+    return json_response(data, ExportsSchema())
+
+
+async def make_export(request: web.Request) -> web.StreamResponse:
+    """Makes it in a process of its own; answers when it is there, or says why it cannot be."""
+    here, version = services(request), await _version(request)
+    wanted, formats = str(request[BODY]["format"]), _formats(here, version)
+    if wanted not in formats:
+        known = f"one of: {', '.join(formats)}" if formats else "any: this model has none"
+        raise InvalidArguments({"format": [f"{wanted!r} is not {known}."]})
+
+    async def perform(parameters: Mapping[str, Any]) -> dict[str, Any]:
+        source = here.pool.get(version.model).source
+        return await run_model_task(here, source, "export", parameters, LIMIT_S)
+
+    export, made = await request.config_dict[EXPORTER].make(version, wanted, perform)
+    data = _data(here, version, export)
+    return json_response(
+        data,
+        ExportSchema(),
+        status=201 if made else 200,
+        headers={"Location": data["links"]["self"]},
+    )
+
+
+async def get_export(request: web.Request) -> web.StreamResponse:
+    """The file of an export; several are one zip. Ranges can be asked for."""
+    version, wanted = await _version(request), request.match_info["format"]
+    exports = exports_of(version)
+    export = await asyncio.to_thread(exports.find, wanted)
+    if export is None:
+        raise NotFound(
+            f"The version {version.id} has no export {wanted!r} yet: make it with a POST to "
+            f"{services(request).url(_path(version))}."
+        )
+    suffix = Path(export.file).suffix
+    headers = {
+        "Content-Disposition": f'attachment; filename="{version.model}-{version.id[:8]}{suffix}"',
+        "X-Content-SHA256": export.sha256,
+    }
+    response = web.FileResponse(exports.path(export), headers=headers)
+    response.content_type = "application/zip" if suffix == ".zip" else "application/octet-stream"
+    return response
+
+
+async def _version(request: web.Request) -> WeightsVersion:
+    model = await model_name_of(request)
+    return await services(request).versions.get(model, request.match_info["id"])
+
+
+def _formats(here: Services, version: WeightsVersion) -> list[str]:
+    """The weights' own form, and what the model can write if it is served here."""
+    formats = [SAFETENSORS] if has_safetensors(version) else []
+    if version.model in here.pool:
+        description = here.pool.get(version.model).description
+        formats += description.export_formats if description is not None else []
+    return formats
+
+
+def _path(version: WeightsVersion) -> str:
+    return f"/v2/models/{version.model}/weights/{version.id}/exports/"
+
+
+def _data(here: Services, version: WeightsVersion, export: Export) -> dict[str, Any]:
+    return {**asdict(export), "links": {"self": here.url(_path(version) + export.format)}}

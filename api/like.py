@@ -1,0 +1,145 @@
+"""`train?like=VERSION`: a request that repeats the training of a weights version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import InvalidArguments, RunNotFound, WeightsNotFound
+from ..schemas.description import FieldDescription
+from ..schemas.transport import RequestData
+from .lineage import manifest_of, recorded_in
+from .services import Services
+
+_UNRECORDED = "It is secret and not recorded: give it again."
+_UPLOADED = "A file was sent here, which is not kept: send it again."
+_GONE = "The training had this argument, which the model does not have any more."
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What a training is to share with that of the version `version`.
+
+    `arguments` are all of it, as JSON, but for the secret ones, which `secrets` names; `weights`
+    are the versions that it read, by the name it asked for; `dataset` is the id of a stored one.
+    """
+
+    version: str
+    arguments: Mapping[str, Any]
+    secrets: Sequence[str]
+    weights: Mapping[str, str]
+    seed: int | None
+    dataset: str | None
+
+    def fill(
+        self, request: RequestData, described: Sequence[FieldDescription]
+    ) -> tuple[RequestData, frozenset[str]]:
+        """The request with what it does not say itself, and the names of what it does.
+
+        Values that are the defaults anyway are left out: a default need not be what a field takes.
+        Raises InvalidArguments naming what has to be given: secrets, files, arguments of then that
+        the model lacks now.
+        """
+        given = _names_in(request)
+        fields = {field.name: field for field in described}
+        faults: dict[str, list[str]] = {}
+        values: dict[str, Any] = {}
+        for name in self.secrets:
+            if name not in given:
+                faults[name] = [_UNRECORDED]
+        for name, value in self.arguments.items():
+            field = fields.get(name)
+            if field is None:
+                faults[name] = [_GONE]
+            elif name in given or (field.has_default and field.default == value):
+                continue
+            elif _is_file(field):
+                if value and not self.dataset and request.raw is None:
+                    faults[name] = [_UPLOADED]
+            else:
+                values[name] = self._as_of_then(name, field, value)
+        if faults:
+            raise InvalidArguments(faults)
+        return _with(request, values, fields), frozenset(given)
+
+    def _as_of_then(self, name: str, field: FieldDescription, value: Any) -> Any:
+        """A name that has moved since (`latest`, the newest version of a dataset) as its id."""
+        if field.kind != "string" or not isinstance(value, str):
+            return value
+        if name == "dataset" and self.dataset is not None:
+            return self.dataset
+        return self.weights.get(value, value)
+
+
+async def likeness(here: Services, model: str, name: str) -> Likeness:
+    """Of the training that made this version, an id or an alias. Raises InvalidArguments."""
+    try:
+        version = await here.versions.get(model, name)
+        manifest = await manifest_of(version)
+    except WeightsNotFound as error:
+        raise InvalidArguments({"like": [error.message]}) from error
+    recorded = recorded_in(manifest)
+    if recorded.get("arguments") is None:
+        raise InvalidArguments(
+            {"like": [f"How {version.id} was trained is not recorded: give the arguments."]}
+        )
+    dataset = (manifest.get("dataset") or {}).get("id")
+    if dataset is None and version.run is not None:
+        # What was uploaded with the request may have become a dataset while it trained.
+        with suppress(RunNotFound):
+            dataset = (await here.runs.get(model, version.run)).dataset
+    return Likeness(
+        version=version.id,
+        arguments=recorded["arguments"],
+        secrets=recorded.get("secrets") or (),
+        weights=recorded.get("weights") or {},
+        seed=recorded.get("seed"),
+        dataset=dataset,
+    )
+
+
+def _names_in(request: RequestData) -> set[str]:
+    names = {name for name, _ in [*request.query, *request.form]}
+    names |= {part.field for part in request.files}
+    return names | _document(request).keys()
+
+
+def _document(request: RequestData) -> dict[str, Any]:
+    """The JSON body; what is none is for the model's own reading of it to refuse."""
+    with suppress(ValueError, RecursionError):
+        document = json.loads(request.body)
+        if isinstance(document, dict):
+            return document
+    return {}
+
+
+def _with(
+    request: RequestData, values: Mapping[str, Any], fields: Mapping[str, FieldDescription]
+) -> RequestData:
+    """Values where the model looks for them; most in the JSON body, beside any form."""
+    query, form, headers = list(request.query), list(request.form), dict(request.headers)
+    document: dict[str, Any] = {}
+    for name, value in values.items():
+        place = fields[name].place
+        if place in ("any", "json", "files"):
+            document[name] = value
+        elif place == "headers":
+            headers.setdefault(name.lower(), _text(value))
+        else:
+            texts = value if isinstance(value, list) else [value]
+            (query if place == "query" else form).extend((name, _text(one)) for one in texts)
+    body = request.body
+    if document:
+        body = json.dumps({**document, **_document(request)}).encode()
+    return replace(request, query=query, form=form, headers=headers, body=body)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_file(field: FieldDescription) -> bool:
+    return field.kind == "file" or (field.items is not None and field.items.kind == "file")
