@@ -55,7 +55,7 @@ class FolderStore(ObjectStore):
                 if error.errno not in _REFUSED:
                     raise
                 return  # one that may only be read
-            self._capabilities = Capabilities(conditional=self._can_link(), list_parts=True)
+            self._capabilities = Capabilities(conditional=self._can_link())
 
     def close(self) -> None:
         """Nothing is held open."""

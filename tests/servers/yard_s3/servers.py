@@ -129,8 +129,7 @@ class S3Server:
         return [
             *(program, "serve", "s3", "--config", os.devnull, "--addr", f"127.0.0.1:{self.port}"),
             *("--auth-key", f"{KEY},{SECRET}", "--vfs-cache-mode", "off"),
-            # What a test changes in the folder behind its back shows at once.
-            *("--dir-cache-time", "0s", str(self.folder / "data")),
+            str(self.folder / "data"),
         ]
 
     def _wait(self) -> None:

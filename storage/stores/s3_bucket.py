@@ -1,0 +1,151 @@
+"""Requests on one bucket, below a prefix: each is tried again, and its failure is one of ours."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .base import Limits
+from .s3_errors import Transient
+from .s3_tries import Budget, Tries
+
+CHUNK = 1024**2
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How this server was seen to guard what it is sent.
+
+    etag: an object's ETag is the MD5 of its bytes (not with KMS keys), so that we can compare.
+    content_md5: it refuses bytes that are not those of their Content-MD5. With neither, what was
+    put is read again.
+    """
+
+    etag: bool = False
+    content_md5: bool = False
+
+    @property
+    def any(self) -> bool:
+        return self.etag or self.content_md5
+
+
+class Bucket:
+    """`client` is boto3's. Keys of its calls are without the prefix."""
+
+    def __init__(self, client: Any, name: str, prefix: str, limits: Limits) -> None:
+        self.client = client
+        self.name = name
+        self.prefix = f"{prefix}/" if prefix else ""
+        self.limits = limits
+        self.tries = Tries(limits)
+        self.checks = Checks()
+
+    def call(self, operation: str, key: str, **parameters: Any) -> Any:
+        """One request on an object, by the name of boto3's method."""
+        method = getattr(self.client, operation)
+        return self.tries.call(
+            self.what(operation, key),
+            lambda: method(Bucket=self.name, Key=self.prefix + key, **parameters),
+        )
+
+    def ask(self, operation: str, **parameters: Any) -> Any:
+        """One request on the bucket."""
+        method = getattr(self.client, operation)
+        return self.tries.call(self.what(operation), lambda: method(Bucket=self.name, **parameters))
+
+    def what(self, operation: str, key: str = "") -> str:
+        """What is being done, for messages."""
+        where = f"{self.name}/{self.prefix}{key}".rstrip("/")
+        return f"{operation.replace('_', ' ')} s3://{where}"
+
+    def send(self, operation: str, key: str, data: bytes, **parameters: Any) -> str:
+        """Puts an object or a part, and returns its ETag: the server has these bytes."""
+        md5 = md5_of(data)
+        method = getattr(self.client, operation)
+        header = base64.b64encode(md5).decode()
+
+        def action() -> str:
+            answer = method(
+                Bucket=self.name,
+                Key=self.prefix + key,
+                Body=data,
+                ContentMD5=header,
+                **parameters,
+            )
+            etag = str(answer.get("ETag", "")).strip('"')
+            if self.checks.etag and etag != md5.hex():
+                raise Transient("changed on the way")
+            return etag
+
+        budget = Budget(self.limits, len(data))
+        return self.tries.call(self.what(operation, key), action, budget)
+
+    def chunks(
+        self, key: str, offset: int, length: int, budget: Budget, size: int | None = None
+    ) -> Iterator[bytes]:
+        """A range of an object as it comes, from one request; raises whatever botocore raises.
+
+        `size`, if known, is the whole object's. Transient: it is not what was asked for.
+        """
+        ranged = {} if offset == 0 and length == size else _range(offset, length)
+        answer = self.client.get_object(Bucket=self.name, Key=self.prefix + key, **ranged)
+        body = answer["Body"]
+        try:
+            if answer["ContentLength"] != length:
+                raise Transient(f"{answer['ContentLength']} bytes instead of {length}")
+            got = 0
+            while got < length:
+                chunk = body.read(min(CHUNK, length - got))
+                if not chunk:
+                    raise Transient("the answer broke off")
+                budget.check()
+                got += len(chunk)
+                yield chunk
+        finally:
+            # Read to its end a connection is used again; else it is closed.
+            body.close()
+
+    def read_again(self, key: str, size: int, sha256: str) -> bool:
+        """True if the object's bytes are these, read from the server."""
+        budget = Budget(self.limits, size)
+
+        def action() -> bool:
+            digest = hashlib.sha256()
+            for chunk in self.chunks(key, 0, size, budget, size):
+                digest.update(chunk)
+            return digest.hexdigest() == sha256
+
+        return size == 0 or self.tries.call(self.what("get_object", key), action, budget)
+
+    def pages(self, operation: str, prefix: str, **parameters: Any) -> Iterator[Any]:
+        """The answers of a listing, one request each; `prefix` is below the bucket's."""
+        more: dict[str, Any] = {}
+        while True:
+            page = self.ask(operation, Prefix=self.prefix + prefix, **{**parameters, **more})
+            yield page
+            more = _next_page(page)
+            if not more:
+                return
+
+
+def md5_of(data: bytes) -> bytes:
+    """The MD5 that S3 speaks of: against accidents, not against attackers."""
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _range(offset: int, length: int) -> dict[str, str]:
+    return {"Range": f"bytes={offset}-{offset + length - 1}"}
+
+
+def _next_page(page: Any) -> dict[str, Any]:
+    if not page.get("IsTruncated"):
+        return {}
+    names = {
+        "NextContinuationToken": "ContinuationToken",
+        "NextKeyMarker": "KeyMarker",
+        "NextUploadIdMarker": "UploadIdMarker",
+    }
+    return {ours: page[theirs] for theirs, ours in names.items() if page.get(theirs)}

@@ -1,0 +1,118 @@
+"""An object from S3 into a file, verified; a large one in ranges, several at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from threading import Lock
+
+from ...errors import Corrupt
+from ..versions import sync_folder
+from .base import Progress
+from .s3_bucket import CHUNK, Bucket
+from .s3_tries import Budget
+from .s3_upload import run_some
+
+_TIMES = 3
+
+
+def download_file(
+    bucket: Bucket,
+    pool: Executor,
+    key: str,
+    target: Path,
+    size: int,
+    sha256: str,
+    progress: Progress,
+) -> None:
+    """Fetches `key` to `target`, which appears whole. Raises Corrupt after three wrong answers."""
+    new = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.new")
+    try:
+        with new.open("x+b") as file:
+            for _ in range(_TIMES):
+                if _fetch(bucket, pool, key, file.fileno(), size, progress) == sha256:
+                    break
+                progress(-size)
+            else:
+                raise Corrupt(
+                    f"{key}: its bytes are not those of {sha256[:12]}…, asked for 3 times"
+                )
+            os.fsync(file.fileno())
+        new.rename(target)
+        sync_folder(target.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _fetch(
+    bucket: Bucket, pool: Executor, key: str, file: int, size: int, progress: Progress
+) -> str:
+    """Writes the object's bytes into `file`; returns their SHA-256."""
+    part = bucket.limits.part
+    count = -(-size // part)
+    digest = _Digest(file, part, size)
+    head = bucket.call("head_object", key) if count != 1 else None
+    if head is not None and head["ContentLength"] != size:
+        raise Corrupt(f"{key}: has {head['ContentLength']} bytes instead of {size}")
+
+    def fetch_one(number: int) -> None:
+        offset = number * part
+        length = min(part, size - offset)
+        budget = Budget(bucket.limits, length)
+
+        def action() -> None:
+            position = offset
+            for chunk in bucket.chunks(key, offset, length, budget, size):
+                os.pwrite(file, chunk, position)
+                position += len(chunk)
+
+        bucket.tries.call(bucket.what("get_object", key), action, budget)
+        digest.done(number)
+        progress(length)
+
+    def tasks() -> Iterator[Future[None]]:
+        for number in range(count):
+            yield pool.submit(fetch_one, number)
+
+    if count == 1:
+        fetch_one(0)
+    else:
+        run_some(tasks(), 2 * bucket.limits.threads)
+    return digest.hex()
+
+
+class _Digest:
+    """SHA-256 of a file whose parts are written in any order: as far as it goes without gaps."""
+
+    def __init__(self, file: int, part: int, size: int) -> None:
+        self._file, self._part, self._size = file, part, size
+        self._lock = Lock()
+        self._written: set[int] = set()
+        self._next = 0
+        self._busy = False
+        self._sha256 = hashlib.sha256()
+
+    def done(self, number: int) -> None:
+        """A part is written. Whoever brings the one that is next hashes on; the others go on."""
+        with self._lock:
+            self._written.add(number)
+            if self._busy:
+                return
+            self._busy = True
+        while True:
+            with self._lock:
+                if self._next not in self._written:
+                    self._busy = False
+                    return
+                number = self._next
+                self._next += 1
+            end = min((number + 1) * self._part, self._size)
+            for offset in range(number * self._part, end, CHUNK):
+                self._sha256.update(os.pread(self._file, min(CHUNK, end - offset), offset))
+
+    def hex(self) -> str:
+        return self._sha256.hexdigest()
