@@ -54,6 +54,7 @@ KIT = (
     "modelyard.models_plugin.command.process",
     "modelyard.models_plugin.command.run",
     "modelyard.models_plugin.contract",
+    "modelyard.models_plugin.dataset_reading",
     "modelyard.models_plugin.deepaas",
     "modelyard.models_plugin.deepaas.adapter",
     "modelyard.models_plugin.deepaas.arguments",

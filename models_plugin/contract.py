@@ -52,6 +52,9 @@ class Run:
       weights_folder`), or None.
     - `server_folder`: the server's own folder, which is no business of a model; None if unknown.
     - `resume_from`: the last checkpoint of an earlier attempt of this run, or None: to start anew.
+      A plugin that reads it says that it can go on from its checkpoints: read it before the first
+      step, and a run that is paused, killed or cut off by a power failure goes on from `last`.
+      Runs of other plugins end there. Its folders are there until the next checkpoint is saved.
     """
 
     id: str
@@ -178,3 +181,6 @@ class Model:
     #   def export(self, format: str, folder: Path) -> dict: writes the weights that `load` got as
     #       files of one of `export_formats`; returns {"max_difference": float, "samples": int}: the
     #       largest difference to the original's answers on so many sample inputs.
+    #   def read_dataset(self, folder: Path) -> dict: looks at a dataset that was stored, before any
+    #       training: {"splits", "classes", "counts", "sizes"} as it likes (JSON), and "problems":
+    #       [{"file", "line", "message", "level"}], a level being "error", "warning" or "note".

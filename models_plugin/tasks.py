@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidArguments, NotSupported, PluginFailed
+from .dataset_reading import read_dataset
 from .plugin import Plugin
 from .refusals import plugin_code
 
@@ -63,5 +64,6 @@ def _fault(problem: str, remedy: str) -> PluginFailed:
 
 TASKS: dict[str, Callable[[Plugin, Mapping[str, Any]], dict[str, Any]]] = {
     "export": export,
+    "read_dataset": read_dataset,
 }
 """By the name that the front asks for."""

@@ -52,11 +52,13 @@ class ReturnedFile:
 class InvalidData(Exception):
     """Raised by a plugin in train(), before its first step, when the data cannot be used.
 
-    Ends the run with reason `invalid_data`. `file` and `line` (from 1) say where the fault is.
+    Ends the run with reason `invalid_data`. `file` and `line` (from 1) say where the fault is;
+    `message` is without them.
     """
 
     def __init__(self, message: str, file: Any = None, line: int | None = None) -> None:
         where = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(where + message)
+        self.message = message
         self.file = None if file is None else str(file)
         self.line = line

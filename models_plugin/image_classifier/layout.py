@@ -5,15 +5,16 @@
     test/CLASS/*.png   (optional)  dataset_files/train.txt      path below images/, label from 0
                                    dataset_files/val.txt, test.txt, info.txt   (optional)
 
-Lines of info.txt say something of the class in the same line of classes.txt. Runs in the run
-process. Raises InvalidData with file and line; files are named as seen from the data set's root.
+Lines of info.txt say something of the class in the same line of classes.txt. Runs in run processes
+and where a stored dataset is looked at. Raises InvalidData with file and line; files are named as
+seen from the data set's root.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,15 +56,24 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def read_layout(folder: Path, data_root: Path | None = None) -> Layout:
+OnFault = Callable[[InvalidData], None]
+"""Told of a sample that cannot be taken: raises, or lets it be left out."""
+
+
+def _refuse(fault: InvalidData) -> None:
+    raise fault
+
+
+def read_layout(folder: Path, data_root: Path | None = None, on_fault: OnFault = _refuse) -> Layout:
     """Reads the layout in `folder`, or in the only folder that is in it.
 
-    Links that lead out of `folder` and of `data_root` are refused. Raises InvalidData.
+    Links that lead out of `folder` and of `data_root` are refused. Raises InvalidData; where the
+    fault is that of one sample only if `on_fault` does.
     """
     fence = Fence(folder) if data_root is None else Fence(folder, data_root)
     root = _root(folder, fence)
     read = _read_lists if (root / _LISTS).is_dir() else _read_folders
-    layout = read(root, fence)
+    layout = read(root, fence, on_fault)
     if len(layout.classes) < 2:
         raise InvalidData(f"one class is not enough to tell apart: {', '.join(layout.classes)}")
     return layout
@@ -109,7 +119,7 @@ def _visible(root: Path, fence: Fence, folder: Path) -> Iterator[Path]:
 # -- class-per-folder ------------------------------------------------------------------------------
 
 
-def _read_folders(root: Path, fence: Fence) -> Layout:
+def _read_folders(root: Path, fence: Fence, on_fault: OnFault) -> Layout:
     folders = {split: _split_folder(root, split) for split in SPLITS}
     known = {folder.name for folder in folders.values() if folder is not None}
     notes = [
@@ -121,7 +131,7 @@ def _read_folders(root: Path, fence: Fence) -> Layout:
     assert train is not None  # _root has seen it
     classes = tuple(entry.name for entry in _class_folders(root, fence, train))
     splits = {
-        split: list(_folder_samples(root, fence, folder, classes))
+        split: list(_folder_samples(root, fence, folder, classes, on_fault))
         for split, folder in folders.items()
         if folder is not None
     }
@@ -145,19 +155,20 @@ def _class_folders(root: Path, fence: Fence, folder: Path) -> Iterator[Path]:
 
 
 def _folder_samples(
-    root: Path, fence: Fence, folder: Path, classes: tuple[str, ...]
+    root: Path, fence: Fence, folder: Path, classes: tuple[str, ...], on_fault: OnFault
 ) -> Iterator[Sample]:
     labels = {name: label for label, name in enumerate(classes)}
     for class_folder in _class_folders(root, fence, folder):
         if class_folder.name not in labels:
-            raise InvalidData(
-                f"the class {class_folder.name!r} is not in train", _shown(root, class_folder)
-            )
+            shown = _shown(root, class_folder)
+            on_fault(InvalidData(f"the class {class_folder.name!r} is not in train", shown))
+            continue
         for path in _visible(root, fence, class_folder):
             name = _shown(root, path)
             fault = fence.file_fault(path)
             if fault is not None:
-                raise InvalidData(fault, name)
+                on_fault(InvalidData(fault, name))
+                continue
             yield Sample(path, labels[class_folder.name], name, name)
 
 
@@ -168,13 +179,13 @@ def _shown(root: Path, path: Path) -> str:
 # -- images/ and dataset_files/ --------------------------------------------------------------------
 
 
-def _read_lists(root: Path, fence: Fence) -> Layout:
+def _read_lists(root: Path, fence: Fence, on_fault: OnFault) -> Layout:
     classes = _read_classes(root, fence)
     for needed in ("images", f"{_LISTS}/train.txt"):
         if not (root / needed).exists():
             raise InvalidData("it is missing", needed)
     splits = {
-        split: list(_list_samples(root, fence, f"{_LISTS}/{split}.txt", len(classes)))
+        split: list(_list_samples(root, fence, f"{_LISTS}/{split}.txt", len(classes), on_fault))
         for split in SPLITS
         if (root / _LISTS / f"{split}.txt").exists()
     }
@@ -206,25 +217,38 @@ def _read_info(root: Path, fence: Fence, classes: int) -> tuple[tuple[str, ...] 
     return lines, []
 
 
-def _list_samples(root: Path, fence: Fence, file: str, classes: int) -> Iterator[Sample]:
+def _list_samples(
+    root: Path, fence: Fence, file: str, classes: int, on_fault: OnFault
+) -> Iterator[Sample]:
     for number, line in _lines(root, fence, file):
         if not line:
             continue
-        parts = line.rsplit(None, 1)
-        if len(parts) != 2:
-            raise InvalidData("wanted a path and a label number", file, number)
-        label = _label(parts[1], classes, file, number)
-        path = posixpath.normpath(parts[0].replace("\\", "/"))
-        if path.startswith(("/", "../")) or path == "..":
-            raise InvalidData(f"{parts[0]} leads out of images/", file, number)
-        name = f"images/{path}"
-        fault = fence.folder_fault((root / name).parent)  # first: nothing is looked up outside
-        if fault is None and not os.path.lexists(root / name):
-            raise InvalidData(f"there is no picture {name}", file, number)
-        fault = fence.file_fault(root / name)
-        if fault is not None:
-            raise InvalidData(f"{name}: {fault}", file, number)
-        yield Sample(root / name, label, name, file, number)
+        try:
+            sample = _list_sample(root, fence, file, number, line, classes)
+        except InvalidData as fault:
+            on_fault(fault)
+            continue
+        yield sample
+
+
+def _list_sample(
+    root: Path, fence: Fence, file: str, number: int, line: str, classes: int
+) -> Sample:
+    parts = line.rsplit(None, 1)
+    if len(parts) != 2:
+        raise InvalidData("wanted a path and a label number", file, number)
+    label = _label(parts[1], classes, file, number)
+    path = posixpath.normpath(parts[0].replace("\\", "/"))
+    if path.startswith(("/", "../")) or path == "..":
+        raise InvalidData(f"{parts[0]} leads out of images/", file, number)
+    name = f"images/{path}"
+    fault = fence.folder_fault((root / name).parent)  # first: nothing is looked up outside
+    if fault is None and not os.path.lexists(root / name):
+        raise InvalidData(f"there is no picture {name}", file, number)
+    fault = fence.file_fault(root / name)
+    if fault is not None:
+        raise InvalidData(f"{name}: {fault}", file, number)
+    return Sample(root / name, label, name, file, number)
 
 
 def _label(text: str, classes: int, file: str, number: int) -> int:

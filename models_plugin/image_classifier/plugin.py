@@ -15,6 +15,7 @@ from .arguments import (
     TrainSettings,
 )
 from .predicting import Predictor
+from .reading import read_dataset
 from .trainer import train
 
 
@@ -70,3 +71,7 @@ class ImageClassifier(Model):
 
     def train(self, run: Run, **arguments: Any) -> dict[str, Any]:
         return train(run, TrainSettings(**arguments))
+
+    def read_dataset(self, folder: Path) -> dict[str, Any]:
+        """Raises InvalidData if there is nothing that it could train on."""
+        return read_dataset(folder)
