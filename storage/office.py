@@ -38,6 +38,11 @@ class StorageOffice:
         self.problem: StoreUnavailable | None = None
         self._line = StorageLine(url, home, environ, log)
 
+    @property
+    def pid(self) -> int | None:
+        """The storage process, while there is one."""
+        return self._line.pid
+
     async def start(self) -> None:
         """Looks at the store. One that is down is no reason not to start: `problem` tells it.
 

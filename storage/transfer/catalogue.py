@@ -21,6 +21,7 @@ from .layout import MANIFEST_LIMIT, bundle_kind, bundle_of, manifest_key
 from .manifests import check_belongs, read_bundle
 from .registers import newest, read_entry
 from .results import Changes, Published, RegisterEntry
+from .sealed import get_sealed
 from .work import Workers
 
 PAGE = 500
@@ -126,7 +127,7 @@ class Catalogue:
         key, modified = item
         place = manifest_key(key)
         try:
-            manifest = read_bundle(self._store.get_bytes(place, MANIFEST_LIMIT), place)
+            manifest = read_bundle(get_sealed(self._store, place, MANIFEST_LIMIT), place)
             check_belongs(manifest, key, place)
             created = _created(manifest.data.get("created_at"), place)
             return key, modified, (created, manifest.local().decode())

@@ -17,6 +17,7 @@ from .layout import MANIFEST_LIMIT, SMALL, blob_key, manifest_key, pack_key, tom
 from .local import digest_of, make_durable
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import cut_pack, write_new
+from .sealed import get_sealed
 from .work import KeyedLocks, Meter, Workers
 
 _TRIES = 3
@@ -136,7 +137,7 @@ def read_stored(store: ObjectStore, key: str) -> BundleManifest:
     """The published manifest. Raises NotFound (also for one that was deleted) and BadVersion."""
     place = manifest_key(key)
     try:
-        text = store.get_bytes(place, MANIFEST_LIMIT)
+        text = get_sealed(store, place, MANIFEST_LIMIT)
     except ObjectMissing:
         raise NotFound(f"The store has no {key}.") from None
     if store.stat(tombstone_key(key)) is not None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ..versions import VERSION_ID, BadVersion
 from .layout import FORMAT, bundle_id, bundle_kind, bundle_model
+from .sealed import seal
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -48,9 +49,9 @@ class BundleManifest:
         return _dump({key: value for key, value in self.data.items() if key != "packs"})
 
     def stored(self, packs: Sequence[PlacedPack]) -> bytes:
-        """The store's manifest: it also tells in which packs the small files are."""
+        """The store's manifest, sealed: it also tells in which packs the small files are."""
         placed = [{"sha256": p.sha256, "size": p.size, "files": dict(p.places)} for p in packs]
-        return _dump({**self.data, "packs": placed})
+        return seal(_dump({**self.data, "packs": placed}))
 
 
 def read_bundle(text: bytes, where: str) -> BundleManifest:

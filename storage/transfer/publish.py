@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from ...errors import Conflict, ObjectMissing, StoreUnavailable
+from ...errors import Conflict, Corrupt, ObjectMissing, StoreUnavailable
 from ..stores.base import ObjectStore
 from ..versions import BadVersion
 from .layout import (
@@ -21,9 +21,10 @@ from .layout import (
     pack_key,
     tombstone_key,
 )
-from .local import read_json, write_json
+from .local import digest_of, read_json, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import PackPlan, make_pack, plan_packs
+from .sealed import SEAL, get_sealed
 from .work import KeyedLocks, Meter, StoreClock, Workers
 
 _ROUNDS = 3
@@ -122,7 +123,12 @@ class Publisher:
         def put() -> None:
             resume = self._state / "uploads" / file.sha256
             resume.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
+            try:
+                self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
+            except Corrupt as error:
+                if path.stat().st_size != file.size or digest_of(path) != file.sha256:
+                    raise BadVersion(f"{path}: its bytes are not those of its SHA-256") from error
+                raise
             shutil.rmtree(resume, ignore_errors=True)
 
         # Two versions that share a file also share what is remembered of its upload.
@@ -173,7 +179,8 @@ class Publisher:
         """True if the store has this bundle whole. Raises Conflict if it has another one."""
         place = manifest_key(key)
         try:
-            stored = self._store.get_bytes(place, MANIFEST_LIMIT)
+            stored = get_sealed(self._store, place, MANIFEST_LIMIT)
+            size = len(stored) + SEAL
         except ObjectMissing:
             return False
         theirs = read_bundle(stored, place)
@@ -182,7 +189,7 @@ class Publisher:
         objects = objects_of(theirs.files, theirs.packs)
         if not self._all_there(objects):
             return False
-        self._remember(key, text, len(stored), objects)
+        self._remember(key, text, size, objects)
         return True
 
     def _all_there(self, objects: Iterable[StoredObject]) -> bool:

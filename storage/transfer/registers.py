@@ -15,6 +15,7 @@ from ...errors import Corrupt, ObjectMissing
 from ..stores.base import ObjectStore
 from .layout import register_key, register_of, register_prefix
 from .results import RegisterEntry
+from .sealed import get_sealed, seal
 
 _LIMIT = 1024 * 1024
 
@@ -29,7 +30,7 @@ def move(
         if entry is not None and entry[0] == register:
             counter = max(counter, entry[1] + 1)
     moved_at = datetime.now(UTC).isoformat()
-    text = json.dumps({"value": dict(value), "moved_at": moved_at}).encode()
+    text = seal(json.dumps({"value": dict(value), "moved_at": moved_at}).encode())
     while not store.put_bytes(register_key(register, counter, server), text, if_absent=True):
         counter += 1
     return counter
@@ -57,7 +58,7 @@ def read_entry(store: ObjectStore, register: str, counter: int, server: str) -> 
     """Raises ObjectMissing, and Corrupt if it is no entry."""
     key = register_key(register, counter, server)
     try:
-        value = json.loads(store.get_bytes(key, _LIMIT))["value"]
+        value = json.loads(get_sealed(store, key, _LIMIT))["value"]
         return RegisterEntry(register, counter, server, dict(value))
     except ObjectMissing:
         raise

@@ -32,6 +32,7 @@ from .layout import (
 from .manifests import read_bundle
 from .publish import objects_of
 from .results import RepairReport
+from .sealed import get_sealed
 from .work import Meter, StoreClock, Workers
 
 KEPT_ENTRIES = 20
@@ -127,7 +128,7 @@ class Repairer:
         """The objects that a manifest needs; a text if nobody can tell which."""
         self._meter.check()
         try:
-            manifest = read_bundle(self._store.get_bytes(key, MANIFEST_LIMIT), key)
+            manifest = read_bundle(get_sealed(self._store, key, MANIFEST_LIMIT), key)
         except ObjectMissing:
             return []
         except (BadVersion, Corrupt) as error:
