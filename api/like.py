@@ -36,8 +36,10 @@ class Likeness:
 
     def fill(
         self, request: RequestData, described: Sequence[FieldDescription]
-    ) -> tuple[RequestData, frozenset[str]]:
-        """The request with what it does not say itself, and the names of what it does.
+    ) -> tuple[RequestData, Likeness]:
+        """The request with what it does not say itself; and what is left of the likeness then.
+
+        An explicit `seed` or `dataset` argument stands in place of that of then.
 
         Values that are the defaults anyway are left out: a default need not be what a field takes.
         Raises InvalidArguments naming what has to be given: secrets, files, arguments of then that
@@ -63,7 +65,13 @@ class Likeness:
                 values[name] = self._as_of_then(name, field, value)
         if faults:
             raise InvalidArguments(faults)
-        return _with(request, values, fields), frozenset(given)
+        left = replace(
+            self,
+            seed=None if "seed" in given else self.seed,
+            # As an argument it is looked up as one: it names the same dataset.
+            dataset=None if "dataset" in given | values.keys() else self.dataset,
+        )
+        return _with(request, values, fields), left
 
     def _as_of_then(self, name: str, field: FieldDescription, value: Any) -> Any:
         """A name that has moved since (`latest`, the newest version of a dataset) as its id."""

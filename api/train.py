@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,13 +17,16 @@ from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
 from ..training.service import RunRecord
 from .body import ModelRequestReader
+from .like import Likeness, likeness
 from .responses import json_response
 from .services import (
     QUERY,
     Services,
+    argument_names,
     header_arguments,
     model_name_of,
     model_of,
+    server_parameter,
     services,
 )
 
@@ -45,10 +48,11 @@ async def start(request: web.Request) -> web.StreamResponse:
     )
     try:
         data = await reader.read()
+        data, kin = await _like(request, here, handle, data)
         checked = await handle.validate("train", data)
         # From the commit on a client that hangs up changes nothing.
         record = await asyncio.shield(
-            asyncio.ensure_future(_submit(here, handle, data, checked, folder, key))
+            asyncio.ensure_future(_submit(here, handle, data, checked, folder, key, kin))
         )
     finally:
         if folder.exists():
@@ -64,6 +68,7 @@ async def _submit(
     checked: Any,
     folder: Any,
     key: str | None,
+    kin: Likeness | None,
 ) -> RunRecord:
     return await here.runs.submit(
         handle.source,
@@ -72,7 +77,26 @@ async def _submit(
         checked.secrets,
         folder if data.files or data.raw else None,
         key,
+        repeats=None if kin is None else kin.version,
+        seed=None if kin is None else kin.seed,
     )
+
+
+async def _like(
+    request: web.Request, here: Services, handle: ModelHandle, data: RequestData
+) -> tuple[RequestData, Likeness | None]:
+    """The request with the arguments of the version that it is to be like, if it names one.
+
+    Raises InvalidArguments naming what was not recorded, and has to be given.
+    """
+    taken = argument_names(handle, "train")
+    name = server_parameter(request, taken, "like")
+    if name is None:
+        return data, None
+    if "like" not in taken:
+        data = replace(data, query=[pair for pair in data.query if pair[0] != "like"])
+    described = handle.description.train_arguments if handle.description is not None else None
+    return (await likeness(here, handle.name, name)).fill(data, described or ())
 
 
 async def list_runs(request: web.Request) -> web.StreamResponse:

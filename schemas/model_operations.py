@@ -66,13 +66,15 @@ def argument_parameters(fields: Sequence[FieldDescription]) -> list[dict[str, An
 
 
 def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
-    """What the server itself takes beside the arguments of a prediction.
+    """What the server itself takes beside the model's arguments.
 
     The short name `weights` is the plugin's where it has an argument of that name; the header
     always works. Other contracts choose their weights by their own arguments.
     """
-    if which != "predict" or model.description is None:
+    if model.description is None:
         return []
+    if which == "train":
+        return _like_parameters(model)
     parameters = [
         _parameter(
             "X-Request-Timeout",
@@ -94,6 +96,21 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
             if name not in taken
         ] + parameters
     return parameters
+
+
+def _like_parameters(model: ServedModel) -> list[dict[str, Any]]:
+    """As `weights` of a prediction: the short name gives way to an argument of the model."""
+    about = (
+        "A weights version (an id or an alias) whose training is made again: its arguments where "
+        "the request gives none, its seed, its dataset. The run tells whether the result is equal."
+    )
+    taken = {field.name for field in model.arguments("train") or ()}
+    names = [("X-Modelyard-Like", "header"), ("like", "query")]
+    return [
+        _parameter(name, where, {"type": "string"}, description=about)
+        for name, where in names
+        if name not in taken
+    ]
 
 
 def request_body(model: ServedModel, fields: Sequence[FieldDescription]) -> dict[str, Any] | None:

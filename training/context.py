@@ -18,6 +18,7 @@ from ..models_plugin.contract import Checkpoint, Run
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Phase
 from .checkpoints import Checkpoints
+from .lineage import read_version
 from .messages import RunOrder
 from .metrics import LAST_STEP, Point, as_floats, checked_names, checked_step
 from .paths import RunPaths, read_json
@@ -42,6 +43,7 @@ class RunContext(Run):
         self.weights_folder = Path(order.weights_folder) if order.weights_folder else None
         self.server_folder = paths.root.parent.parent
         self.dataset = Path(order.dataset["folder"]) if order.dataset else None
+        self._paths = paths
         self.notes: list[str] = []
         self._watching = Watching(paths, time.time())
         self._order = order
@@ -149,6 +151,7 @@ class RunContext(Run):
         manifest = read_json(root / version_id / "manifest.json") if root.name else None
         if manifest is None or manifest.get("model") != self._order.model:
             raise InvalidData(f"this model has no weights version {version_id}")
+        read_version(self._paths, version, version_id)
         return root / version_id / "files"
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoints import CheckpointIndex, sync_tree
+from .lineage import recorded
 from .messages import Manifest, RunOrder, RunResult, Trained
 from .paths import RunPaths, read_json, sync_folder, tree_files, write_json
 
@@ -61,6 +62,7 @@ def publish(paths: RunPaths, order: RunOrder) -> Manifest | None:
     paths.version_files.mkdir(parents=True)
     files = _take(paths.checkpoint(item.step) / "weights", paths.version_files)
     sync_tree(paths.version)
+    lineage, parent, dataset = recorded(paths)
     manifest = Manifest(
         id=uuid.uuid4().hex,
         model=order.model,
@@ -71,6 +73,9 @@ def publish(paths: RunPaths, order: RunOrder) -> Manifest | None:
         metrics=dict(item.metrics),
         files=files,
         size=sum(file["size"] for file in files),
+        parent=parent,
+        dataset=dataset,
+        lineage=lineage,
     )
     write_json(paths.version_manifest, manifest.to_data())
     sync_folder(paths.root)

@@ -156,7 +156,12 @@ class ExitRecord(_Message):
 
 @dataclass
 class Manifest(_Message):
-    """version/manifest.json: a weights version. `files` are `{"path", "size", "sha256"}`."""
+    """version/manifest.json: a weights version. `files` are `{"path", "size", "sha256"}`.
+
+    `origin` is `training`, `promotion` or `import`; `parent` is the id of the version that it was
+    fine-tuned from; `dataset` the stored dataset, `{"id", "name", "digest"}`; of `lineage` see
+    `lineage.py`.
+    """
 
     id: str
     model: str
@@ -167,3 +172,8 @@ class Manifest(_Message):
     metrics: dict[str, Any] = field(default_factory=dict)
     files: list[dict[str, Any]] = field(default_factory=list)
     size: int = 0
+    kind: str = "weights"
+    origin: str = "training"
+    parent: str | None = None
+    dataset: dict[str, Any] | None = None
+    lineage: dict[str, Any] = field(default_factory=dict)

@@ -110,6 +110,11 @@ class RunPaths:
         return self.root / "trained.json"
 
     @property
+    def lineage(self) -> Path:
+        """Where the run's weights come from (`lineage.begin`)."""
+        return self.root / "lineage.json"
+
+    @property
     def result(self) -> Path:
         """What train() returned, or how it failed (`messages.RunResult`)."""
         return self.root / "result.json"

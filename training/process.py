@@ -26,6 +26,7 @@ from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..schemas.states import Phase, Reason
 from ..schemas.transport import FilePart, RequestData
+from . import lineage
 from .context import RunContext
 from .failures import failure_of
 from .finish import finish
@@ -76,6 +77,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
         if not preloaded:  # in a cold start the plugin imports torch
             _seed_torch(order)
         arguments = plugin.arguments("train", _request(paths, order), order.pinned)
+        lineage.begin(paths, order)
         reporter.expect_training()
         result = plugin.train(run, arguments)
     except Exception as error:
@@ -84,6 +86,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
     if run.should_stop:
         return EXIT_STOPPED
     reporter.flush()  # the numbers are on disk before the run can be seen as trained
+    lineage.complete(paths)
     output, note = _output(plugin, result, arguments, paths)
     note = "\n".join([*run.notes, *([] if note is None else [note])]) or None
     duration_s = time.monotonic() - started

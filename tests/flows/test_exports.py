@@ -1,0 +1,130 @@
+"""Exports of a version over HTTP: made once, whole or not at all, handed out as one file."""
+
+import hashlib
+import io
+import threading
+import zipfile
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def server(serve_module):
+    server = serve_module("--model-name", "kin,bare")
+    server.wait_ready("kin")
+    return server
+
+
+@pytest.fixture(scope="module")
+def version(server):
+    return server.wait_run(server.train("kin", count=3))["weights"]
+
+
+def path(version):
+    return f"/v2/models/kin/weights/{version}/exports/"
+
+
+def export(server, version, name):
+    return server.post(path(version), json={"format": name})
+
+
+def test_an_export_is_made_once_and_carries_its_largest_difference(server, version):
+    assert server.get(path(version)).json() == {
+        "formats": ["safetensors", "text", "pair", "crash", "slow"],
+        "exports": [],
+    }
+    made = export(server, version, "text")
+    assert made.status_code == 201, made.text
+    told = made.json()
+    assert (told["format"], told["max_difference"], told["samples"]) == ("text", 0.125, 2)
+    assert told["details"] == {"unit": "none"} and told["file"] == "values.txt"
+    again = export(server, version, "text")
+    assert again.status_code == 200 and again.json() == told
+    assert [one["format"] for one in server.get(path(version)).json()["exports"]] == ["text"]
+    file = server.get(made.headers["Location"])
+    assert hashlib.sha256(file.content).hexdigest() == told["sha256"]
+    assert file.headers["Content-Disposition"].endswith(f'kin-{version[:8]}.txt"')
+    part = server.get(made.headers["Location"], headers={"Range": "bytes=0-3"})
+    assert (part.status_code, part.content) == (206, file.content[:4])
+
+
+def test_several_files_are_one_zip_without_links(server, version):
+    told = export(server, version, "pair").json()
+    assert [item["path"] for item in told["files"]] == ["more/count.txt", "values.txt"]
+    file = server.get(path(version) + "pair")
+    assert file.headers["Content-Type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
+        assert archive.namelist() == ["more/count.txt", "values.txt"]
+        assert archive.read("more/count.txt") == b"3"
+
+
+def test_safetensors_are_the_weights_own_file(server, version):
+    told = export(server, version, "safetensors").json()
+    assert (told["file"], told["max_difference"]) == ("part.safetensors", 0.0)
+    assert server.get(path(version) + "safetensors").content == b"not really"
+
+
+def test_a_crash_of_the_model_in_an_export_leaves_nothing_and_harms_no_prediction(server, version):
+    answer = export(server, version, "crash")
+    assert answer.status_code == 500 and "SIGABRT" in answer.json()["message"]
+    assert server.get(path(version) + "crash").status_code == 404
+    folder = server.home / "weights" / version / "exports"
+    assert "crash" not in {found.name.removeprefix(".new-") for found in folder.iterdir()}
+    assert server.predict("kin").status_code == 200
+
+
+def test_clients_that_ask_at_the_same_time_get_one_export(server, version):
+    answers = []
+    ask = lambda: answers.append(export(server, version, "slow"))  # noqa: E731
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["created_at"] for answer in answers}) == 1
+
+
+def test_what_there_is_not_is_told_with_what_there_is(server, version):
+    answer = export(server, version, "onnx")
+    assert answer.status_code == 422
+    assert "safetensors, text, pair" in answer.json()["format"][0]
+    assert server.get(path(version) + "onnx").status_code == 404
+    assert server.get(path("0" * 32)).status_code == 404
+    assert server.post(path(version), json={}).status_code == 422
+    assert server.post(path(version), json={"format": "../x"}).status_code == 422
+
+
+def test_an_export_is_no_part_of_the_version_and_is_made_anew_if_it_is_damaged(server, version):
+    told = export(server, version, "text").json()
+    kept = server.home / "weights" / version / "exports" / "text" / told["file"]
+    kept.write_text("cut")
+    assert server.get(path(version) + "text").status_code == 404
+    again = export(server, version, "text")
+    assert again.status_code == 201 and again.json()["sha256"] == told["sha256"]
+
+
+def test_a_kill_of_the_server_during_an_export_leaves_nothing_half(start_server):
+    server = start_server("--model-name", "kin")
+    server.wait_ready("kin")
+    version = server.wait_run(server.train("kin"))["weights"]
+    folder = server.home / "weights" / version / "exports"
+    asking = threading.Thread(target=lambda: _quietly(export, server, version, "slow"))
+    asking.start()
+    while not (folder / ".new-slow").exists():
+        pass
+    server.kill()
+    asking.join()
+    assert not (folder / "slow").exists()
+    server.start()
+    server.wait_ready("kin")
+    assert server.get(path(version)).json()["exports"] == []
+    assert export(server, version, "slow").status_code == 201
+    assert sorted(found.name for found in folder.iterdir()) == ["slow"]
+
+
+def _quietly(action, *arguments):
+    try:
+        action(*arguments)
+    except OSError:  # the server was killed: a reset connection
+        pass
