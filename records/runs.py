@@ -167,6 +167,16 @@ def set_tidied(connection: Connection, run_id: str) -> None:
     connection.execute(update(runs).where(runs.c.id == run_id).values(tidied=True))
 
 
+def find_resumption(connection: Connection, run_id: str) -> str | None:
+    """The id of a run that goes on with this one and has not ended."""
+    query = select(runs.c.id).where(
+        runs.c.tidied.is_(False),
+        runs.c.resumed_from == run_id,
+        runs.c.status == Status.RUNNING.value,
+    )
+    return connection.execute(query.limit(1)).scalar_one_or_none()
+
+
 def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those of `ids` that are recorded."""
     known: set[str] = set()

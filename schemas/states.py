@@ -38,8 +38,8 @@ class Phase(Word):
     QUEUED = "queued", "Accepted and recorded; waits for a free place."
     STARTING = "starting", "Its process starts, reads the data and builds the model."
     TRAINING = "training", "Optimizer steps are being made."
-    PAUSED = "paused", "Stopped on request; resumes from its last checkpoint."
-    RETRY_WAIT = "retry_wait", "Failed; waits before its next attempt."
+    PAUSED = "paused", "Stopped on request, in a checkpoint; goes on when it is resumed."
+    RETRY_WAIT = "retry_wait", "Interrupted or failed; goes on by itself after a moment."
     EVALUATING = "evaluating", "Training is over and its state is on disk; it is being tested."
     PUBLISHING = "publishing", "Its weights are being hashed and made a version."
     CANCELLING = "cancelling", "Cancelled; its processes are being ended."
@@ -58,6 +58,7 @@ class Reason(Word):
     OUT_OF_MEMORY = "out_of_memory", "The kernel or the device had no memory left."
     TIME_LIMIT = "time_limit", "The run's `max_seconds` were over."
     INTERRUPTED = "interrupted", "The machine, container or supervisor ended under it."
+    DISK_FULL = "disk_full", "A disk was full; what was saved before is kept."
     START_FAILED = "start_failed", "No process could be started for it."
     PUBLISH_FAILED = "publish_failed", "Trained, but its weights could not be published."
 
@@ -67,9 +68,12 @@ ACTIVE_PHASES: frozenset[Phase] = frozenset(
 )
 """Phases in which a run has processes."""
 
+PAUSABLE: frozenset[Phase] = frozenset({Phase.STARTING, Phase.TRAINING, Phase.EVALUATING})
+"""Phases in which a run has processes that can be asked to save a checkpoint and end."""
+
 _ENDS = {Phase.CANCELLING, Phase.FINISHED}
 LEGAL_MOVES: dict[Phase, frozenset[Phase]] = {
-    Phase.QUEUED: frozenset({Phase.STARTING, Phase.FINISHED}),
+    Phase.QUEUED: frozenset({Phase.STARTING, Phase.PAUSED, Phase.FINISHED}),
     Phase.STARTING: frozenset(
         {Phase.TRAINING, Phase.EVALUATING, Phase.PUBLISHING, Phase.QUEUED, Phase.PAUSED}
         | {Phase.RETRY_WAIT}
@@ -81,7 +85,7 @@ LEGAL_MOVES: dict[Phase, frozenset[Phase]] = {
     Phase.EVALUATING: frozenset({Phase.PUBLISHING, Phase.PAUSED, Phase.RETRY_WAIT} | _ENDS),
     Phase.PUBLISHING: frozenset({Phase.RETRY_WAIT} | _ENDS),
     Phase.PAUSED: frozenset({Phase.QUEUED, Phase.FINISHED}),
-    Phase.RETRY_WAIT: frozenset({Phase.QUEUED, Phase.FINISHED}),
+    Phase.RETRY_WAIT: frozenset({Phase.QUEUED, Phase.PAUSED, Phase.FINISHED}),
     Phase.CANCELLING: frozenset({Phase.FINISHED}),
     Phase.FINISHED: frozenset(),
 }

@@ -35,11 +35,15 @@ class CheckpointItem:
 
 @dataclass(frozen=True)
 class CheckpointIndex:
-    """checkpoints/index.json. Only `last` and `best` are kept, so `items` has at most two."""
+    """checkpoints/index.json. Only `last` and `best` are kept, so `items` has at most two.
+
+    `resumes`: the plugin has asked for `run.resume_from`, so it can go on from `last`.
+    """
 
     last: int | None = None
     best: int | None = None
     items: list[CheckpointItem] = field(default_factory=list)
+    resumes: bool = False
 
     @classmethod
     def read(cls, paths: RunPaths) -> CheckpointIndex:
@@ -47,7 +51,8 @@ class CheckpointIndex:
         data = read_json(paths.checkpoints_index)
         if data is None:
             return cls()
-        return cls(data["last"], data["best"], [CheckpointItem(**item) for item in data["items"]])
+        items = [CheckpointItem(**item) for item in data["items"]]
+        return cls(data["last"], data["best"], items, bool(data.get("resumes")))
 
     def to_data(self) -> dict[str, Any]:
         return {"format": FORMAT, **asdict(self)}
@@ -72,6 +77,13 @@ class Checkpoints:
         paths.checkpoints.mkdir(exist_ok=True)
         self.index = CheckpointIndex.read(paths)
         self._prune()
+
+    def note_resuming(self) -> None:
+        """Says, durably, that this plugin goes on from checkpoints. Raises OSError."""
+        if not self.index.resumes:
+            index = replace(self.index, resumes=True)
+            write_json(self._paths.checkpoints_index, index.to_data())
+            self.index = index
 
     @contextmanager
     def save(
@@ -119,7 +131,8 @@ class Checkpoints:
         if best is not None:
             items[best.step] = best
         kept = sorted(items.values(), key=lambda kept: kept.step)
-        return CheckpointIndex(item.step, None if best is None else best.step, kept)
+        best_step = None if best is None else best.step
+        return replace(index, last=item.step, best=best_step, items=kept)
 
     def _prune(self) -> None:
         """Removes what the index does not name: older checkpoints, leftovers of killed writers."""

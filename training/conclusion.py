@@ -10,7 +10,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 OnEnded = Callable[[RunRecord, "WeightsVersion | None"], Awaitable[None]]
 _LONGEST_PAUSE_S = 30.0
+_MOST_NAMED = 5  # files that differ
 
 
 class Unpublished(Exception):
@@ -93,6 +94,7 @@ class Conclusion:
             finish_date=local_date(_ended_at(how)),
             duration=str(_ended_at(how) - (record.started_at or record.created_at)),
         )
+        compared = await self._compared(record, manifest)
         moved = await self._finish(
             record,
             paths,
@@ -100,7 +102,7 @@ class Conclusion:
             also=None if manifest is None else self._versions.record_in(manifest),
             status=Status.DONE,
             reason=Reason.COMPLETED,
-            message=_text(result.note),
+            message=_text("\n".join(told for told in (result.note, compared) if told)),
             result=outcome,
             weights=None if manifest is None else manifest.id,
         )
@@ -109,6 +111,17 @@ class Conclusion:
             folder = self._versions.root / manifest.id
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return moved
+
+    async def _compared(self, record: RunRecord, manifest: Manifest | None) -> str | None:
+        """Of a training that was made again: whether it came to the same weights, in words."""
+        if record.repeats is None:
+            return None
+        if manifest is None:
+            return f"No weights were made to compare with version {record.repeats}."
+        repeated = await self._versions.find(record.model, record.repeats)
+        if repeated is None:
+            return f"Version {record.repeats} is not here any more: nothing was compared."
+        return compare_files(record.repeats, repeated.files, manifest.files)
 
     async def _conclude_undone(self, record: RunRecord, paths: RunPaths, how: ExitRecord) -> bool:
         cancelled = how.status == Status.CANCELLED.value
@@ -141,7 +154,8 @@ class Conclusion:
         progress = await asyncio.to_thread(_last_progress, paths) or record.progress
         # Before the commit: should we die in between, the next server finds the run not ended, and
         # needs nothing of what is removed here to end it.
-        tidied = await asyncio.to_thread(tidy, paths)
+        done = changes.get("status") is Status.DONE
+        tidied = await asyncio.to_thread(tidy, paths, done)
         moved = await self._moves.move(
             record.id,
             also,
@@ -208,6 +222,20 @@ class Conclusion:
             await self._on_ended(record, version)
         except Exception:
             log.exception("run %s: its end could not be announced", record.id)
+
+
+def compare_files(
+    version: str, before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]
+) -> str:
+    """Whether two versions have the same files with the same bytes, in words."""
+    old = {str(item["path"]): item.get("sha256") for item in before}
+    new = {str(item["path"]): item.get("sha256") for item in after}
+    differing = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    if not differing:
+        return f"Equal bit for bit to version {version}."
+    told = ", ".join(differing[:_MOST_NAMED])
+    more = f" and {len(differing) - _MOST_NAMED} more" if len(differing) > _MOST_NAMED else ""
+    return f"Not equal to version {version}: {told}{more} differ."
 
 
 def _read_result(paths: RunPaths) -> RunResult:

@@ -44,6 +44,7 @@ class RunContext(Run):
         self.server_folder = paths.root.parent.parent
         self.dataset = Path(order.dataset["folder"]) if order.dataset else None
         self._paths = paths
+        self._asked_to_resume = False
         self.notes: list[str] = []
         self._watching = Watching(paths, time.time())
         self._order = order
@@ -52,8 +53,24 @@ class RunContext(Run):
         self._starting = True
         self._names: set[str] = set()
         self._checkpoints = Checkpoints(paths)
+        self._tell_best()
         self._stop = stop_byte(paths)
         self._log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    @property
+    def resume_from(self) -> Checkpoint | None:  # type: ignore[override]
+        # Asking is how a plugin tells that it can go on: nothing is resumed behind the back of one
+        # that never asks, for that would train anew.
+        item = self._checkpoints.index.item(self._checkpoints.index.last)
+        if not self._asked_to_resume:
+            self._asked_to_resume = True
+            self._checkpoints.note_resuming()
+            if item is not None:
+                self._reporter.resume_after(item.step)
+        if item is None:
+            return None
+        folder = self._paths.checkpoint(item.step)
+        return Checkpoint(folder / "weights", folder / "state")
 
     @property
     def should_stop(self) -> bool:
@@ -136,12 +153,15 @@ class RunContext(Run):
     ) -> Any:
         with self._checkpoints.save(step, metric, higher_is_better, metrics) as checkpoint:
             yield checkpoint
+        self._tell_best()
+        self._reporter.changed()
+
+    def _tell_best(self) -> None:
         index = self._checkpoints.index
         best = index.item(index.best)
         if best is not None:
             told = {name: asdict(best)[name] for name in ("step", "metric", "metrics")}
             self._reporter.progress.best = told
-            self._reporter.changed()
 
     def weights(self, version: str) -> Path:
         version_id = self._order.weights.get(version, version)

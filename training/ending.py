@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..schemas.states import Reason, Status
-from .messages import Control, ExitRecord, RunOrder, RunResult
+from .checkpoints import CheckpointIndex
+from .failures import DISK_FULL, EXIT_DISK_FULL
+from .messages import PAUSED, Control, ExitRecord, RunOrder, RunResult
 from .paths import RunPaths, read_json, write_json
 
 _SILENT = "The run's supervisor ended without a word: it was killed, or the machine stopped."
@@ -61,6 +63,8 @@ def _verdict(
     result = _result(paths)
     if result is not None and result.error is None:
         return Status.DONE, Reason.COMPLETED.value, result.note or ""
+    if control is not None and control.action == "pause":
+        return Status.RUNNING, PAUSED, ""
     if control is not None:
         reason = control.reason or Reason.INTERRUPTED.value
         return Status.ERROR, reason, "The run was stopped; its last checkpoint is kept."
@@ -75,6 +79,8 @@ def _verdict(
 def _died(paths: RunPaths, death: Death) -> tuple[Reason, str]:
     if death.note:
         return Reason.START_FAILED, death.note
+    if death.exit_code == EXIT_DISK_FULL:
+        return Reason.DISK_FULL, f"{DISK_FULL} {last_words(paths)}".strip()
     if death.signal == signal.SIGKILL and death.oom:
         return Reason.OUT_OF_MEMORY, (
             "The kernel ended the run process because the machine or container had no memory left."
@@ -116,6 +122,22 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def goes_on(paths: RunPaths) -> bool:
+    """True if the run's plugin goes on from checkpoints, so that the run may be resumed."""
+    try:
+        return CheckpointIndex.read(paths).resumes
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def scrub_unless_resumed(paths: RunPaths, how: ExitRecord) -> None:
+    """`scrub`, where the supervisor can tell that the run is over: else the server decides."""
+    over = how.status in (Status.DONE.value, Status.CANCELLED.value)
+    kept = how.reason in (PAUSED, Reason.INTERRUPTED.value)
+    if over or not (kept or goes_on(paths)):
+        scrub(paths)
 
 
 def scrub(paths: RunPaths) -> None:

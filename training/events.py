@@ -27,7 +27,7 @@ from .metrics import Point
 class EventsWriter:
     """Appends points to a new event file in `folder`; used by one thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, resumed_after: int | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         now = time.time()
         name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}"
@@ -35,6 +35,8 @@ class EventsWriter:
         self._descriptor = os.open(folder / name, flags, 0o644)
         self._size = os.fstat(self._descriptor).st_size
         self._append(record(_version(now)))
+        if resumed_after is not None:
+            self._append(record(_session_start(now, resumed_after + 1)))
 
     def write(self, points: Iterable[Point]) -> None:
         """One event a point, all its scalars in it. All or, raising OSError, none is written."""
@@ -56,8 +58,11 @@ class EventsWriter:
 
 # Event (tensorboard/compat/proto/event.proto): wall_time = 1 (double), step = 2 (int64),
 # file_version = 3 (string), summary = 5 (Summary). Summary: value = 1 (repeated Value). Value:
-# tag = 1 (string), simple_value = 2 (float). A key is the field's number << 3 and its wire type.
+# tag = 1 (string), simple_value = 2 (float). session_log = 7 (SessionLog: status = 1, START is 1):
+# TensorBoard drops what earlier files said of its step and later ones. A key is the field's number
+# << 3 and its wire type.
 _WALL_TIME, _STEP, _FILE_VERSION, _SUMMARY = b"\x09", b"\x10", b"\x1a", b"\x2a"
+_SESSION_START = b"\x3a\x02\x08\x01"
 _VALUE, _TAG, _SIMPLE_VALUE = b"\x0a", b"\x0a", b"\x15"
 _double, _float = struct.Struct("<d").pack, struct.Struct("<f").pack
 
@@ -65,6 +70,10 @@ _double, _float = struct.Struct("<d").pack, struct.Struct("<f").pack
 def _version(wall_time: float) -> bytes:
     text = b"brain.Event:2"
     return _WALL_TIME + _double(wall_time) + _FILE_VERSION + _varint(len(text)) + text
+
+
+def _session_start(wall_time: float, step: int) -> bytes:
+    return _WALL_TIME + _double(wall_time) + _STEP + _varint(step) + _SESSION_START
 
 
 def _event(point: Point) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 
@@ -10,6 +11,13 @@ from ..models_plugin.values import InvalidData
 from ..schemas.states import Reason
 from .messages import Failure
 
+EXIT_DISK_FULL = 74
+"""EX_IOERR, of a run process that may have had no room for its result either."""
+DISK_FULL = (
+    "The disk is full. What was saved before is kept: make room, then resume the run (or train"
+    " again, where its model does not go on from checkpoints)."
+)
+_DISK_WORDS = ("no space left on device", "disk quota exceeded")
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
@@ -31,7 +39,18 @@ def failure_of(error: BaseException) -> Failure:
     elif any(is_out_of_memory(one) for one in _chain(error)):
         failure.reason = Reason.OUT_OF_MEMORY.value
         failure.message = f"Out of memory: {_in_words(original)}"
+    elif any(is_disk_full(one) for one in _chain(error)):
+        failure.reason = Reason.DISK_FULL.value
+        failure.message = f"{DISK_FULL} ({_in_words(original)})"
     return failure
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True for the system's own error, and for those of libraries that repeat its words."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    said = safe_str(error).lower()
+    return any(words in said for words in _DISK_WORDS)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -21,19 +21,21 @@ from ..storage.weights import WeightsVersions
 from .conclusion import Conclusion
 from .executor import Executor
 from .loss import judge_loss, trained_for_s
-from .messages import ExitRecord, RunProgress
+from .messages import PAUSED, ExitRecord, RunProgress
 from .moves import RunMoves
 from .notices import wait_event
 from .observation import Observation, Stamp, observe
 from .options import TrainingOptions
 from .orders import fence, prepare_launch
 from .paths import RunPaths
-from .stopping import end_by_force, request_cancel
+from .resuming import count_interruption, was_interrupted, where
+from .stopping import end_by_force, request_cancel, request_pause
 from .supervisor_exit import SupervisorExit
 
 log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 30.0
+_PAUSE_LIMIT_S = 45.0  # the supervisor's own limit is 31.5 s
 _TROUBLE_S = 1.0
 """Pause after a step failed (the disk is full, the database locked) until it is tried again."""
 
@@ -49,6 +51,7 @@ class Surroundings:
     conclusion: Conclusion
     options: TrainingOptions
     release: Callable[[str], None]
+    wake: Callable[[], None]
     on_publishing: Callable[[str], None]
 
 
@@ -60,6 +63,7 @@ class RunLife:
 
     def __init__(self, record: RunRecord, paths: RunPaths, around: Surroundings, launch: bool):
         self._record = record
+        self._epoch = record.epoch  # of this life; the next launch is another one
         self._paths = paths
         self._around = around
         self._launch_it = launch
@@ -89,6 +93,16 @@ class RunLife:
         """Says that the record has changed."""
         self._poke.set()
 
+    async def pause(self, resumes_by_itself: bool = False) -> None:
+        """Asks the processes to end, with a checkpoint; in the end the supervisor is forced.
+
+        Raises OSError if the request cannot be written.
+        """
+        self._record = await self._read()
+        await request_pause(self._around.executor, self._paths, self._record, resumes_by_itself)
+        self._force_at = self._force_at or time.monotonic() + _PAUSE_LIMIT_S
+        self._poke.set()
+
     async def cancelled(self) -> None:
         """The record says `cancelled` now: the processes are asked to end, in the end forced."""
         self._record = await self._read()
@@ -101,7 +115,9 @@ class RunLife:
 
     async def _live(self) -> bool:
         self._record = await self._read()
-        if self._record.finished or self._record.phase is Phase.QUEUED:
+        if self._record.finished or self._record.phase in (Phase.QUEUED, Phase.PAUSED):
+            return True
+        if self._record.epoch != self._epoch:
             return True
         if self._record.phase is Phase.RETRY_WAIT:
             return await self._wait_to_retry()
@@ -198,15 +214,35 @@ class RunLife:
         if how.reason == Reason.PUBLISH_FAILED.value and not self._record.ended:
             trained_s = await asyncio.to_thread(trained_for_s, self._paths)
             if trained_s is not None and trained_s < self._around.options.publish_limit_s:
-                return await self._finish_again(how.message)
+                return await self._go_on(f"{how.message} Trying again, without training again.")
+        if how.reason == PAUSED and not self._record.ended:
+            return await self._paused()
+        if not self._record.ended and await asyncio.to_thread(was_interrupted, self._paths, how):
+            count = await asyncio.to_thread(count_interruption, self._paths)
+            if count <= self._around.options.resume_attempts:
+                place = await asyncio.to_thread(where, self._paths)
+                return await self._go_on(f"{how.message} Going on {place}.")
         return await self._end(how)
 
-    async def _finish_again(self, problem: str) -> bool:
+    async def _paused(self) -> bool:
+        if self._paths.trained.exists():
+            return await self._go_on("Trained; only the finish step is left.")
+        place = await asyncio.to_thread(where, self._paths)
+        moved = await self._around.moves.move(
+            self._record.id,
+            of_epoch=self._record.epoch,
+            phase=Phase.PAUSED,
+            message=f"Paused; goes on {place} when it is resumed.",
+        )
+        self._around.release(self._record.id)
+        return moved is not None
+
+    async def _go_on(self, message: str) -> bool:
         moved = await self._around.moves.move(
             self._record.id,
             of_epoch=self._record.epoch,
             phase=Phase.RETRY_WAIT,
-            message=f"{problem} Trying again, without training again.",
+            message=message,
         )
         self._around.release(self._record.id)
         return moved is not None and await self._wait_to_retry()
@@ -215,7 +251,15 @@ class RunLife:
         """Back to the queue after a pause, in which the run holds no place."""
         self._poke.clear()
         await wait_event(self._poke, min(_LONGEST_RETRY_S, 2.0 ** (self._record.attempt - 1)))
-        return await self._wait_again()
+        moved = await self._around.moves.move(
+            self._record.id,
+            of_epoch=self._epoch,
+            of_phase=Phase.RETRY_WAIT,
+            phase=Phase.QUEUED,
+        )
+        if moved is not None:
+            self._around.wake()
+        return moved is not None
 
     async def _not_started(self, problem: str, attempts: int | None = None) -> bool:
         """No supervisor has begun: none will any more, and the run waits again or is given up."""

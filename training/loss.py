@@ -9,8 +9,8 @@ from ..schemas.states import Reason, Status
 from .ending import judge
 from .executor import read_identity
 from .identity import boot_id, read_stat
-from .messages import ExitRecord
-from .paths import RunPaths
+from .messages import Control, ExitRecord
+from .paths import RunPaths, read_json
 
 
 def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
@@ -22,13 +22,22 @@ def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
             reason=Reason.PUBLISH_FAILED.value,
             message="Trained, but its processes were killed before its weights were published.",
         )
-    record = judge(paths, epoch, None)
+    record = judge(paths, epoch, None, pause_of(paths, epoch))
     if record.reason == Reason.INTERRUPTED.value and _was_killed_alone(paths):
         record.reason = Reason.PROCESS_DIED.value
         record.message = (
             "The run's supervisor process was killed, not by this server, and the run with it."
         )
     return record
+
+
+def pause_of(paths: RunPaths, epoch: int) -> Control | None:
+    """The request to pause this epoch, if there is one."""
+    with suppress(ValueError, TypeError):
+        data = read_json(paths.control)
+        if data is not None and data.get("epoch") == epoch and data.get("action") == "pause":
+            return Control.from_data(data)
+    return None
 
 
 def trained_for_s(paths: RunPaths) -> float | None:

@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 from .paths import FORMAT
 
+PAUSED = "paused"
+"""In the place of a reason: the run has not ended, it was asked to pause."""
+
 _Kind = TypeVar("_Kind", bound="_Message")
 
 
@@ -37,7 +40,7 @@ class RunOrder(_Message):
     folder of all versions; `nice` is added to the run's niceness. `dataset` is the dataset version
     to train on, `{"id", "name", "digest", "folder"}`, where `folder` holds its files; `repeats` is
     the id of a weights version whose training is made again, `resumed_from` that of an ended run
-    which this one goes on with.
+    which this one goes on with. `secrets` are the names of the secret arguments that were given.
     """
 
     id: str
@@ -57,15 +60,16 @@ class RunOrder(_Message):
     dataset: dict[str, Any] | None = None
     repeats: str | None = None
     resumed_from: str | None = None
+    secrets: list[str] = field(default_factory=list)
 
 
 @dataclass
 class Control(_Message):
     """control.json: what the server asks of the supervisor of `epoch`.
 
-    `action`: `cancel` ends the run as cancelled; `stop` and `pause` end it as an error with
-    `reason`, its last checkpoint kept. `grace_s` is how long train() may take to notice
-    `should_stop`; None is 1.5 s for cancel, 30 s otherwise.
+    `action`: `cancel` ends the run as cancelled; `pause` ends its processes, and the run waits to
+    be resumed; `stop` ends it as an error with `reason`, its last checkpoint kept. `grace_s` is how
+    long train() may take to notice `should_stop`; None is 1.5 s for cancel, 30 s otherwise.
     """
 
     epoch: int
@@ -142,7 +146,11 @@ class RunResult(_Message):
 
 @dataclass
 class ExitRecord(_Message):
-    """exit.json: how the run ended, said by its supervisor; `signal` is a name such as SIGKILL."""
+    """exit.json: how the run's processes ended, said by its supervisor.
+
+    `status` and `reason` are the run's own words, or `running` and PAUSED. `signal` is a name such
+    as SIGKILL.
+    """
 
     epoch: int
     status: str

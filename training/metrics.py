@@ -25,6 +25,8 @@ LAST_STEP = 2**63 - 1
 """Steps are 64-bit integers: so they are in metrics.jsonl and in TensorBoard's files."""
 
 _LONGEST_NAME = 200  # characters
+_RESUMED = "resumed_after"
+"""The one member of a line that is no point; readers of earlier releases leave it out."""
 
 
 class Point(NamedTuple):
@@ -103,9 +105,17 @@ class MetricsWriter:
 
     def write(self, points: Iterable[Point]) -> None:
         """Appends them all or, raising OSError (disk full), none: they may be written again."""
-        lines = b"".join(
-            _dumps({"step": p.step, "time": p.time, "values": p.values}) + b"\n" for p in points
+        self._append(
+            b"".join(
+                _dumps({"step": p.step, "time": p.time, "values": p.values}) + b"\n" for p in points
+            )
         )
+
+    def resume_after(self, step: int) -> None:
+        """Says that what was reported after `step` is void: the training goes on from there."""
+        self._append(json.dumps({_RESUMED: step}).encode() + b"\n")
+
+    def _append(self, lines: bytes) -> None:
         try:
             written = 0
             while written < len(lines):
@@ -123,8 +133,13 @@ def read_points(path: Path, offset: int = 0) -> tuple[list[Point], int]:
     """The points after byte `offset`, and the offset to go on from; for following a run.
 
     An `offset` beyond the end gives nothing. Reads at most 4 MiB at once: call again until the
-    offset stays.
+    offset stays. Of a run that was resumed, steps may come again: what came last counts.
     """
+    lines, end = _read_lines(path, offset)
+    return [point for line in lines if (point := _point(line))], end
+
+
+def _read_lines(path: Path, offset: int) -> tuple[list[bytes], int]:
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -132,25 +147,50 @@ def read_points(path: Path, offset: int = 0) -> tuple[list[Point], int]:
     except FileNotFoundError:
         return [], offset
     whole = data[: data.rfind(b"\n") + 1]
-    return [point for line in whole.splitlines() if (point := _point(line))], offset + len(whole)
+    return whole.splitlines(), offset + len(whole)
 
 
 def read_series(path: Path, names: Collection[str] | None = None, since: int = -1) -> Series:
-    """All points with a step after `since`, by metric; `names` None means all metrics."""
+    """All points with a step after `since`, by metric; `names` None means all metrics.
+
+    What an attempt reported after the checkpoint that the next one went on from is left out.
+    """
     series: dict[str, list[list[Any]]] = {}
     last_step, offset = None, 0
     while True:
-        points, end = read_points(path, offset)
+        lines, end = _read_lines(path, offset)
         if end == offset:
             return Series(series, last_step)
         offset = end
-        for point in points:
+        for line in lines:
+            point = _point(line)
+            if point is None:
+                resumed_after = _resumed_after(line)
+                if resumed_after is not None and last_step is not None:
+                    last_step = min(last_step, resumed_after)
+                    series = _up_to(series, resumed_after)
+                continue
             last_step = point.step if last_step is None else max(last_step, point.step)
             if point.step <= since:
                 continue
             for name, value in point.values.items():
                 if names is None or name in names:
                     series.setdefault(name, []).append([point.step, point.time, value])
+
+
+def _up_to(series: dict[str, list[list[Any]]], step: int) -> dict[str, list[list[Any]]]:
+    kept = {name: [one for one in points if one[0] <= step] for name, points in series.items()}
+    return {name: points for name, points in kept.items() if points}
+
+
+def _resumed_after(line: bytes) -> int | None:
+    if _RESUMED.encode() not in line:
+        return None
+    try:
+        step = _loads(line)[_RESUMED]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return step if isinstance(step, int) else None
 
 
 def _point(line: bytes) -> Point | None:

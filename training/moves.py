@@ -23,19 +23,23 @@ def move_run(
     run_id: str,
     *,
     of_epoch: int | None = None,
+    of_phase: Phase | None = None,
     phase: Phase | None = None,
     status: Status | None = None,
     **values: Any,
 ) -> RunRecord | None:
     """Changes a run, and returns it; None if it may not be changed so (then nothing was).
 
-    That is: there is no such run; it was launched again since (`of_epoch` is not its epoch);
-    the phase may not follow the present one; or its status is final. Of a run whose status is
-    final only the phase may go on, from `cancelling` to `finished`. Raises ValueError if status
-    and phase would contradict each other. A change that changes nothing is not written.
+    That is: there is no such run; it was launched again since (`of_epoch` is not its epoch) or
+    moved on (`of_phase` is not its phase); the phase may not follow the present one; or its status
+    is final. Of a run whose status is final only the phase may go on, from `cancelling` to
+    `finished`. Raises ValueError if status and phase would contradict each other. A change that
+    changes nothing is not written.
     """
     record = find_run(connection, run_id)
     if record is None or of_epoch not in (None, record.epoch):
+        return None
+    if of_phase not in (None, record.phase):
         return None
     next_phase = phase or record.phase
     next_status = status or record.status

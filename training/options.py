@@ -20,11 +20,13 @@ class TrainingOptions:
     """Times are in seconds.
 
     `threads` is for each training (None: the cores divided by `max_trainings`); `nice` is added to
-    a training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`
-    or `cancel`. `environment` gives a plugin's run process its environment. `start_limit_s` is how
-    long a supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled
-    run before the server does so itself. A version that cannot be put in its place (disk full) is
-    tried again for `publish_limit_s`. `weights_folders` names, for some models, the folder in which
+    a training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`,
+    `pause` (they save a checkpoint, and the next server goes on with them) or `cancel`.
+    `environment` gives a plugin's run process its environment. `start_limit_s` is how long a
+    supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled run
+    before the server does so itself. A version that cannot be put in its place (disk full) is tried
+    again for `publish_limit_s`. An interrupted run goes on by itself at most `resume_attempts`
+    times from one checkpoint. `weights_folders` names, for some models, the folder in which
     train() leaves the weights.
     """
 
@@ -42,6 +44,7 @@ class TrainingOptions:
     start_attempts: int = 3
     cancel_limit_s: float = 7.0
     publish_limit_s: float = 900.0
+    resume_attempts: int = 3
 
     @property
     def threads_each(self) -> int:

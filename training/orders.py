@@ -21,6 +21,7 @@ from ..schemas.transport import FilePart, RequestData
 from .ending import scrub
 from .messages import RunOrder
 from .paths import RunPaths, read_json, sync_folder, write_bytes, write_json
+from .resuming import can_be_resumed, last_step
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def write_run_folder(
     moved = _move_files(request, files_folder, paths.files)
     headers = {name: text for name, text in moved.headers.items() if name.lower() not in _NOT_KEPT}
     order.request = replace(moved, headers=headers).to_data()
+    order.secrets = list(secret_names)
     # The arguments may hold secrets, in query, form or body: nobody else may read any of them.
     if request.body:
         write_bytes(paths.body, request.body, mode=0o600)
@@ -62,13 +64,16 @@ def seed_of(args: Mapping[str, Any]) -> int:
 def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> PluginSource:
     """Puts this epoch in force; `weights` are the names as they are now (`latest`).
 
+    A run that goes on from a checkpoint keeps those that it began with, so that it ends as an
+    unbroken one would.
+
     Raises OSError, and ValueError if the order is damaged.
     """
     data = read_json(paths.run)
     if data is None:
         raise FileNotFoundError(f"{paths.run} is missing")
     order = RunOrder.from_data(data)
-    if order.weights != dict(weights):
+    if order.weights != dict(weights) and last_step(paths) is None:
         order.weights = dict(weights)
         write_json(paths.run, order.to_data(), mode=0o600)
     paths.status.unlink(missing_ok=True)  # what an earlier attempt had reached
@@ -105,15 +110,17 @@ def claimed(paths: RunPaths, epoch: int) -> bool:
     return False
 
 
-def tidy(paths: RunPaths) -> bool:
+def tidy(paths: RunPaths, done: bool) -> bool:
     """Removes the request and the uploads of an ended run; False if something is left.
 
-    The recorded arguments stay, without secrets. Doing it again changes nothing.
+    The recorded arguments stay, without secrets; of a run that is not `done` and can be resumed
+    the request too, if it held no secrets. Doing it again changes nothing.
     """
     try:
         if paths.root.exists():
             scrub(paths)
-            _forget_request(paths)
+            if done or not can_be_resumed(paths):
+                _forget_request(paths)
         if paths.files.exists():
             shutil.rmtree(paths.files)
     except (OSError, ValueError) as error:

@@ -63,6 +63,11 @@ class RunPaths:
         """What the supervisor is asked to do (`messages.Control`)."""
         return self.root / "control.json"
 
+    @property
+    def interruptions(self) -> Path:
+        """How often the run was interrupted since its last checkpoint: `{"step", "count"}`."""
+        return self.root / "interruptions.json"
+
     # Written by the supervisor.
     @property
     def claim(self) -> Path:

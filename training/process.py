@@ -28,7 +28,7 @@ from ..schemas.states import Phase, Reason
 from ..schemas.transport import FilePart, RequestData
 from . import lineage
 from .context import RunContext
-from .failures import failure_of
+from .failures import EXIT_DISK_FULL, failure_of
 from .finish import finish
 from .messages import Failure, RunOrder, RunResult, Trained
 from .paths import RunPaths, read_json, write_bytes, write_json
@@ -81,8 +81,9 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
         reporter.expect_training()
         result = plugin.train(run, arguments)
     except Exception as error:
-        _fail(paths, failure_of(error), started)
-        return EXIT_FAILED
+        failure = failure_of(error)
+        _fail(paths, failure, started)
+        return EXIT_DISK_FULL if failure.reason == Reason.DISK_FULL.value else EXIT_FAILED
     if run.should_stop:
         return EXIT_STOPPED
     reporter.flush()  # the numbers are on disk before the run can be seen as trained

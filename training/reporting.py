@@ -46,6 +46,7 @@ class Reporter:
         self._metrics: MetricsWriter | None = None
         self._events: EventsWriter | None = None
         self._complained = False
+        self._resumed_after: int | None = None
         self._thread = threading.Thread(target=self._work, name="reporter", daemon=True)
 
     def start(self) -> None:
@@ -61,6 +62,14 @@ class Reporter:
             self.training_at = None
             self.progress.phase = phase
             self.changed(now=True)
+
+    def resume_after(self, step: int) -> None:
+        """Voids what earlier attempts reported after `step`. Raises OSError."""
+        with self._lock:
+            if self._metrics is None:
+                self._metrics = MetricsWriter(self._paths.metrics)
+            self._metrics.resume_after(step)
+            self._resumed_after = step
 
     def changed(self, now: bool = False) -> None:
         """Has status.json written: with the next batch, or before this returns."""
@@ -132,7 +141,7 @@ class Reporter:
 
     def _write_events(self, points: list[Point]) -> None:
         if self._events is None:
-            self._events = EventsWriter(self._paths.events)
+            self._events = EventsWriter(self._paths.events, self._resumed_after)
         self._events.write(points)
 
     def _write_progress(self) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import Busy, RunNotFound
+from ..errors import Busy, DiskFull, RunConflict, RunNotFound
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.runs import (
@@ -25,10 +25,11 @@ from ..records.runs import (
     untidied_runs,
 )
 from ..records.store import RecordStore
-from ..schemas.states import Phase, Reason
+from ..schemas.states import PAUSABLE, Phase, Reason, Status
 from ..schemas.transport import RequestData
 from ..storage.weights import WeightsVersion, WeightsVersions
 from .conclusion import Conclusion
+from .ending import goes_on
 from .executor import Executor
 from .life import RunLife, Surroundings
 from .listing import RunListing
@@ -37,6 +38,7 @@ from .notices import Notices, wait_event
 from .options import TrainingOptions
 from .orders import remove_unrecorded, tidy
 from .paths import RunPaths
+from .resuming import Resumption, resumption_of
 from .scheduler import Scheduler
 from .submission import DatasetRef, Submission, Submissions
 
@@ -44,7 +46,7 @@ __all__ = ["RunRecord", "RunService", "TrainingOptions"]
 
 log = logging.getLogger(__name__)
 
-_STOP_LIMIT_S = 9.0
+_STOP_LIMIT_S, _PAUSE_LIMIT_S = 9.0, 33.0
 
 
 class RunService(RunListing):
@@ -82,11 +84,13 @@ class RunService(RunListing):
             conclusion=self._conclusion,
             options=options,
             release=self._scheduler.release,
+            wake=self._scheduler.wake,
             on_publishing=on_publishing,
         )
         self._submissions = Submissions(store, home, versions, options, self._scheduler.wake)
         self._lives: dict[str, RunLife] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._scheduling: asyncio.Task[None] | None = None
         self._open = False
 
     # -- lifetime ---------------------------------------------------------------------------------
@@ -104,18 +108,22 @@ class RunService(RunListing):
         for record in await self._store.read(untidied_runs):
             if record.finished:
                 self._spawn(self._tidy(record))
-            elif record.phase is not Phase.QUEUED:
-                self._scheduler.hold(record.id)
+            elif record.phase not in (Phase.QUEUED, Phase.PAUSED):
+                if record.phase is not Phase.RETRY_WAIT:
+                    self._scheduler.hold(record.id)
                 self._live(record, launch=False)
         self._open = True
-        self._spawn(self._scheduler.run())
+        self._scheduling = self._spawn(self._scheduler.run())
 
     async def close(self) -> None:
-        """Stops following the runs; with `on_stop="cancel"` cancels them first (9 s at most)."""
+        """Stops following the runs; as `on_stop` says, cancels them first (9 s at most), or has
+        those that can go on save a checkpoint and end (33 s at most)."""
         self._open = False
         await self._submissions.close()
         if self._options.on_stop == "cancel":
             await self._cancel_all()
+        elif self._options.on_stop == "pause":
+            await self._pause_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -127,9 +135,24 @@ class RunService(RunListing):
         for record in sorted(records, key=lambda one: one.phase is not Phase.QUEUED):
             if not record.ended:
                 await self._cancel(record.id, Reason.STOPPED)
+        await self._without_lives(lambda: self._lives, _STOP_LIMIT_S)
+
+    async def _pause_all(self) -> None:
+        if self._scheduling is not None:
+            self._scheduling.cancel()  # what ends now goes on with the next server
+        asked: list[str] = []
+        for run_id, life in list(self._lives.items()):
+            record = await self._find(run_id)
+            if record.phase in PAUSABLE and await asyncio.to_thread(goes_on, self.paths(record)):
+                with suppress(OSError):  # the disk is full: it is left running
+                    await life.pause(resumes_by_itself=True)
+                    asked.append(run_id)
+        await self._without_lives(lambda: self._lives.keys() & asked, _PAUSE_LIMIT_S)
+
+    async def _without_lives(self, living: Callable[[], Any], limit_s: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_LIMIT_S):
-                while self._lives:
+            async with asyncio.timeout(limit_s):
+                while living():
                     await asyncio.sleep(0.05)
 
     @property
@@ -153,6 +176,7 @@ class RunService(RunListing):
         dataset: DatasetRef | None = None,
         repeats: str | None = None,
         seed: int | None = None,
+        resumes: Resumption | None = None,
     ) -> RunRecord:
         """Records a run that will start by itself; what is returned survives whatever happens.
 
@@ -161,10 +185,11 @@ class RunService(RunListing):
         the last 24 hours by the same `principal` for the same request, the run of that time is
         returned, and one in progress is waited for. `dataset` is a version that is here, and stays
         as long as the run may need it; `repeats` is the weights version whose training is made
-        again, with its `seed` (None: the argument `seed`, or a random one).
+        again, with its `seed` (None: the argument `seed`, or a random one). `resumes` is the ended
+        run that this one goes on with (see `resumption`).
 
-        Raises IdempotencyConflict for another request, DiskFull, StorageUnavailable, and Busy
-        while the server stops.
+        Raises IdempotencyConflict for another request, RunConflict if another run goes on with
+        that one, DiskFull, StorageUnavailable, and Busy while the server stops.
         """
         if not self._open:
             raise Busy("The server is stopping; no new runs are taken.")
@@ -182,6 +207,7 @@ class RunService(RunListing):
                 dataset=dataset,
                 repeats=repeats,
                 seed=seed,
+                resumes=resumes,
             )
         )
 
@@ -208,6 +234,78 @@ class RunService(RunListing):
             if life is not None:
                 life.poke()
         return record
+
+    # -- pause and resume -------------------------------------------------------------------------
+
+    async def pause(self, model: str, run_id: str) -> RunRecord:
+        """Has a run save a checkpoint and end its processes; it keeps its id, request and files.
+
+        The record may still be in its phase when this returns: `paused` follows within 31.5 s. Of
+        a paused run nothing changes. Raises RunNotFound, RunConflict (it has ended, publishes, or
+        cannot go on), DiskFull.
+        """
+        while True:
+            record = await self.get(model, run_id)
+            if record.phase is Phase.PAUSED:
+                return record
+            if record.phase in (Phase.QUEUED, Phase.RETRY_WAIT):
+                moved = await self._moves.move(
+                    run_id, of_epoch=record.epoch, of_phase=record.phase, phase=Phase.PAUSED
+                )
+                life = self._lives.get(run_id)
+                if life is not None:
+                    life.poke()
+                if moved is not None:
+                    return moved
+                continue  # it was launched in this moment
+            return await self._pause_processes(record)
+
+    async def _pause_processes(self, record: RunRecord) -> RunRecord:
+        life = self._lives.get(record.id)
+        if record.phase not in PAUSABLE or life is None:
+            told = f"{record.status.value}, {record.phase.value}"
+            raise RunConflict(f"The run cannot be paused: it is {told}.")
+        known = await asyncio.to_thread(goes_on, self.paths(record))
+        if not known and record.phase is not Phase.STARTING:
+            raise RunConflict(
+                f"The model {record.model} does not go on from checkpoints (its train() never asks "
+                "for run.resume_from): pausing would lose what is trained. DELETE cancels the run."
+            )
+        try:
+            await life.pause()
+        except OSError as error:
+            raise DiskFull(f"The request to pause cannot be written: {error}") from error
+        message = "Pausing: it saves a checkpoint."
+        moved = await self._moves.move(record.id, of_epoch=record.epoch, message=message)
+        return moved or await self._find(record.id)
+
+    async def go_on(self, model: str, run_id: str) -> RunRecord:
+        """Has a paused run wait for a place again; one that waits to try again does so at once.
+
+        Raises RunNotFound, and RunConflict for any other run, Busy while the server stops.
+        """
+        if not self._open:
+            raise Busy("The server is stopping; no runs are started.")
+        record = await self.get(model, run_id)
+        if record.phase in (Phase.PAUSED, Phase.RETRY_WAIT):
+            moved = await self._moves.move(
+                run_id, of_epoch=record.epoch, of_phase=record.phase, phase=Phase.QUEUED
+            )
+            if moved is not None:
+                life = self._lives.get(run_id)
+                if life is not None:
+                    life.poke()
+                self._scheduler.wake()
+                return moved
+            record = await self.get(model, run_id)
+        raise RunConflict(
+            f"There is nothing to resume: the run is {record.status.value}, {record.phase.value}."
+        )
+
+    async def resumption(self, record: RunRecord) -> Resumption:
+        """What an ended run leaves to one that goes on with it, for `submit`. Raises RunConflict
+        where it cannot be gone on with."""
+        return await asyncio.to_thread(resumption_of, record, self.paths(record))
 
     # -- follow -----------------------------------------------------------------------------------
 
@@ -261,13 +359,14 @@ class RunService(RunListing):
                 del self._lives[run_id]
 
     async def _tidy(self, record: RunRecord) -> None:
-        if await asyncio.to_thread(tidy, self.paths(record)):
+        if await asyncio.to_thread(tidy, self.paths(record), record.status is Status.DONE):
             await self._store.write(lambda c: set_tidied(c, record.id))
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -7,6 +7,7 @@ import logging
 import signal
 
 from ..records.runs import RunRecord
+from ..schemas.states import Reason
 from .executor import Executor, read_identity
 from .messages import Control
 from .paths import RunPaths, write_json
@@ -25,6 +26,21 @@ async def request_cancel(executor: Executor, paths: RunPaths, record: RunRecord)
         return False
     await executor.signal(paths)
     return True
+
+
+async def request_pause(
+    executor: Executor, paths: RunPaths, record: RunRecord, resumes_by_itself: bool
+) -> None:
+    """Asks the supervisor to end the run's processes, which have 30 s to save a checkpoint.
+
+    The run then waits to be resumed or, if `resumes_by_itself`, goes on with the next server.
+    Raises OSError if that cannot be written (disk full).
+    """
+    action = "stop" if resumes_by_itself else "pause"
+    reason = Reason.INTERRUPTED.value if resumes_by_itself else None
+    control = Control(epoch=record.epoch, action=action, reason=reason)
+    await asyncio.to_thread(write_json, paths.control, control.to_data())
+    await executor.signal(paths)
 
 
 async def end_by_force(paths: RunPaths) -> None:

@@ -18,11 +18,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..errors import DiskFull, StorageUnavailable
+from ..errors import DiskFull, RunConflict, StorageUnavailable
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..records.idempotency import find_key, insert_key
-from ..records.runs import RunRecord, find_run, insert_run
+from ..records.runs import RunRecord, find_resumption, find_run, insert_run
 from ..records.store import RecordStore
 from ..schemas.transport import RequestData
 from ..storage.weights import WeightsVersions
@@ -32,6 +32,7 @@ from .options import TrainingOptions
 from .orders import seed_of, write_run_folder
 from .paths import RunPaths
 from .replays import KeyLocks, key_hash, request_digest
+from .resuming import Resumption, carry_over
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Submission:
 
     `secrets` names those; uploads are in `files_folder`; `key` is the client's Idempotency-Key.
     `repeats` is the version whose training is made again; `seed` None: chosen by `seed_of`.
+    `resumes` is what an ended run leaves to this one, which goes on with it.
     """
 
     source: PluginSource
@@ -69,6 +71,7 @@ class Submission:
     dataset: DatasetRef | None = None
     repeats: str | None = None
     seed: int | None = None
+    resumes: Resumption | None = None
 
 
 class Submissions:
@@ -129,11 +132,14 @@ class Submissions:
             tags=tuple(what.tags),
             dataset=None if what.dataset is None else what.dataset.id,
             repeats=what.repeats,
+            resumed_from=None if what.resumes is None else what.resumes.record.id,
         )
         paths = RunPaths(self._home.runs / draft.id)
         order = await self._order(draft, what)
 
         def work(connection: Connection) -> RunRecord:
+            if draft.resumed_from is not None:
+                _check_not_resumed(connection, draft.resumed_from)
             record = insert_run(connection, draft)
             if key is not None:
                 insert_key(connection, *key, run=record.id, now=now)
@@ -143,6 +149,9 @@ class Submissions:
             await asyncio.to_thread(
                 write_run_folder, paths, order, what.request, what.secrets, what.files_folder
             )
+            if what.resumes is not None:
+                old = RunPaths(self._home.runs / what.resumes.record.id)
+                await asyncio.to_thread(carry_over, old, paths)
             record = await self._store.write(work)
         except OSError as error:
             await asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True)
@@ -159,6 +168,9 @@ class Submissions:
         options = self._options
         latest = await self._versions.latest(record.model)
         weights_folder = options.weights_folders.get(record.model)
+        weights = {} if latest is None else {"latest": latest.id}
+        if what.resumes is not None:
+            weights = what.resumes.order.weights
         return RunOrder(
             id=record.id,
             model=record.model,
@@ -171,11 +183,18 @@ class Submissions:
             data_root=None if options.data_root is None else str(options.data_root),
             weights_folder=None if weights_folder is None else str(weights_folder.absolute()),
             weights_root=str(self._home.weights),
-            weights={} if latest is None else {"latest": latest.id},
+            weights=weights,
             created_at=record.created_at.isoformat(),
             dataset=None if what.dataset is None else what.dataset.to_data(),
             repeats=what.repeats,
+            resumed_from=record.resumed_from,
         )
+
+
+def _check_not_resumed(connection: Connection, run_id: str) -> None:
+    under_way = find_resumption(connection, run_id)
+    if under_way is not None:
+        raise RunConflict(f"The run {under_way} goes on with it already.")
 
 
 def _replayed(connection: Connection, key: str, digest: str) -> RunRecord | None:

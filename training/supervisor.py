@@ -24,7 +24,7 @@ from pathlib import Path
 from . import process
 from .child import SIGNALS, become_run_process
 from .claim import Claim, Refused
-from .ending import Death, judge, scrub
+from .ending import Death, judge, scrub_unless_resumed
 from .identity import Identity, descendants, send
 from .kernel import adopt_orphans, lower_session, oom_kills, set_name
 from .log_limit import bound_log
@@ -248,8 +248,7 @@ class Supervisor:
         while True:
             try:
                 self._claim.check_epoch()
-                if record.reason != "interrupted":  # that one is resumed, and needs its arguments
-                    scrub(self._paths)
+                scrub_unless_resumed(self._paths, record)
                 write_json(self._paths.exit, record.to_data())
                 return
             except Refused:
