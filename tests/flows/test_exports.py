@@ -1,5 +1,6 @@
 """Exports of a version over HTTP: made once, whole or not at all, handed out as one file."""
 
+import contextlib
 import hashlib
 import io
 import threading
@@ -124,7 +125,5 @@ def test_a_kill_of_the_server_during_an_export_leaves_nothing_half(start_server)
 
 
 def _quietly(action, *arguments):
-    try:
+    with contextlib.suppress(OSError):  # the server was killed: a reset connection
         action(*arguments)
-    except OSError:  # the server was killed: a reset connection
-        pass
