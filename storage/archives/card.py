@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .curves import Point, chosen, curves_of, sparkline
+from .curves import chosen, curves_of, sparkline
 from .markdown import escaped, table
 
 FILES_SHOWN, PACKAGES_SHOWN, ROWS_SHOWN, CURVES_SHOWN, POINTS_SHOWN = 50, 300, 300, 30, 20
@@ -29,11 +29,11 @@ def model_card(manifest: Mapping[str, Any]) -> bytes:
     lines += _section("Arguments", _pairs(("Argument", "Value"), lineage.get("arguments")),
                       "Not recorded.")  # fmt: skip
     lines += _section("Metrics", _pairs(("Metric", "Value"), manifest.get("metrics")), "None.")
-    lines += _section("Curves", _curves(curves_of(lineage)), "None.")
+    lines += _section("Curves", _curves(_object(lineage.get("curves"))), "None.")
     lines += _section("Code", _named(lineage, _CODE), "Not recorded.")
     lines += _section("Environment", _environment(lineage), "Not recorded.")
     lines += _section("More", _more(lineage))
-    lines += _section("Licence", [*_licence(lineage), ""])
+    lines += _section("Licence", _licence(lineage))
     lines += _section("Files", _files(manifest), "None.")
     return ("\n".join(lines).rstrip() + "\n").encode("utf-8", "replace")
 
@@ -94,8 +94,8 @@ def _licence(lineage: Mapping[str, Any]) -> list[str]:
     for holder in (lineage, plugin, _object(lineage.get("code"))):
         for name in ("licence", "license"):
             if holder.get(name):
-                return [escaped(holder[name])]
-    return ["Not stated. Ask who trained it before you pass it on."]
+                return table(("", ""), [("Licence", _value(holder[name]))])
+    return ["Not stated. Ask who trained it before you pass it on.", ""]
 
 
 def _files(manifest: Mapping[str, Any]) -> list[str]:
@@ -107,9 +107,9 @@ def _files(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _curves(curves: Mapping[str, Sequence[Point]]) -> list[str]:
+def _curves(curves: Mapping[str, Any]) -> list[str]:
     lines = []
-    for name, points in list(curves.items())[:CURVES_SHOWN]:
+    for name, points in curves_of(curves, CURVES_SHOWN).items():
         values = [value for _, value in points]
         lines += [f"### {escaped(name)}", "", f"`{sparkline(values)}`", ""]
         lines += table(

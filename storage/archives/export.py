@@ -91,9 +91,7 @@ def _write_zip(members: Iterator[_Member], time: datetime, out: BinaryIO) -> Non
                     zipfile.ZIP_DEFLATED if shrinks(first) else zipfile.ZIP_STORED
                 )
                 header._compresslevel = 1  # type: ignore[attr-defined]
-                # Told here: what cannot seek is not mended when it turns out to be large.
-                large = member.size >= zipfile.ZIP64_LIMIT
-                with archive.open(header, "w", force_zip64=large) as to:
+                with archive.open(header, "w") as to:
                     while first:
                         to.write(first)
                         first = content.read(_CHUNK)

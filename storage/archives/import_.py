@@ -49,10 +49,10 @@ def import_archive(
         if sniff(file) is None:
             raise BadArchive("The file is no .tar.xz, .tar.gz, .tar or .zip.", file=name)
     folder.mkdir(mode=0o700)
-    limits = limits or Limits(MEMBERS, max(0, shutil.disk_usage(folder).free - RESERVE))
+    limits = limits or Limits(MEMBERS)
     check = _Check(folder, name, model, limits.bytes_for(archive.stat().st_size))
     try:
-        unpack(archive, folder, name, limits, Watcher(wrote=check.file))
+        unpack(archive, folder, name, limits, Watcher(check.file, lambda _: check.disk()))
         manifest = check.whole()
     except MemoryError:
         raise BadArchive("the archive is refused: it needs too much memory", file=name) from None
@@ -83,6 +83,11 @@ class _Check:
             if self._manifest is not None:
                 self._check(path)
 
+    def disk(self, needed: int = 0) -> None:
+        """For `Watcher.read`. Others write on this disk too: the last of it is left to them."""
+        if shutil.disk_usage(self._folder).free - RESERVE < needed:
+            raise DiskFull
+
     def whole(self) -> dict[str, Any]:
         if self._manifest is None:
             raise BadArchive("The archive is no version: it has no manifest.json.", file=self._name)
@@ -105,6 +110,7 @@ class _Check:
         total = sum(item["size"] for item in manifest["files"])
         if total > self._most_bytes:
             raise self._refusal(f"its files are said to have {total} bytes: too many")
+        self.disk(total)
         self._expected = {
             f"files/{item['path']}": (item["size"], item["sha256"]) for item in manifest["files"]
         }

@@ -53,8 +53,8 @@ def check_foreign(folder: Path, name: str) -> dict[str, Any]:
         if not isinstance(data, dict):
             raise _bad(name, "it is no JSON object")
         _check_kind(data, name)
-        read_manifest(folder)
         _check_members(data, name)
+        read_manifest(folder)
         _check_files(data["files"], name)
     except (BadVersion, ValueError, RecursionError) as error:
         said = error.message if isinstance(error, BadVersion) else str(error)

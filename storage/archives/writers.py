@@ -106,8 +106,10 @@ class XzWriter(BlockWriter):
 def shrinks(data: bytes) -> bool:
     """Whether it is worth the time to compress, by a few samples of it."""
     step = max(1, len(data) // _SAMPLES)
-    sample = b"".join(data[at : at + _SAMPLE] for at in range(0, len(data), step))
-    return len(zlib.compress(sample, 1)) < _WORTH * len(sample)
+    # Each on its own: that one sample repeats another, far away, is of no use to the compressor.
+    samples = [data[at : at + _SAMPLE] for at in range(0, len(data), step)]
+    packed = sum(len(zlib.compress(sample, 1)) for sample in samples)
+    return packed < _WORTH * sum(map(len, samples))
 
 
 def _lzma2_stored(data: bytes) -> bytes:
