@@ -25,10 +25,12 @@ from . import (
     watch,
 )
 from .archive_routes import ARCHIVE_ROUTES
+from .dataset_routes import DATASET_ROUTES
 from .export_routes import EXPORT_ROUTES
 from .json_body import parse_body
 from .query import parse_query
 from .route import MODEL, RUN, Handler, Route, answer, text
+from .run_routes import RUN_ROUTES
 from .services import BODY, QUERY, model_name_of
 from .weights_routes import WEIGHTS_ROUTES
 
@@ -210,9 +212,11 @@ ROUTES: tuple[Route, ...] = (
         ),
         watch.checkpoints,
     ),
+    *RUN_ROUTES,
     *WEIGHTS_ROUTES,
     *ARCHIVE_ROUTES,
     *EXPORT_ROUTES,
+    *DATASET_ROUTES,
     Route(
         RouteDoc(
             "GET", "/openapi.json", "openapi", "This document", "server",

@@ -147,6 +147,12 @@ async def _until_stopped(app: web.Application, settings: Settings, stop: asyncio
             "(--on-stop cancel would end them.)",
             flush=True,
         )
+    elif going_on and settings.on_stop == "pause":
+        print(
+            f"{going_on} training(s) are asked to save a checkpoint; the next server on this home "
+            "goes on with them. Those that cannot go on from one are left running.",
+            flush=True,
+        )
     return 0
 
 

@@ -13,9 +13,11 @@ from aiohttp import web
 
 from ..errors import InvalidArguments
 from ..schemas.resources import RunSchema
+from ..schemas.states import PAUSABLE, Phase, Status
 from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
 from ..training.service import RunRecord
+from ..training.submission import DatasetRef
 from .body import ModelRequestReader
 from .like import Likeness, likeness
 from .responses import json_response
@@ -29,6 +31,7 @@ from .services import (
     server_parameter,
     services,
 )
+from .train_dataset import adopt, chosen_dataset, drop, keep_upload
 
 LONGEST_KEY = 255
 
@@ -49,10 +52,13 @@ async def start(request: web.Request) -> web.StreamResponse:
     try:
         data = await reader.read()
         data, kin = await _like(request, here, handle, data)
+        data, dataset = await chosen_dataset(
+            request, here, handle, data, None if kin is None else kin.dataset
+        )
         checked = await handle.validate("train", data)
         # From the commit on a client that hangs up changes nothing.
         record = await asyncio.shield(
-            asyncio.ensure_future(_submit(here, handle, data, checked, folder, key, kin))
+            asyncio.ensure_future(_submit(here, handle, data, checked, folder, key, kin, dataset))
         )
     finally:
         if folder.exists():
@@ -69,6 +75,29 @@ async def _submit(
     folder: Any,
     key: str | None,
     kin: Likeness | None,
+    dataset: DatasetRef | None,
+) -> RunRecord:
+    kept = await asyncio.to_thread(keep_upload, here, handle, data)
+    try:
+        record = await _recorded(here, handle, data, checked, folder, key, kin, dataset)
+    except BaseException:
+        if kept is not None:
+            await asyncio.to_thread(drop, kept)
+        raise
+    if kept is not None:
+        here.datasets.beside(adopt(here, record, kept))
+    return record
+
+
+async def _recorded(
+    here: Services,
+    handle: ModelHandle,
+    data: RequestData,
+    checked: Any,
+    folder: Any,
+    key: str | None,
+    kin: Likeness | None,
+    dataset: DatasetRef | None,
 ) -> RunRecord:
     return await here.runs.submit(
         handle.source,
@@ -79,6 +108,7 @@ async def _submit(
         key,
         repeats=None if kin is None else kin.version,
         seed=None if kin is None else kin.seed,
+        dataset=dataset,
     )
 
 
@@ -193,8 +223,19 @@ def run_data(here: Services, record: RunRecord) -> dict[str, Any]:
             "self": path,
             **{part: f"{path}/{part}" for part in ("log", "metrics", "events", "checkpoints")},
             "tensorboard": here.url("/tensorboard/"),
+            **{what: f"{path}/{what}" for what in _possible(record)},
         },
     }
+
+
+def _possible(record: RunRecord) -> list[str]:
+    """What may be asked of the run now; the model may be unable to go on from checkpoints."""
+    if record.phase in PAUSABLE or record.phase is Phase.QUEUED:
+        return ["pause"]
+    if record.phase is Phase.RETRY_WAIT:
+        return ["pause", "resume"]
+    ended_undone = record.finished and record.status is not Status.DONE
+    return ["resume"] if ended_undone or record.phase is Phase.PAUSED else []
 
 
 def _idempotency_key(request: web.Request) -> str | None:

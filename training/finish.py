@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import CheckpointIndex, sync_tree
+from .checkpoints import CheckpointIndex, CheckpointItem, sync_tree
 from .lineage import recorded
 from .messages import Manifest, RunOrder, RunResult, Trained
 from .paths import RunPaths, read_json, sync_folder, tree_files, write_json
@@ -58,13 +58,31 @@ def publish(paths: RunPaths, order: RunOrder) -> Manifest | None:
     if chosen is None:
         return None
     item, name = chosen
-    shutil.rmtree(paths.version, ignore_errors=True)
-    paths.version_files.mkdir(parents=True)
-    files = _take(paths.checkpoint(item.step) / "weights", paths.version_files)
-    sync_tree(paths.version)
+    manifest = bundle(paths, order, item, name, paths.version, uuid.uuid4().hex)
+    sync_folder(paths.root)
+    return manifest
+
+
+def bundle(
+    paths: RunPaths,
+    order: RunOrder,
+    item: CheckpointItem,
+    name: str,
+    target: Path,
+    version_id: str,
+    origin: str = "training",
+) -> Manifest:
+    """Makes the folder `target` a weights version of a checkpoint, durably, its manifest last.
+
+    What is there is replaced. Raises OSError (disk full, say).
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "files").mkdir(parents=True)
+    files = _take(paths.checkpoint(item.step) / "weights", target / "files")
+    sync_tree(target)
     lineage, parent, dataset = recorded(paths)
     manifest = Manifest(
-        id=uuid.uuid4().hex,
+        id=version_id,
         model=order.model,
         run=order.id,
         created_at=datetime.now(timezone.utc).isoformat(),  # noqa: UP017 - Python 3.8
@@ -73,12 +91,12 @@ def publish(paths: RunPaths, order: RunOrder) -> Manifest | None:
         metrics=dict(item.metrics),
         files=files,
         size=sum(file["size"] for file in files),
+        origin=origin,
         parent=parent,
         dataset=dataset,
         lineage=lineage,
     )
-    write_json(paths.version_manifest, manifest.to_data())
-    sync_folder(paths.root)
+    write_json(target / "manifest.json", manifest.to_data())
     return manifest
 
 

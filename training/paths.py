@@ -64,6 +64,11 @@ class RunPaths:
         return self.root / "control.json"
 
     @property
+    def promoted(self) -> Path:
+        """Weights versions of other checkpoints, until they are installed: a folder each."""
+        return self.root / "promoted"
+
+    @property
     def interruptions(self) -> Path:
         """How often the run was interrupted since its last checkpoint: `{"step", "count"}`."""
         return self.root / "interruptions.json"

@@ -158,6 +158,8 @@ def carry_over(old: RunPaths, new: RunPaths) -> None:
     for folder in (new.checkpoints, new.plugin):
         if folder.exists():
             sync_tree(folder)
+    if old.lineage.exists():
+        shutil.copyfile(old.lineage, new.lineage)
     if old.trained.exists():  # last: from then on the run counts as trained
         write_bytes(new.trained, old.trained.read_bytes())
 

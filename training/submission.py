@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from ..errors import DiskFull, RunConflict, StorageUnavailable
 from ..models_plugin.plugin import PluginSource
+from ..records.datasets import require_dataset
 from ..records.home import Home
 from ..records.idempotency import find_key, insert_key
 from ..records.runs import RunRecord, find_resumption, find_run, insert_run
@@ -140,6 +141,8 @@ class Submissions:
         def work(connection: Connection) -> RunRecord:
             if draft.resumed_from is not None:
                 _check_not_resumed(connection, draft.resumed_from)
+            if draft.dataset is not None:
+                require_dataset(connection, draft.dataset)
             record = insert_run(connection, draft)
             if key is not None:
                 insert_key(connection, *key, run=record.id, now=now)

@@ -78,19 +78,23 @@ class Training:
         Raises FloatingPointError if the loss is no number any more.
         """
         ended = "completed"
-        while self._position.epoch < self._settings.epochs:
+        while not self._exhausted() and self._position.epoch < self._settings.epochs:
             if not self._epoch():
                 ended = "stopped"
                 break
             self._end_epoch()
+        if ended != "stopped" and self._exhausted():
             patience = self._settings.early_stopping
-            if patience and self._val is not None and self._position.stale >= patience:
-                self._run.log(f"no better validation loss in {patience} epochs: ended early")
-                ended = "early_stopping"
-                break
+            self._run.log(f"no better validation loss in {patience} epochs: ended early")
+            ended = "early_stopping"
         if self._saved_step != self._position.step:
             self._checkpoint(None, {})
         return self._outcome(ended)
+
+    def _exhausted(self) -> bool:
+        """True once the validation loss has not become better for long enough."""
+        patience = self._settings.early_stopping
+        return bool(patience) and self._val is not None and self._position.stale >= patience
 
     # -- one epoch ----------------------------------------------------------------------------
 

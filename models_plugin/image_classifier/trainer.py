@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contract import Run
+from ..contract import Checkpoint, Run
 from .arguments import TrainSettings
 from .devices import bound_threads, choose_device
 from .evaluation import evaluate
@@ -53,6 +53,7 @@ def train(run: Run, settings: TrainSettings) -> dict[str, Any]:
     not there, MemoryError if it is too small, FloatingPointError if the training diverges.
     """
     run.progress(0, 1, "opening the data set")  # said at once: silence is taken for training
+    resume_from = run.resume_from  # asked for at once: whatever interrupts us now, we go on
     device = choose_device(settings.device, run.device)
     threads = bound_threads(run, settings.threads)
     seed = run.seed if settings.seed is None else settings.seed
@@ -62,12 +63,19 @@ def train(run: Run, settings: TrainSettings) -> dict[str, Any]:
         ThreadPoolExecutor(threads, "decode") as pool,
     ):
         try:
-            return _train(run, settings, folder, _Place(device, threads, seed, pool))
+            place = _Place(device, threads, seed, pool)
+            return _train(run, settings, folder, place, resume_from)
         except _Interrupted:
             return {"ended": "stopped", "epochs": 0, "steps": 0}
 
 
-def _train(run: Run, settings: TrainSettings, folder: Path, place: _Place) -> dict[str, Any]:
+def _train(
+    run: Run,
+    settings: TrainSettings,
+    folder: Path,
+    place: _Place,
+    resume_from: Checkpoint | None,
+) -> dict[str, Any]:
     started = time.monotonic()
     layout, plan = _plan(run, settings, folder, place)
     pixels, normalisation = _read(run, layout, plan, place)
@@ -78,9 +86,9 @@ def _train(run: Run, settings: TrainSettings, folder: Path, place: _Place) -> di
         _class_weights(settings, layout), place.seed, place.device,
         lambda target: save_weights(target, network, description),
     )  # fmt: skip
-    if run.resume_from is not None:
-        network.load_state_dict(read_tensors(run.resume_from.weights))
-        training.resume(run.resume_from)
+    if resume_from is not None:
+        network.load_state_dict(read_tensors(resume_from.weights))
+        training.resume(resume_from)
     run.log(
         f"{plan.architecture} network with {parameter_count(network)} parameters,"
         f" {plan.channels} x {plan.image_size} x {plan.image_size} pixels,"

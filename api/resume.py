@@ -1,0 +1,119 @@
+"""`/v2/models/{model}/train/{id}/pause` and `/resume`: stop a training, and go on with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import DatasetNotFound, InvalidArguments, RunConflict
+from ..schemas.description import FieldDescription
+from ..schemas.resources import RunSchema
+from ..schemas.transport import RequestData
+from ..serving.handle import ModelHandle
+from ..training.resuming import Resumption, check_recorded_files
+from ..training.service import RunRecord
+from ..training.submission import DatasetRef
+from .like import Likeness
+from .responses import json_response
+from .services import BODY, Services, model_name_of, model_of, services
+from .train import run_data, run_of
+
+
+async def pause(request: web.Request) -> web.StreamResponse:
+    """Asks a training to save a checkpoint and end its processes."""
+    model = await model_name_of(request)
+    here = services(request)
+    record = await asyncio.shield(
+        asyncio.ensure_future(here.runs.pause(model, request.match_info["id"]))
+    )
+    return json_response(run_data(here, record), RunSchema())
+
+
+async def resume(request: web.Request) -> web.StreamResponse:
+    """The same run goes on if it has not ended; else a new one begins where it ended."""
+    record = await run_of(request)
+    here = services(request)
+    given = request[BODY]
+    if record.ended:
+        work = _begin_again(here, model_of(request), record, given)
+    elif given:
+        told = "This training has not ended: it has its arguments."
+        raise InvalidArguments({name: [told] for name in given})
+    else:
+        work = here.runs.go_on(record.model, record.id)
+    # From the commit on a client that hangs up changes nothing.
+    record = await asyncio.shield(asyncio.ensure_future(work))
+    data = run_data(here, record)
+    return json_response(data, RunSchema(), headers={"Location": data["links"]["self"]})
+
+
+async def _begin_again(
+    here: Services, handle: ModelHandle, record: RunRecord, given: Mapping[str, Any]
+) -> RunRecord:
+    """A new run that goes on with an ended one. Raises RunConflict, InvalidArguments."""
+    left = await here.runs.resumption(record)
+    names = () if left.trained else left.secrets
+    wrong = {name: ["Only secret arguments are given again."] for name in given.keys() - names}
+    if wrong:
+        raise InvalidArguments(wrong)
+    dataset = None if left.trained else await _dataset(here, left)
+    request, args, secrets = left.request, record.args, names
+    if request is None:
+        request = _filled(handle, left, given)
+        checked = await handle.validate("train", request)
+        args, secrets = checked.record, checked.secrets
+    return await here.runs.submit(
+        handle.source,
+        request,
+        args,
+        secrets,
+        None,
+        principal=record.principal,
+        name=record.name,
+        tags=record.tags,
+        dataset=dataset,
+        repeats=record.repeats,
+        seed=left.order.seed,
+        resumes=left,
+    )
+
+
+def _filled(handle: ModelHandle, left: Resumption, given: Mapping[str, Any]) -> RequestData:
+    """A request with the recorded arguments and the secrets that were given again.
+
+    Raises InvalidArguments naming secrets that are missing, RunConflict if uploads are.
+    """
+    described = handle.description.train_arguments if handle.description is not None else None
+    fields = described or []
+    check_recorded_files(left, {field.name for field in fields if _is_file(field)})
+    asked = Likeness(
+        version="",
+        arguments=left.record.args,
+        secrets=left.secrets,
+        weights=left.order.weights,
+        seed=left.order.seed,
+        dataset=left.record.dataset,
+    )
+    body = json.dumps(dict(given)).encode() if given else b""
+    headers = {"content-type": "application/json"}
+    return asked.fill(RequestData(headers=headers, body=body), fields)[0]
+
+
+def _is_file(field: FieldDescription) -> bool:
+    return field.kind == "file" or (field.items is not None and field.items.kind == "file")
+
+
+async def _dataset(here: Services, left: Resumption) -> DatasetRef | None:
+    """The stored dataset of the ended run, with its files here. Raises RunConflict."""
+    if left.record.dataset is None:
+        return None
+    try:
+        found = await here.datasets.get(left.record.dataset)
+    except DatasetNotFound as error:
+        told = f"The run cannot be resumed: {error.message}"
+        raise RunConflict(told) from error
+    return DatasetRef(found.id, found.name, found.digest, await here.datasets.files(found))
