@@ -36,7 +36,8 @@ class Server:
         self.home = home
         self.flags = flags
         self.env = env or {}
-        self.lines: list[str] = []
+        self._lines: list[str] = []
+        self._reader: threading.Thread | None = None
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
 
@@ -62,15 +63,27 @@ class Server:
             start_new_session=True,
         )
         lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
+        self._reader.start()
         if wait:
             self._wait_for_port(lines)
         return self
 
+    @property
+    def lines(self) -> list[str]:
+        """What it printed: all of it when it has ended, although a thread reads it."""
+        if (
+            self._reader is not None
+            and self.process is not None
+            and self.process.poll() is not None
+        ):
+            self._reader.join(10)
+        return self._lines
+
     def _read(self, lines: "queue.Queue[str]") -> None:
         assert self.process is not None and self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line)
+            self._lines.append(line)
             lines.put(line)
         lines.put("")
 

@@ -17,7 +17,7 @@ MODELS = ("counter", "kinds", "files", "bare", "broken-import")
 @pytest.fixture(scope="module")
 def server(serve_module):
     # No --model-name: a named model that cannot be loaded, as broken-import, ends the server.
-    server = serve_module("--max-trainings", "2", "--load-timeout", "5")
+    server = serve_module("--max-trainings", "2", "--load-timeout", "5", "--no-warm-start")
     for model in MODELS:
         server.wait_ready(model)
     return server
@@ -90,7 +90,7 @@ def test_train_tells_how_to_watch_and_cancel(yard):
 
 
 def test_follow_shows_progress_and_metrics_until_the_end(yard):
-    done = yard("train", "counter", "--steps", "20", "--seconds", "0.1", "--follow")
+    done = yard("train", "counter", "--steps", "20", "--seconds", "0.05", "--follow")
     assert "\ntraining" in done.stdout
     assert "loss " in done.stdout
     assert "count 20" in done.stdout

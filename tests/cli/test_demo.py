@@ -115,9 +115,8 @@ def test_a_taken_port_is_no_failure_but_a_failure_is_told_and_leaves_nothing(sta
     assert demo.left() == []
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_however_it_is_ended_in_a_training_nothing_is_left(start_demo, number):
     demo = start_demo("--epochs", "1000")
     demo.read_until("training")

@@ -42,15 +42,19 @@ def test_predictions_go_on_while_the_worker_is_replaced(server):
         while not stop.is_set():
             answers.append(server.predict(MODEL, json={"seconds": 0.01}))
 
+    def pids():
+        return {answer.json()["predictions"]["pid"] for answer in [*answers] if answer.ok}
+
     thread = threading.Thread(target=predict)
     thread.start()
     server.wait_run(server.train(MODEL, name="fourth"))
     until(lambda: "fourth" in choices(server))
+    until(lambda: len(pids()) == 2)
     time.sleep(0.3)
     stop.set()
     thread.join()
     assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.json()["predictions"]["pid"] for answer in answers}) == 2
+    assert len(pids()) == 2
 
 
 def test_a_module_that_cannot_be_imported_again_goes_on_as_it_was(server):

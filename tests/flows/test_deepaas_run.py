@@ -1,6 +1,7 @@
 """`deepaas-run` as images and guides call it: a real process of the console script."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,11 +17,17 @@ COMMAND = (sys.executable, "-m", "modelyard.cli.deepaas_run")
 
 
 @pytest.fixture
-def deepaas_run(tmp_path):
-    """Starts it in a folder of its own; a function that waits for the server gives its address."""
+def deepaas_run(tmp_path, empty_home):
+    """Starts it in a folder of its own; a function that waits for the server gives its address.
+
+    Its default home is there already, and empty, unless `new_home` is said.
+    """
     started = []
 
-    def start(*flags: str, **env: str) -> "Running":
+    def start(*flags: str, new_home: bool = False, **env: str) -> "Running":
+        home = tmp_path / env.get("MODELYARD_HOME", "modelyard-home")
+        if not new_home and not home.exists():
+            shutil.copytree(empty_home, home)
         environ = {
             k: v for k, v in os.environ.items() if not k.startswith(("MODELYARD_", "DEEPAAS"))
         }
@@ -78,7 +85,7 @@ def names(running: Running) -> list[str]:
 def test_it_serves_as_deepaas_does_and_says_who_may_call_and_where_everything_is(deepaas_run):
     running = deepaas_run(
         "--listen-ip", "0.0.0.0", "--listen-port", "0", "--model-name=bare", "-p", "1", "--nowarm",
-        "--nodebug", "--use-syslog", "--base-path", "/a",
+        "--nodebug", "--use-syslog", "--base-path", "/a", new_home=True,
     )  # fmt: skip
     assert running.get("/v2/models/", headers={"Host": "some.proxy:80"}).status_code == 200
     assert names(running) == ["bare"]

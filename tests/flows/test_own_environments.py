@@ -163,7 +163,7 @@ def test_a_model_named_explicitly_whose_interpreter_is_missing_ends_the_start(
 def test_an_interpreter_that_is_missing_keeps_no_other_model_from_serving(start_server, tmp_path):
     file = tmp_path / "modelyard.toml"
     file.write_text(f'[models.lost]\npython = "{tmp_path}/venv/bin/python"\n')
-    server = start_server("--config-file", str(file))
+    server = start_server("--config-file", str(file), "--no-warm-start")
     assert server.wait_ready("bare")["state"] == "ready"
     lost = server.wait_ready("lost")
     assert lost["state"] == "failed"

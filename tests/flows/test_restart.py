@@ -8,10 +8,10 @@ import requests
 from modelyard.training.identity import read_stat
 
 
-def test_a_running_training_survives_kill_9_of_the_server_and_is_adopted(start_server):
+def test_a_running_training_survives_kill_9_of_the_server_and_is_adopted(start_server, tmp_path):
     server = start_server("--model-name", "counter")
     server.wait_ready("counter")
-    record = server.train("counter", steps=80, seconds=0.05)
+    record = server.train("counter", steps=40, seconds=0.05, hold=str(tmp_path / "go on"))
     waiting = server.train("counter", steps=2)
     server.wait_run(record, "training")
     workers = [worker["pid"] for worker in server.get("/v2/models/counter/").json()["workers"]]
@@ -21,11 +21,12 @@ def test_a_running_training_survives_kill_9_of_the_server_and_is_adopted(start_s
     again = start_server("--model-name", "counter", home=server.home)
     adopted = again.run(record)
     assert (adopted["status"], adopted["phase"]) == ("running", "training")
+    (tmp_path / "go on").touch()
     ended = again.wait_run(record)
     assert ended["status"] == "done"
-    assert ended["result"]["output"]["count"] == 80
+    assert ended["result"]["output"]["count"] == 40
     points = again.get(record["links"]["metrics"]).json()["series"]["count"]
-    assert [point[0] for point in points] == list(range(1, 81))
+    assert [point[0] for point in points] == list(range(1, 41))
     assert again.wait_run(waiting)["status"] == "done"
 
 
@@ -35,7 +36,11 @@ def test_a_training_that_ended_while_no_server_ran_is_told_as_it_ended(start_ser
     record = server.train("counter", steps=20, seconds=0.05)
     server.wait_run(record, "training")
     server.kill()
-    time.sleep(3)
+    exit_record = server.home / "runs" / record["uuid"] / "exit.json"
+    deadline = time.monotonic() + 20
+    while not exit_record.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     again = start_server("--model-name", "counter", home=server.home)
     ended = again.wait_run(record, timeout=10)
     assert ended["status"] == "done"
@@ -60,14 +65,15 @@ def test_a_training_whose_processes_were_all_killed_is_told_within_ten_seconds(s
     assert ended["reason"] in ("process_died", "interrupted")
 
 
-def test_stopping_the_server_leaves_a_training_unless_it_was_told_to_cancel(start_server):
+def test_stopping_the_server_leaves_a_training_unless_it_was_told_to_cancel(start_server, tmp_path):
     server = start_server("--model-name", "counter")
     server.wait_ready("counter")
-    record = server.train("counter", steps=60, seconds=0.05)
+    record = server.train("counter", hold=str(tmp_path / "go on"))
     server.wait_run(record, "training")
     assert server.stop() == 0
     again = start_server("--model-name", "counter", "--on-stop", "cancel", home=server.home)
-    assert again.run(record)["status"] in ("running", "done")
+    assert again.run(record)["status"] == "running"
+    (tmp_path / "go on").touch()
     again.wait_ready("counter")
     other = again.train("counter", steps=100_000, seconds=0.01)
     again.wait_run(other, "training")

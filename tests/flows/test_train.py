@@ -158,7 +158,7 @@ def test_progress_is_told_while_it_trains(server):
 
 
 def test_predictions_answer_while_a_training_runs(server):
-    record = server.train("counter", steps=60, seconds=0.05)
+    record = server.train("counter", steps=100_000, seconds=0.05)
     server.wait_run(record, "training")
     started = time.monotonic()
     for _ in range(20):
@@ -215,7 +215,7 @@ def marked(record):
 def test_more_trainings_than_places_wait_in_order_with_their_position(start_server):
     server = start_server("--model-name", "counter")
     server.wait_ready("counter")
-    first, second, third = (server.train("counter", steps=60, seconds=0.05) for _ in range(3))
+    first, second, third = (server.train("counter", steps=100_000, seconds=0.05) for _ in range(3))
     server.wait_run(first, "training")
     told = [server.run(record) for record in (first, second, third)]
     assert [item["phase"] for item in told[1:]] == ["queued", "queued"]
@@ -291,8 +291,10 @@ def test_tensorboard_shows_the_run_on_the_same_port_and_ends_with_the_server(sta
     children = descendants(server.process.pid)
     assert children
     assert server.stop() == 0
-    time.sleep(0.3)
-    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    deadline = time.monotonic() + 3
+    while left := [pid for pid in children if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 def descendants(root):

@@ -69,10 +69,9 @@ def test_several_workers_predict_at_the_same_time(start_server):
     server = start_server("--model-name", "hostile", "--workers", "2")
     server.wait_ready("hostile")
     deadline = time.monotonic() + 20
-    while any(w["pid"] is None for w in server.get("/v2/models/hostile/").json()["workers"]):
+    while any(w["state"] != "idle" for w in server.get("/v2/models/hostile/").json()["workers"]):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    time.sleep(1)
     with ThreadPoolExecutor(4) as threads:
         slow = {"json": {"do": "sleep", "seconds": 0.7}}
         answers = list(threads.map(lambda _: server.predict("hostile", **slow), range(4)))
@@ -118,7 +117,10 @@ def test_weights_that_cannot_be_loaded_leave_the_old_ones_serving(start_server):
     server.wait_ready("counter")
     good = server.wait_run(server.train("counter", steps=2))["weights"]
     bad = server.wait_run(server.train("counter", steps=3, end="unloadable"))["weights"]
-    time.sleep(2)
+    deadline = time.monotonic() + 20
+    while bad not in (server.get("/v2/models/counter/").json().get("weights_error") or ""):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     answer = server.predict("counter")
     assert answer.json()["predictions"]["count"] == 2
     assert answer.headers["X-Modelyard-Weights"] == good

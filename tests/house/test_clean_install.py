@@ -76,7 +76,7 @@ def python(tmp_path_factory) -> Path:
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist"]
     for source in (tree, plugin):
         run(*build, source, cwd=folder)
-    run(sys.executable, "-m", "venv", "venv", cwd=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", "venv", cwd=folder)
     python = folder / "venv" / "bin" / "python"
     site = Path(
         run(python, "-c", "import site; print(site.getsitepackages()[0])", cwd=folder).strip()
@@ -84,8 +84,18 @@ def python(tmp_path_factory) -> Path:
     # First on sys.path stands the environment's own folder, so `modelyard` there hides the other.
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
     wheels = (folder / "dist").glob("*.whl")
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
-    run(*pip, "--no-deps", "--ignore-installed", *wheels, cwd=folder)
+    # Our pip, for that environment: one of its own would take seconds to install.
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    run(
+        *pip,
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--ignore-installed",
+        *wheels,
+        cwd=folder,
+    )
     return python
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -36,12 +37,19 @@ async def _opened(path: Path) -> RecordStore:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Path:
+def new_database(tmp_path: Path) -> Path:
+    """Where none is yet."""
     return tmp_path / "records.db"
 
 
-async def test_migrations_make_exactly_the_tables_of_the_code(database: Path) -> None:
-    store = await _opened(database)
+@pytest.fixture
+def database(new_database: Path, empty_home: Path) -> Path:
+    """One without records, migrated."""
+    return Path(shutil.copy(empty_home / "records.db", new_database))
+
+
+async def test_migrations_make_exactly_the_tables_of_the_code(new_database: Path) -> None:
+    store = await _opened(new_database)
 
     def differences(connection):
         return compare_metadata(MigrationContext.configure(connection), metadata)
@@ -54,10 +62,12 @@ def test_newest_revision_is_the_head_of_the_migrations() -> None:
     assert ScriptDirectory(str(migrate.MIGRATIONS)).get_current_head() == revision.newest_revision()
 
 
-async def test_database_that_is_up_to_date_is_opened_without_a_migration(database: Path) -> None:
-    await (await _opened(database)).close()
+async def test_database_that_is_up_to_date_is_opened_without_a_migration(
+    new_database: Path,
+) -> None:
+    await (await _opened(new_database)).close()
     at = time.monotonic()
-    store = await _opened(database)
+    store = await _opened(new_database)
     assert time.monotonic() - at < 0.3
     await store.close()
 
@@ -72,14 +82,14 @@ async def test_server_process_never_imports_the_migration_tool(tmp_path: Path) -
     assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "False"
 
 
-async def test_migration_killed_in_the_middle_is_made_by_the_next_start(database: Path) -> None:
+async def test_migration_killed_in_the_middle_is_made_by_the_next_start(new_database: Path) -> None:
     """A migration is one transaction: what a killed one leaves is a database without tables."""
-    half = engine.open_engine(engine.sqlite_url(database))
+    half = engine.open_engine(engine.sqlite_url(new_database))
     with half.connect() as connection, connection.begin() as transaction:
         metadata.tables["runs"].create(connection)
         transaction.rollback()
     half.dispose()
-    store = await _opened(database)
+    store = await _opened(new_database)
     await store.write(lambda c: insert_run(c, _record()))
     await store.close()
 
@@ -209,12 +219,12 @@ def _with_a_hole(content: bytes) -> bytes:
     return content[:8192] + b"\xa5" * 8192 + content[16384:]
 
 
-async def test_foreign_database_is_refused(database: Path) -> None:
-    with sqlite3.connect(database) as connection:
+async def test_foreign_database_is_refused(new_database: Path) -> None:
+    with sqlite3.connect(new_database) as connection:
         connection.execute("CREATE TABLE people (name)")
     connection.close()
     with pytest.raises(CannotStart, match="not Modelyard's"):
-        await _opened(database)
+        await _opened(new_database)
 
 
 async def test_locked_database_is_refused_with_the_remedy(

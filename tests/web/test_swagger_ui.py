@@ -162,14 +162,10 @@ async def test_a_training_is_started_with_its_defaults(server, page):
     assert await executed(server, operation) == {"epochs": 3, "rate": 0.5}
 
 
-async def test_the_page_asks_for_nothing_outside(server, page):
-    await opened(page, "/predict/m/")
+async def test_the_weights_are_a_choice_and_the_page_asks_for_nothing_outside(server, page):
+    operation = await opened(page, "/predict/m/")
     here = str(server.make_url("/base/"))
     assert page.requested
     assert [url for url in page.requested if not url.startswith((here, "data:"))] == []
-
-
-async def test_the_weights_are_a_choice(page):
-    operation = await opened(page, "/predict/m/")
     options = await operation.locator('[data-param-name="weights"] option').all_inner_texts()
     assert options[1:] == ["latest", "0" * 32]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.models_plugin.deepaas import event_folders
 from modelyard.training.context import RunContext
 from modelyard.training.messages import RunOrder
 from modelyard.training.paths import RunPaths, read_json
@@ -44,6 +45,12 @@ def new_run(paths, workplace):
 @pytest.fixture
 def run(new_run):
     return new_run()
+
+
+@pytest.fixture
+def looks_often(monkeypatch):
+    """For what is only found by looking: every 0.2 s, not every 2 s."""
+    monkeypatch.setattr(event_folders, "_EVERY_S", 0.2)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def wait_for(told, within_s=10.0):
         time.sleep(0.05)
 
 
-def test_event_files_are_shown_while_the_training_goes_on(run, watched, workplace):
+def test_event_files_are_shown_while_the_training_goes_on(run, watched, workplace, looks_often):
     def call():
         writer = EventFileWriter(str(workplace / "logs" / "fit"))
         writer.flush()
@@ -56,7 +56,7 @@ def test_event_files_that_are_only_read_are_not_shown(run, watched, workplace):
     assert watched() == set()
 
 
-def test_what_a_child_program_writes_is_seen(run, watched, workplace):
+def test_what_a_child_program_writes_is_seen(run, watched, workplace, looks_often):
     (workplace / "child").mkdir()
 
     def call():
@@ -127,7 +127,7 @@ def test_the_runs_own_event_files_are_not_shown_twice(run, watched, paths):
     ],
 )
 def test_a_tensorboard_that_the_module_starts_is_shown_and_waits_to_be_ended(
-    run, watched, workplace, options, folders
+    run, watched, workplace, looks_often, options, folders
 ):
     def call():
         process = subprocess.Popen(["tensorboard", *options], stdout=subprocess.PIPE, text=True)

@@ -190,9 +190,9 @@ def test_what_a_forked_child_writes_is_taken(run, models, version):
     assert version() == {"old.pt"}
 
 
-def test_what_a_child_program_has_open_for_a_while_is_taken(run, models, version):
+def test_what_a_child_program_has_open_for_a_while_is_taken(run, models, version, looks_often):
     def call():
-        by_program(f"exec 3> {models}/w.bin; echo new >&3; sleep 3")
+        by_program(f"exec 3> {models}/w.bin; echo new >&3; sleep 1")
         return str(models)
 
     train(run, call)

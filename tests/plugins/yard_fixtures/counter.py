@@ -28,6 +28,9 @@ class Counter(Model):
         ),
         "token": fields.String(load_only=True, metadata={"format": "password"}),
         "loss_at": fields.List(fields.Float()),
+        "hold": fields.String(
+            load_default="", metadata={"description": "file it waits for before its last step"}
+        ),
     }
 
     def load(self, weights, device):
@@ -36,7 +39,7 @@ class Counter(Model):
     def predict(self, plus):
         return {"count": self.count + plus}
 
-    def train(self, run, steps, seconds, start, end, token=None, loss_at=()):
+    def train(self, run, steps, seconds, start, end, token=None, loss_at=(), hold=""):
         if end == "invalid":
             raise InvalidData("a label is out of range", file="train.txt", line=7)
         if end == "family":
@@ -44,6 +47,8 @@ class Counter(Model):
         print("counting", steps, "steps")
         count = start
         for step in range(1, steps + 1):
+            while hold and step == steps and not (run.should_stop or os.path.exists(hold)):  # noqa: PTH110
+                time.sleep(0.01)
             if run.should_stop and end != "deaf":
                 run.log("asked to stop")
                 break
