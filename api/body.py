@@ -46,11 +46,13 @@ class ModelRequestReader:
         max_size: int,
         hash_files: bool = False,
         headers: frozenset[str] = frozenset(),
+        fields_limit: int = FIELDS_LIMIT,
     ) -> None:
         self._request = request
         self._folder = folder
         self._max_size = max_size
         self._hash_files = hash_files
+        self._fields_limit = fields_limit
         self._kept = (headers | _HEADERS_KEPT) - _HEADERS_NEVER
         self._size = 0
         self._text_size = 0
@@ -104,8 +106,8 @@ class ModelRequestReader:
         count = 0
         async for part in reader:
             count += 1
-            if count > FIELDS_LIMIT:
-                raise TooLarge(f"The form has more than {FIELDS_LIMIT} fields.")
+            if count > self._fields_limit:
+                raise TooLarge(f"The form has more than {self._fields_limit} fields.")
             if not isinstance(part, BodyPartReader):
                 raise InvalidRequest("A multipart part may not be multipart itself.")
             name = part.name

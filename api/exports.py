@@ -39,9 +39,11 @@ async def make_export(request: web.Request) -> web.StreamResponse:
         known = f"one of: {', '.join(formats)}" if formats else "any: this model has none"
         raise InvalidArguments({"format": [f"{wanted!r} is not {known}."]})
 
+    version = await here.keeper.local(version)
+
     async def perform(parameters: Mapping[str, Any]) -> dict[str, Any]:
         source = here.pool.get(version.model).source
-        return await run_model_task(here, source, "export", parameters, LIMIT_S)
+        return await run_model_task(here.settings, here.home, source, "export", parameters, LIMIT_S)
 
     export, made = await request.config_dict[EXPORTER].make(version, wanted, perform)
     data = _data(here, version, export)

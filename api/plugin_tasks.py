@@ -7,21 +7,23 @@ from typing import Any
 
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
+from ..records.home import Home
 from ..serving.tasks import run_plugin_task
-from .services import Services
+from ..settings import Settings
 
 
 async def run_model_task(
-    here: Services,
+    settings: Settings,
+    home: Home,
     source: PluginSource,
     task: str,
     parameters: Mapping[str, Any],
     timeout_s: float,
 ) -> dict[str, Any]:
     """What a task of this model returns. Raises as `run_plugin_task`."""
-    own = here.settings.models.get(source.name)
+    own = settings.models.get(source.name)
     environment = plugin_environment(
-        source, own.env if own is not None else {}, threads=here.settings.threads or 1
+        source, own.env if own is not None else {}, threads=settings.threads or 1
     )
-    log = here.home.logs / f"{source.name}.log"
+    log = home.logs / f"{source.name}.log"
     return await run_plugin_task(source, environment, task, parameters, timeout_s, log)

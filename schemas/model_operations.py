@@ -74,7 +74,7 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
     if model.description is None:
         return []
     if which == "train":
-        return _like_parameters(model)
+        return [*_like_parameters(model), *_dataset_parameters(model)]
     parameters = [
         _parameter(
             "X-Request-Timeout",
@@ -96,6 +96,18 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
             if name not in taken
         ] + parameters
     return parameters
+
+
+def _dataset_parameters(model: ServedModel) -> list[dict[str, Any]]:
+    """A model with an argument `dataset` names stored datasets by that, too."""
+    about = "The stored dataset to train with: its id, its name (the newest) or `name@number`."
+    taken = {field.name for field in model.arguments("train") or ()}
+    names = [("X-Modelyard-Dataset", "header"), ("dataset", "query")]
+    return [
+        _parameter(name, where, {"type": "string"}, description=about)
+        for name, where in names
+        if name not in taken
+    ]
 
 
 def _like_parameters(model: ServedModel) -> list[dict[str, Any]]:

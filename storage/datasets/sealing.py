@@ -59,7 +59,8 @@ def _share(
         known = _by_hash(relative)
         left = []
         for file in wanted:
-            path = known.get((file.sha256, file.size))
+            source = _taken_from(known.get((file.sha256, file.size), []), file.path)
+            path = None if source is None else relative / "files" / source
             if path is None or file.size == 0 or not _link(path, root / file.path, file.sha256):
                 left.append(file)
                 continue
@@ -68,13 +69,24 @@ def _share(
         wanted = left
 
 
-def _by_hash(relative: Path) -> dict[tuple[str, int], Path]:
+def _by_hash(relative: Path) -> dict[tuple[str, int], list[str]]:
     path = relative / "manifest.json"
+    known: dict[tuple[str, int], list[str]] = {}
     try:
         bundle = read_bundle(path.read_bytes(), str(path))
     except (BadVersion, OSError):  # being removed, or an operator's hand: then nothing is shared
         return {}
-    return {(file.sha256, file.size): relative / "files" / file.path for file in bundle.files}
+    for file in bundle.files:
+        known.setdefault((file.sha256, file.size), []).append(file.path)
+    return known
+
+
+def _taken_from(paths: list[str], wanted: str) -> str | None:
+    """One of `paths`, the same path if it is there; taken out of them: two files of one dataset
+    that are equal stay two files, for a model may take two names of one file for a fault."""
+    if not paths:
+        return None
+    return paths.pop(paths.index(wanted) if wanted in paths else 0)
 
 
 def _link(source: Path, target: Path, sha256: str) -> bool:

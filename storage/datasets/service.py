@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -242,6 +242,10 @@ class Datasets:
             await asyncio.to_thread(bring_back, away)
             raise
         await asyncio.to_thread(remove_away, away)
+
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does something beside all else; given up when the server stops."""
+        self._spawn(work)
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.ensure_future(work)

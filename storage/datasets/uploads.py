@@ -7,17 +7,17 @@ threads of the front, which only moves bytes here: what they mean is found by th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ...errors import DiskFull, InvalidArguments, UploadNotFound
 from ..versions import sync_folder
@@ -64,6 +64,57 @@ class Upload:
         if number < self.parts:
             return self.part_size
         return self.size - (self.parts - 1) * self.part_size
+
+
+class PartWriter:
+    """One part that is coming. Two writers of one part do not meet: the last one wins.
+
+    Raises OSError, UploadNotFound if the upload is removed meanwhile, and InvalidArguments if the
+    part has another size or hash than it should. `close` it in any case.
+    """
+
+    def __init__(self, folder: Path, number: int, size: int) -> None:
+        self._new = folder / f".{number}-{uuid.uuid4().hex}"
+        self._target = folder / str(number)
+        self._size = size
+        self._came = 0
+        self._digest = hashlib.sha256()
+        try:
+            self._file = self._new.open("wb")
+        except FileNotFoundError as error:
+            raise UploadNotFound("There is no such upload any more.") from error
+
+    def write(self, chunk: bytes) -> None:
+        """The next bytes."""
+        self._came += len(chunk)
+        if self._came > self._size:
+            raise self._wrong()
+        self._file.write(chunk)
+        self._digest.update(chunk)
+
+    def commit(self, sha256: bytes | None) -> None:
+        """It is the part now, durably. `sha256` is what the client says that it has."""
+        if self._came != self._size:
+            raise self._wrong()
+        if sha256 is not None and self._digest.digest() != sha256:
+            told = "The bytes that came have another SHA-256: send them again."
+            raise InvalidArguments({"Content-Digest": [told]})
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        try:
+            self._new.rename(self._target)
+        except FileNotFoundError as error:
+            raise UploadNotFound("There is no such upload any more.") from error
+        sync_folder(self._target.parent)
+
+    def close(self) -> None:
+        """What was not committed is gone."""
+        self._file.close()
+        self._new.unlink(missing_ok=True)
+
+    def _wrong(self) -> InvalidArguments:
+        name, some = self._target.name, "more" if self._came > self._size else str(self._came)
+        return InvalidArguments({"body": [f"Part {name} has {self._size} bytes; {some} came."]})
 
 
 class Uploads:
@@ -119,30 +170,9 @@ class Uploads:
         """The files of all parts in order."""
         return [self._parts(upload) / str(number) for number in range(1, upload.parts + 1)]
 
-    @contextmanager
-    def writing(self, upload: Upload, number: int) -> Iterator[BinaryIO]:
-        """A file for one part, which is that part when the block ends well.
-
-        Two writers of one part do not meet: the last one wins. Raises InvalidArguments if the part
-        has another size, UploadNotFound if the upload is removed meanwhile, OSError.
-        """
-        expected = upload.size_of(number)
-        new = self._parts(upload) / f".{number}-{uuid.uuid4().hex}"
-        try:
-            with new.open("wb") as file:
-                yield file
-                file.flush()
-                if file.tell() != expected:
-                    raise InvalidArguments(
-                        {"body": [f"Part {number} has {expected} bytes; {file.tell()} came."]}
-                    )
-                os.fsync(file.fileno())
-            new.rename(self._parts(upload) / str(number))
-            sync_folder(self._parts(upload))
-        except FileNotFoundError as error:
-            raise UploadNotFound(f"There is no upload {upload.id}.") from error
-        finally:
-            new.unlink(missing_ok=True)
+    def part(self, upload: Upload, number: int) -> PartWriter:
+        """For the bytes of one part. Raises InvalidArguments if there is no such part."""
+        return PartWriter(self._parts(upload), number, upload.size_of(number))
 
     def finish(self, upload: Upload, dataset: str, created: bool) -> Upload:
         """Remembers what became of it, and removes its bytes."""

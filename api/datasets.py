@@ -1,0 +1,217 @@
+"""`/v2/datasets/`: datasets are sent, listed, looked at and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from ..errors import (
+    InvalidArguments,
+    InvalidRequest,
+    NotPermitted,
+    NotSupported,
+    RunConflict,
+)
+from ..records.datasets import DatasetRecord
+from ..records.runs import find_run
+from ..schemas.dataset_resources import DatasetReportSchema, DatasetSchema, DatasetsSchema
+from ..schemas.transport import RequestData
+from ..storage.datasets.naming import name_from
+from ..storage.datasets.service import Incoming
+from ..storage.datasets.taking import Item
+from .body import ModelRequestReader
+from .responses import json_response
+from .services import BODY, QUERY, Services, services
+
+FILES_LIMIT = 10_000
+"""Files in one form; more come as an archive."""
+_RESERVE = 256 << 20  # bytes of the disk that an object which is fetched leaves to others
+_NAMES_BY_TYPE = {
+    "application/zip": "archive.zip",
+    "application/x-zip-compressed": "archive.zip",
+    "application/x-tar": "archive.tar",
+    "application/gzip": "archive.tar.gz",
+    "application/x-gzip": "archive.tar.gz",
+    "application/x-bzip2": "archive.tar.bz2",
+    "application/x-xz": "archive.tar.xz",
+}
+UPLOADS = (*_NAMES_BY_TYPE, "application/octet-stream", "multipart/form-data")
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """Takes a dataset in: 201, or 200 if that content is here under this name already.
+
+    A client that hangs up after the last byte changes nothing: it is taken in all the same.
+    """
+    here = services(request)
+    folder = here.home.calls / uuid.uuid4().hex
+    try:
+        if BODY in request:
+            work = _from_address(here, folder, request[BODY], request[QUERY])
+        else:
+            data = await ModelRequestReader(
+                request, folder, here.settings.client_max_size, fields_limit=FILES_LIMIT
+            ).read()
+            work = _from_files(here, folder, data, request[QUERY])
+    except BaseException:
+        await _remove(folder)
+        raise
+    record, created = await asyncio.shield(asyncio.ensure_future(work))
+    return answered(here, record, created)
+
+
+async def _from_files(
+    here: Services, folder: Path, data: RequestData, query: dict[str, Any]
+) -> tuple[DatasetRecord, bool]:
+    try:
+        parts = [*data.files, *([data.raw] if data.raw else [])]
+        items, filename = _items(data)
+        size = sum(part.size for part in parts)
+        incoming = Incoming(
+            items,
+            name=query.get("name") or name_from(filename),
+            model=here.reader.choose(query.get("model")),
+            source={"kind": "upload", "filename": filename, "size": size},
+        )
+        return await here.datasets.add(incoming)
+    finally:
+        await _remove(folder)
+
+
+def _items(data: RequestData) -> tuple[list[Item], str]:
+    """What came, and the name of the file if it is a single one."""
+    if data.form:
+        names = ", ".join(sorted({name for name, _ in data.form}))
+        raise InvalidRequest(f"Give {names} in the query; the form holds files.")
+    if data.raw is not None:
+        name = _NAMES_BY_TYPE.get(data.raw.content_type, "")
+        return [Item([Path(data.raw.path)], name)], ""
+    if not data.files:
+        raise InvalidRequest("There is no file in the request.")
+    items = [Item([Path(part.path)], part.filename) for part in data.files]
+    return items, items[0].name if len(items) == 1 else ""
+
+
+async def _from_address(
+    here: Services, folder: Path, body: dict[str, Any], query: dict[str, Any]
+) -> tuple[DatasetRecord, bool]:
+    try:
+        address = body["address"]
+        check_address(address, here.settings.dataset_sources)
+        if here.office is None:
+            raise NotSupported("This server has no store (--storage) to take objects from.")
+        filename = address.rpartition("/")[2]
+        name = body.get("name") or query.get("name") or name_from(filename)
+        model = here.reader.choose(body.get("model") or query.get("model"))
+        await asyncio.to_thread(folder.mkdir, mode=0o700)
+        target = folder / "object"
+        free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
+        await here.office.fetch_object(address, target, max(0, free - _RESERVE))
+        size = (await asyncio.to_thread(target.stat)).st_size
+        source = {"kind": "address", "address": address, "filename": filename, "size": size}
+        incoming = Incoming([Item([target], filename)], name=name, model=model, source=source)
+        return await here.datasets.add(incoming)
+    finally:
+        await _remove(folder)
+
+
+def check_address(address: str, allowed: Sequence[str]) -> None:
+    """Raises InvalidArguments for what is no address, NotPermitted unless it lies below one of the
+    `allowed` prefixes: whole steps of the path, so that `s3://b/data` does not allow
+    `s3://b/database`."""
+    scheme, _, rest = address.partition("://")
+    steps = rest.split("/")
+    if scheme != "s3" or len(steps) < 2 or not all(steps) or {".", ".."} & set(steps):
+        raise InvalidArguments({"address": ["Not an address: give s3://bucket/key."]})
+    if not any(address.startswith(f"{prefix.rstrip('/')}/") for prefix in allowed):
+        raise NotPermitted(
+            "Datasets may not be taken from there. The server allows: "
+            f"{', '.join(allowed) or 'nothing (--dataset-sources)'}."
+        )
+
+
+async def list_datasets(request: web.Request) -> web.StreamResponse:
+    """A page of versions, newest first."""
+    here = services(request)
+    query = request[QUERY]
+    limit, name = query["limit"], query.get("name")
+    page, following = await here.datasets.list(limit, query.get("cursor"), name)
+    headers = {}
+    if following is not None:
+        asked = {"limit": limit, "cursor": following, **({"name": name} if name else {})}
+        headers["Link"] = f'<{here.url(request.path)}?{urlencode(asked)}>; rel="next"'
+    data = {"datasets": [_data(here, record) for record in page]}
+    return json_response(data, DatasetsSchema(), headers=headers)
+
+
+async def get_dataset(request: web.Request) -> web.StreamResponse:
+    """One version: by id, by name (the newest) or by name@number."""
+    here = services(request)
+    record = await here.datasets.get(request.match_info["id"])
+    return json_response(_data(here, record), DatasetSchema())
+
+
+async def report(request: web.Request) -> web.StreamResponse:
+    """What the reader of a model found wrong, with file and line."""
+    record = await services(request).datasets.get(request.match_info["id"])
+    told = record.report or {"errors": 0, "warnings": 0, "problems": [], "left_out": 0}
+    model = record.model if record.report is not None else None
+    return json_response({**told, "dataset": record.id, "model": model}, DatasetReportSchema())
+
+
+async def delete(request: web.Request) -> web.StreamResponse:
+    """Removes one version, unless something needs it."""
+    here = services(request)
+    record = await here.datasets.get(request.match_info["id"])
+
+    async def could_go_on(ids: Sequence[str]) -> Sequence[str]:
+        return [] if request[QUERY]["force"] else await _resumable(here, ids)
+
+    await asyncio.shield(asyncio.ensure_future(here.datasets.delete(record, could_go_on)))
+    return web.Response(status=204)
+
+
+def answered(here: Services, record: DatasetRecord, created: bool) -> web.Response:
+    """The answer that tells a dataset which was sent."""
+    data = _data(here, record)
+    headers = {"Location": data["links"]["self"]}
+    return json_response(data, DatasetSchema(), 201 if created else 200, headers)
+
+
+def _data(here: Services, record: DatasetRecord) -> dict[str, Any]:
+    report: Mapping[str, Any] = record.report or {}
+    known = {name: report.get(name, 0) for name in ("errors", "warnings")}
+    sent = here.datasets.shelf.sent(record)
+    path = here.url(f"/v2/datasets/{record.id}")
+    return {
+        **vars(record),
+        "reference": f"{record.name}@{record.number}",
+        "problems": None if record.report is None else known,
+        "progress": None if sent is None else {"done": sent[0], "total": sent[1]},
+        "links": {"self": path, "report": f"{path}/report"},
+    }
+
+
+async def _resumable(here: Services, ids: Sequence[str]) -> list[str]:
+    """Those of these ended runs that could still be resumed."""
+    runs = await here.store.read(lambda c: [find_run(c, run_id) for run_id in ids])
+    found = []
+    for run in runs:
+        with suppress(RunConflict):
+            if run is not None:
+                await here.runs.resumption(run)
+                found.append(run.id)
+    return found
+
+
+async def _remove(folder: Path) -> None:
+    if folder.exists():
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))

@@ -1,0 +1,128 @@
+"""`/v2/datasets/uploads/`: large files in parts, that go on where a connection was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import Conflict, InvalidArguments, InvalidRequest
+from ..schemas.dataset_resources import UploadSchema
+from ..storage.datasets.naming import name_from
+from ..storage.datasets.uploads import Upload, described
+from .body import CHUNK
+from .datasets import answered
+from .responses import json_response
+from .services import BODY, Services, services
+
+WAIT_S = 20.0
+"""How long completing an upload waits for the dataset; large ones are asked for again."""
+_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/=]+):")
+
+
+async def begin(request: web.Request) -> web.StreamResponse:
+    """An upload to which parts may be sent, in any order, several at a time."""
+    here = services(request)
+    body = request[BODY]
+    upload = await asyncio.to_thread(
+        here.uploads.uploads.create,
+        body["filename"],
+        body["size"],
+        here.settings.client_max_size,
+        sha256=body.get("sha256"),
+        name=body.get("name") or name_from(body["filename"]),
+        model=here.reader.choose(body.get("model")),
+    )
+    return await _answer(here, upload, 201)
+
+
+async def get_upload(request: web.Request) -> web.StreamResponse:
+    """Which parts are here, and what becomes of it."""
+    here = services(request)
+    return await _answer(here, await _upload(request, here))
+
+
+async def put_part(request: web.Request) -> web.StreamResponse:
+    """One part. It is on disk when this answers; sent again it replaces the first."""
+    here = services(request)
+    upload = await _upload(request, here)
+    number = int(request.match_info["number"])
+    expected = upload.size_of(number)
+    _refuse_if_busy(here, upload)
+    wanted = _digest_of(request)
+    if request.content_length not in (None, expected):
+        raise InvalidArguments({"body": [f"Part {number} has {expected} bytes."]})
+    part = await asyncio.to_thread(here.uploads.uploads.part, upload, number)
+    try:
+        async for chunk in request.content.iter_chunked(CHUNK):
+            await asyncio.to_thread(part.write, chunk)
+        _refuse_if_busy(here, upload)
+        await asyncio.shield(asyncio.to_thread(part.commit, wanted))
+    finally:
+        await asyncio.shield(asyncio.to_thread(part.close))
+    return web.Response(status=204)
+
+
+async def complete(request: web.Request) -> web.StreamResponse:
+    """All parts are here: they become a dataset. 202 while that takes longer."""
+    here = services(request)
+    upload = await _upload(request, here)
+    if upload.dataset is None:
+        received = set(await asyncio.to_thread(here.uploads.uploads.received, upload))
+        missing = sorted(set(range(1, upload.parts + 1)) - received)
+        if missing:
+            raise Conflict(f"These parts are missing: {described(missing)}.", missing=missing[:100])
+    done = await here.uploads.complete(upload, WAIT_S)
+    if done is None or done.dataset is None:
+        return await _answer(here, upload, 202)
+    return answered(here, await here.datasets.get(done.dataset), done.created)
+
+
+async def remove(request: web.Request) -> web.StreamResponse:
+    """Gives an upload up, with all that came. What has become a dataset stays."""
+    here = services(request)
+    upload = await _upload(request, here)
+    _refuse_if_busy(here, upload)
+    await asyncio.to_thread(here.uploads.uploads.remove, upload.id)
+    here.uploads.forget(upload)
+    return web.Response(status=204)
+
+
+async def _upload(request: web.Request, here: Services) -> Upload:
+    return await asyncio.to_thread(here.uploads.uploads.get, request.match_info["id"])
+
+
+async def _answer(here: Services, upload: Upload, status: int = 200) -> web.Response:
+    received = await asyncio.to_thread(here.uploads.uploads.received, upload)
+    path = here.url(f"/v2/datasets/uploads/{upload.id}")
+    data: dict[str, Any] = {
+        **vars(upload),
+        **here.uploads.state(upload),
+        "parts": received,
+        "part_count": upload.parts,
+        "links": {"self": path, "parts": f"{path}/parts/", "complete": f"{path}/complete"},
+    }
+    return json_response(data, UploadSchema(), status, {"Location": path})
+
+
+def _refuse_if_busy(here: Services, upload: Upload) -> None:
+    if upload.dataset is not None:
+        raise Conflict("The upload is complete.", dataset=upload.dataset)
+    if here.uploads.busy(upload):
+        raise Conflict("The upload is being taken in: ask for it again in a moment.")
+
+
+def _digest_of(request: web.Request) -> bytes | None:
+    """The SHA-256 in the header Content-Digest (RFC 9530), if there is one."""
+    text = request.headers.get("Content-Digest")
+    match = _DIGEST.search(text or "")
+    if match is None:
+        return None
+    try:
+        return base64.b64decode(match[1], validate=True)
+    except binascii.Error as error:
+        raise InvalidRequest("Content-Digest is not base64.") from error
