@@ -99,7 +99,7 @@ class NativePlugin:
 
     def _export_formats(self) -> list[str]:
         said = getattr(self._target, "export_formats", ())
-        if isinstance(said, str) or not all(isinstance(name, str) for name in said):
+        if not isinstance(said, (list, tuple)) or any(not isinstance(one, str) for one in said):
             raise self._fault(
                 f"export_formats is {said!r}", 'Make it a tuple of names, such as ("onnx",).'
             )

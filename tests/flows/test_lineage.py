@@ -88,6 +88,7 @@ def test_a_training_like_that_of_a_version_gives_the_same_weights(server, first)
     assert files(server, again["weights"]) == files(server, first["weights"])
     told = lineage(server, again["weights"])
     assert told["repeats"] == first["weights"]
+    assert "equal bit for bit" in again["message"] and first["weights"] in again["message"]
     assert told["seed"] == lineage(server, first["weights"])["seed"]
 
 

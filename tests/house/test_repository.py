@@ -166,7 +166,8 @@ def test_links_between_the_pages_lead_somewhere():
 def test_every_imported_library_is_declared(setup_cfg):
     """By the base install, or by the extra of the built-in models for what only they import."""
     base = _names(setup_cfg["options"]["install_requires"])
-    demo = base | _names(setup_cfg["options.extras_require"]["demo"])
+    extras = setup_cfg["options.extras_require"]
+    demo = base | _names(extras["demo"]) | _names(extras["export"])
     distributions = packages_distributions()
     undeclared = set()
     for name, text in package_modules().items():
