@@ -153,6 +153,7 @@ class RunContext(Run):
     ) -> Any:
         with self._checkpoints.save(step, metric, higher_is_better, metrics) as checkpoint:
             yield checkpoint
+            self._reporter.flush()  # what led here is on disk before it: a kill leaves no gap
         self._tell_best()
         self._reporter.changed()
 

@@ -26,6 +26,7 @@ from modelyard.training.options import TrainingOptions
 from modelyard.training.paths import RunPaths, read_json
 from modelyard.training.service import RunService
 
+_OF_SUBMIT = {"secrets", "files", "request", "args", "seed", "resumes", "repeats", "dataset"}
 PLUGINS = Path(__file__).parent.parent / "plugins"
 
 
@@ -78,7 +79,7 @@ class Yard:
         request = more.pop("request", None) or RequestData(
             headers={"content-type": "application/json"}, body=json.dumps(arguments).encode()
         )
-        source = PluginSource(name="behaving", value="behaving:Behaving")
+        source = PluginSource(name="behaving", value=more.pop("plugin", "behaving:Behaving"))
         return await self.service.submit(
             source,
             request,
@@ -87,6 +88,18 @@ class Yard:
             more.pop("files", None),
             key,
             **more,
+        )
+
+    async def walk(self, **arguments: Any) -> RunRecord:
+        """Submits a run of the plugin `walking`, which goes on from its checkpoints."""
+        more = {name: arguments.pop(name) for name in _OF_SUBMIT & arguments.keys()}
+        request = RequestData(
+            headers={"content-type": "application/json"}, body=json.dumps(arguments).encode()
+        )
+        more.setdefault("seed", 7)
+        args = {**arguments, **more.pop("args", {})}
+        return await self.submit(
+            plugin="walking:Walking", args=args, request=more.pop("request", request), **more
         )
 
     async def get(self, record: RunRecord) -> RunRecord:
