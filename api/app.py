@@ -15,11 +15,10 @@ from ..records.home import Home
 from ..records.runs import RunRecord
 from ..records.store import RecordStore
 from ..schemas.states import Status
-from ..serving.messages import WeightsRef
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from ..storage.weights import WeightsVersion, WeightsVersions
+from ..storage.weights import WeightsVersion
 from ..training.executor import LocalExecutor
 from ..training.forkclient import TORCH_MODULES
 from ..training.service import RunService, TrainingOptions
@@ -34,6 +33,7 @@ from .guard import guard, harden
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 from .slashes import merge_slashes
+from .store_rooms import open_store_rooms
 
 TEXT_LIMIT = 1024**2
 """Bytes of a body that is read whole by the framework (TensorBoard's requests)."""
@@ -90,8 +90,6 @@ async def open_services(
     await store.open()
     stack.push_async_callback(store.close)
 
-    versions = WeightsVersions(home.weights, store)
-
     executor = LocalExecutor(home.logs)
     stack.push_async_callback(executor.close)
 
@@ -101,15 +99,21 @@ async def open_services(
     pool = ServingPool(sources, _serving(settings), home.logs)
     stack.push_async_callback(pool.close)
 
+    rooms = await open_store_rooms(settings, home, store, pool, stack)
+    versions, keeper, defaults = rooms.versions, rooms.keeper, rooms.defaults
+
     async def on_ended(record: RunRecord, version: WeightsVersion | None) -> None:
-        if record.model not in pool:  # an adopted run of a model that is not served any more
-            return
-        handle = pool.get(record.model)
         if version is not None:
-            await handle.use_weights(WeightsRef(version.id, version.folder))
-        await handle.describe_again()
-        if record.status is Status.DONE:
-            await handle.renew()
+            keeper.publish(version)
+        if record.model in pool:  # not an adopted run of a model that is not served any more
+            handle = pool.get(record.model)
+            if version is not None:
+                await defaults.settle(record.model)
+            await handle.describe_again()
+            if record.status is Status.DONE:
+                await handle.renew()
+        if version is not None:
+            await keeper.retain(record.model)
 
     def on_publishing(model: str) -> None:
         if model in pool:
@@ -119,15 +123,22 @@ async def open_services(
     await runs.start()
     stack.push_async_callback(runs.close)
 
-    async def default_weights(model: str) -> WeightsRef | None:
-        version = await versions.latest(model)
-        return None if version is None else WeightsRef(version.id, version.folder)
-
-    await pool.start(default_weights)
+    await pool.start(defaults.first)
+    retaining = asyncio.ensure_future(keeper.retain_all())
+    stack.callback(retaining.cancel)
     if settings.warm_start:
         warming = asyncio.ensure_future(_preload(pool, executor))
         stack.callback(warming.cancel)
-    return Services(settings, home, store, versions, runs, pool, tensorboard, asyncio.Event())
+    return Services(
+        settings=settings,
+        home=home,
+        store=store,
+        **vars(rooms),
+        runs=runs,
+        pool=pool,
+        tensorboard=tensorboard,
+        stopping=asyncio.Event(),
+    )
 
 
 async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import Busy, Conflict, InvalidRequest, StorageUnavailable
+from ..errors import Busy, Conflict, InvalidRequest, StoreUnavailable
 from ..records.weights import find_weights
 from ..schemas.archive_resources import DAY_S, ShareLinkSchema
 from ..schemas.weights_resources import WeightsSchema
@@ -25,7 +25,6 @@ from ..storage.archives.formats import ArchiveFormat
 from ..storage.archives.links import Share, link_key, sign, verify
 from ..storage.archives.manifests import as_bytes, load
 from ..storage.archives.processes import exported, imported
-from ..storage.office import StorageOffice
 from ..storage.stores.url import parse_store_url
 from ..storage.versions import read_manifest
 from ..storage.weights import WeightsVersion
@@ -125,7 +124,7 @@ async def take_in(request: web.Request) -> web.StreamResponse:
     address = here.url(f"/v2/models/{model}/weights/{version.id}")
     headers = {"Location": address}
     return json_response(
-        weights_data(version), WeightsSchema(), status=201 if is_new else 200, headers=headers
+        weights_data(here, version), WeightsSchema(), status=201 if is_new else 200, headers=headers
     )
 
 
@@ -145,7 +144,9 @@ async def _keep(here: Services, bundle: Path) -> tuple[WeightsVersion, bool]:
     manifest = await asyncio.to_thread(read_manifest, bundle)
     known = await here.store.read(lambda c: find_weights(c, manifest.id))
     if known is None:
-        return await here.versions.publish(bundle), True
+        version = await here.versions.publish(bundle)
+        await here.added(version)
+        return version, True
     if known.model != manifest.model or _content(known.files) != _content(manifest.files):
         raise Conflict(f"Another version has the id {manifest.id} here.")
     if known.local:  # whole, as a rule; if not, this mends it
@@ -163,14 +164,22 @@ async def _version_of(request: web.Request) -> WeightsVersion:
 
 
 async def _folder(here: Services, version: WeightsVersion) -> Path:
-    """The version's folder on this disk."""
-    return version.folder.parent
+    """The version's folder on this disk, fetched from the store if it was not here."""
+    return (await here.keeper.local(version)).folder.parent
 
 
 async def _send(
     request: web.Request, version: WeightsVersion, kind: ArchiveFormat
 ) -> web.StreamResponse:
-    folder = await _folder(services(request), version)
+    here = services(request)
+    # Held before it is asked for: a copy of what the store has may be dropped at any time else.
+    async with here.cache.holding([version.id]):
+        return await _send_held(request, version, await _folder(here, version), kind)
+
+
+async def _send_held(
+    request: web.Request, version: WeightsVersion, folder: Path, kind: ArchiveFormat
+) -> web.StreamResponse:
     tag = await asyncio.to_thread(_tag, folder, kind)
     headers = {
         "ETag": tag,
@@ -223,27 +232,36 @@ async def _presigned(
 ) -> str | None:
     """An address of the shared store, or None where it has none to give (or cannot be reached)."""
     here = services(request)
-    office: StorageOffice | None = getattr(here, "office", None)
+    office = here.office
     if office is None or seconds > LONGEST_PRESIGNED_S:
         return None
     if parse_store_url(office.url).kind != "s3":  # a folder gives nothing to others: save the work
         return None
-    source = await _folder(here, version)
     folder = here.home.calls / uuid.uuid4().hex
+    path = folder / "archive"
     try:
-        with request.config_dict[PLACES].one():
-            path = folder / "archive"
-            folder.mkdir(mode=0o700)
-            with path.open("wb") as file:
-                async with aclosing(exported(source, kind)) as pieces:
-                    async for piece in pieces:
-                        await asyncio.to_thread(file.write, piece)
-            return await office.share(path, _filename(version, kind), seconds)
-    except StorageUnavailable as error:
+        await _pack(request, version, kind, path)
+        return await office.share(path, _filename(version, kind), seconds)
+    except StoreUnavailable as error:
         log.warning("a link is of this server, not of the store: %s", error.message)
         return None
     finally:
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def _pack(
+    request: web.Request, version: WeightsVersion, kind: ArchiveFormat, path: Path
+) -> None:
+    """The whole archive as a file of a folder that is made for it."""
+    here = services(request)
+    async with here.cache.holding([version.id]):
+        source = await _folder(here, version)
+        with request.config_dict[PLACES].one():
+            path.parent.mkdir(mode=0o700)
+            with path.open("wb") as file:
+                async with aclosing(exported(source, kind)) as pieces:
+                    async for piece in pieces:
+                        await asyncio.to_thread(file.write, piece)
 
 
 def _origin(request: web.Request) -> str:

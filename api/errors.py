@@ -22,6 +22,7 @@ from ..models_plugin.answers import json_bytes
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+STORE_RETRY_S = "5"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 STATUS: dict[type[errors.ModelyardError], int] = {
@@ -66,6 +67,8 @@ def error_response(error: errors.ModelyardError) -> web.Response:
     headers = {}
     if isinstance(error, errors.Busy):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    elif isinstance(error, errors.StorageUnavailable) and not isinstance(error, errors.DiskFull):
+        headers["Retry-After"] = STORE_RETRY_S
     code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
     return problem(status_of(error), error.message, code, headers, details)
 

@@ -24,6 +24,21 @@ class ListRunsQuery(Schema):
     )
 
 
+class ListWeightsQuery(Schema):
+    """The query of the list of weights versions."""
+
+    limit = fields.Integer(
+        validate=validate.Range(min=1, max=LONGEST_PAGE),
+        metadata={"description": "How many, newest first; 100 if it is not given."},
+    )
+    cursor = fields.String(metadata={"description": "Where a page goes on, from a `Link` header."})
+    tag = fields.String(metadata={"description": "Only versions that have this tag."})
+    state = fields.String(
+        validate=validate.OneOf(["publishing", "ready", "failed"]),
+        metadata={"description": "Only versions in this state."},
+    )
+
+
 class LogQuery(Schema):
     """The query of a run's log."""
 

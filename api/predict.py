@@ -43,7 +43,8 @@ async def predict(request: web.Request) -> web.StreamResponse:
             headers=header_arguments(handle, "predict"),
         ).read()
         choice = server_parameter(request, taken, "weights")
-        reference = None if choice is None else await _chosen(here, handle, choice)
+        limit = timeout or handle.predict_timeout_s
+        reference = None if choice is None else await _chosen(here, handle, choice, limit)
         if "accept" not in taken and "accept" in request.query:
             data.accept = request.query["accept"]
         ours = {"weights", "accept"} - taken
@@ -51,11 +52,12 @@ async def predict(request: web.Request) -> web.StreamResponse:
         try:
             prediction = await handle.predict(data, reference, folder, timeout)
         except NoWeights:
-            # The first training is done and its version is being taken over at this moment.
-            latest = await here.versions.latest(handle.name)
-            if latest is None:
+            # The first version is being taken over at this moment, or is not here yet.
+            default = await here.versions.default(handle.name)
+            if default is None:
                 raise
-            await handle.use_weights(WeightsRef(latest.id, latest.folder))
+            default = await here.keeper.local(default, limit)
+            await handle.use_weights(WeightsRef(default.id, default.folder))
             prediction = await handle.predict(data, reference, folder, timeout)
         # With an argument `accept` the plugin has chosen already, and the argument wins.
         # DEEPaaS never looked at the header without it, so clients may have sent anything.
@@ -71,10 +73,10 @@ async def predict(request: web.Request) -> web.StreamResponse:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
-async def _chosen(here: Services, handle: ModelHandle, choice: str) -> WeightsRef:
+async def _chosen(here: Services, handle: ModelHandle, choice: str, limit_s: float) -> WeightsRef:
     """The version that the client chose by the server's own parameter."""
     if handle.takes_weights:
-        return await here.weights_ref(handle.name, choice)
+        return await here.weights_ref(handle.name, choice, limit_s)
     names = sorted(argument_names(handle, "predict"))
     told = [name for name in names if re.search("weight|model|checkpoint|version|timestamp", name)]
     raise InvalidArguments(

@@ -24,7 +24,12 @@ class Route:
 
 MODEL = {"model": PathParameter("The model's name.", "[A-Za-z0-9][A-Za-z0-9._-]{0,99}")}
 RUN = {**MODEL, "id": PathParameter("The run's id.", ID)}
-WEIGHTS = {**MODEL, "id": PathParameter("The version's id, or `latest`.", f"{ID}|latest")}
+WEIGHTS = {
+    **MODEL,
+    "id": PathParameter(
+        "The version's id, or an alias such as `latest`.", f"{ID}|[A-Za-z][A-Za-z0-9._-]{{0,99}}"
+    ),
+}
 
 
 def answer(about: str, schema: type[Schema], **headers: str) -> dict[int, ResponseDoc]:

@@ -16,9 +16,20 @@ from ..serving.handle import ModelHandle
 from ..serving.messages import WeightsRef
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from ..storage.weights import WeightsVersions
+from ..storage.aliases import Aliases
+from ..storage.cache import StoreCache
+from ..storage.datasets.service import Datasets
+from ..storage.keeper import WeightsKeeper
+from ..storage.office import StorageOffice
+from ..storage.publishing import Publisher
+from ..storage.sync import StoreSync
+from ..storage.weights import WeightsVersion, WeightsVersions
 from ..training.service import RunService
 from ..training.tensorboard import TensorBoard
+from .defaults import Defaults
+from .model_reader import ModelReader
+from .upload_desk import UploadDesk
+from .users import WeightsUsers
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,18 @@ class Services:
     home: Home
     store: RecordStore
     versions: WeightsVersions
+    aliases: Aliases
+    office: StorageOffice | None
+    """The shared store; None without `--storage`."""
+    publisher: Publisher | None
+    cache: StoreCache
+    users: WeightsUsers
+    keeper: WeightsKeeper
+    defaults: Defaults
+    reader: ModelReader
+    datasets: Datasets
+    uploads: UploadDesk
+    sync: StoreSync | None
     runs: RunService
     pool: ServingPool
     tensorboard: TensorBoard
@@ -39,17 +62,33 @@ class Services:
         """A path of this server with its prefix."""
         return self.settings.base_path + path
 
-    async def weights_ref(self, model: str, choice: str) -> WeightsRef:
-        """The version that a client chose: an id, or `latest`.
+    def told(self) -> None:
+        """Something was named here: others who share the store hear of it soon."""
+        if self.sync is not None:
+            self.sync.wake()
 
-        Raises InvalidArguments naming the choices.
+    async def added(self, version: WeightsVersion) -> None:
+        """A version came by other ways than a training: published, named to others, taken up."""
+        await self.keeper.added(version)
+        self.defaults.follow([version.model])
+        self.told()
+
+    async def weights_ref(
+        self, model: str, choice: str, limit_s: float | None = None
+    ) -> WeightsRef:
+        """The version that a client chose, an id or an alias, with its files here.
+
+        Raises InvalidArguments naming the choices; Busy if fetching it from the store takes longer
+        than `limit_s`, and StoreUnavailable.
         """
         try:
             version = await self.versions.get(model, choice)
         except WeightsNotFound as error:
             newest = [item.id for item in await self.versions.list(model, 5)]
-            known = f" The newest are: {', '.join(newest)}." if newest else ""
+            names = ", ".join([*await self.versions.aliases(model), *newest])
+            known = f" Known are, the newest first: {names}." if newest else ""
             raise InvalidArguments({"weights": [error.message + known]}) from error
+        version = await self.keeper.local(version, limit_s)
         return WeightsRef(version.id, version.folder)
 
 
@@ -71,13 +110,15 @@ def model_of(request: web.Request) -> ModelHandle:
 
 
 async def model_name_of(request: web.Request) -> str:
-    """The model's name, also of one that is not served any more but has left runs here.
+    """The model's name, also of one that is not served here but has runs or weights.
 
     Raises ModelNotFound.
     """
     here, name = services(request), request.match_info["model"]
-    if name not in here.pool and not (await here.runs.list(name, 1))[0]:
-        here.pool.get(name)
+    if name not in here.pool:
+        known = (await here.runs.list(name, 1))[0] or await here.versions.list(name, 1)
+        if not known:
+            here.pool.get(name)
     return name
 
 

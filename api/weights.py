@@ -1,44 +1,162 @@
-"""`/v2/models/{model}/weights/`: the versions that predictions can use."""
+"""`/v2/models/{model}/weights/`: the versions that predictions can use, and their names."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
-from ..schemas.weights_resources import WeightsSchema
-from ..storage.weights import WeightsVersion
+from ..errors import Conflict
+from ..records.aliases import LATEST
+from ..schemas.weights_resources import (
+    AliasListSchema,
+    AliasSchema,
+    WeightsSchema,
+)
+from ..storage.aliases import Alias
+from ..storage.weights import PRODUCTION, WeightsVersion
 from .responses import json_response
-from .services import model_name_of, services
+from .services import BODY, QUERY, Services, model_name_of, services
+
+DEFAULT_PAGE = 100
 
 
 async def list_weights(request: web.Request) -> web.StreamResponse:
-    """Every version of a model, newest first."""
+    """A page of a model's versions, newest first."""
     model = await model_name_of(request)
-    versions = await services(request).versions.list(model)
-    data = [weights_data(version) for version in versions]
-    return json_response({"weights": WeightsSchema(many=True).dump(data)})
+    here, query = services(request), request[QUERY]
+    limit = query.get("limit", DEFAULT_PAGE)
+    tag, state = query.get("tag"), query.get("state")
+    page, following = await here.versions.page(model, limit, query.get("cursor"), tag, state)
+    headers = {}
+    if following is not None:
+        asked = {"limit": limit, "cursor": following, "tag": tag, "state": state}
+        given = urlencode({name: value for name, value in asked.items() if value is not None})
+        headers["Link"] = f'<{here.url(request.path)}?{given}>; rel="next"'
+    data = [weights_data(here, version) for version in page]
+    return json_response({"weights": WeightsSchema(many=True).dump(data)}, headers=headers)
 
 
 async def get_weights(request: web.Request) -> web.StreamResponse:
-    """One version, by its id or by `latest`."""
+    """One version, by its id or an alias."""
+    return _answer(services(request), await version_of(request))
+
+
+async def change_weights(request: web.Request) -> web.StreamResponse:
+    """Sets tags and notes."""
+    here, version = services(request), await version_of(request)
+    labels: dict[str, Any] = request[BODY]
+    changed = await here.versions.label(version, labels)
+    here.told()
+    return _answer(here, changed)
+
+
+async def delete_weights(request: web.Request) -> web.StreamResponse:
+    """Removes a version here and in the store, if nobody needs it."""
+    here, version = services(request), await version_of(request)
+    named = [alias for alias in version.aliases if alias != LATEST]
+    why = await here.users.why(version.model, version.id)
+    if named:
+        why = f"the alias {', '.join(named)} names it"
+    if why is not None:
+        raise Conflict(f"The version {version.id} cannot be deleted: {why}.")
+    await asyncio.shield(asyncio.ensure_future(_delete(here, version)))
+    return web.Response(status=204)
+
+
+async def _delete(here: Services, version: WeightsVersion) -> None:
+    await here.keeper.delete(version)
+    here.defaults.follow([version.model])
+
+
+async def retry_weights(request: web.Request) -> web.StreamResponse:
+    """Tries now to publish what could not be published."""
+    here, version = services(request), await version_of(request)
+    return _answer(here, await here.keeper.retry(version))
+
+
+async def list_aliases(request: web.Request) -> web.StreamResponse:
+    """Every alias of a model that names a version."""
     model = await model_name_of(request)
-    version = await services(request).versions.get(model, request.match_info["id"])
-    return json_response(weights_data(version), WeightsSchema())
+    aliases = await services(request).aliases.list(model)
+    return json_response({"aliases": aliases}, AliasListSchema())
 
 
-def weights_data(version: WeightsVersion) -> dict[str, Any]:
+async def move_alias(request: web.Request) -> web.StreamResponse:
+    """Has an alias name another version; `production` moves the predictions as well."""
+    model, alias = await model_name_of(request), request.match_info["alias"]
+    here = services(request)
+    moved = await here.aliases.move(model, alias, request[BODY]["version"])
+    return _moved(here, model, moved)
+
+
+async def roll_back_alias(request: web.Request) -> web.StreamResponse:
+    """Has an alias name again what it named before."""
+    model, alias = await model_name_of(request), request.match_info["alias"]
+    here = services(request)
+    return _moved(here, model, await here.aliases.rollback(model, alias))
+
+
+async def remove_alias(request: web.Request) -> web.StreamResponse:
+    """Has an alias name nothing any more."""
+    model, alias = await model_name_of(request), request.match_info["alias"]
+    here = services(request)
+    await here.aliases.remove(model, alias)
+    _follow(here, model, alias)
+    return web.Response(status=204)
+
+
+async def version_of(request: web.Request) -> WeightsVersion:
+    """The version that the address names. Raises ModelNotFound or WeightsNotFound."""
+    model = await model_name_of(request)
+    return await services(request).versions.get(model, request.match_info["id"])
+
+
+def weights_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
     """What a client sees of a version."""
+    path = here.url(f"/v2/models/{version.model}/weights/{version.id}")
+    links = {"self": path, **{part: f"{path}/{part}" for part in ("archive", "card", "lineage")}}
+    links["exports"] = f"{path}/exports/"
+    if version.run is not None:
+        links["run"] = here.url(f"/v2/models/{version.model}/train/{version.run}")
+    sent = here.keeper.sent(version)
     return {
         "id": version.id,
         "model": version.model,
         "run": version.run,
+        "origin": version.origin,
         "created_at": version.created_at,
         "state": version.state,
+        "reason": version.reason,
+        "attempts": version.attempts,
+        "local": version.local,
+        "transfer": None if sent is None else {"done": sent[0], "total": sent[1]},
         "step": version.step,
         "checkpoint": version.checkpoint,
         "metrics": version.metrics,
         "files": version.files,
         "size": version.size,
         "aliases": list(version.aliases),
+        "tags": list(version.tags),
+        "notes": version.notes,
+        "parent": version.parent,
+        "dataset": version.dataset,
+        "links": links,
     }
+
+
+def _answer(here: Services, version: WeightsVersion) -> web.Response:
+    return json_response(weights_data(here, version), WeightsSchema())
+
+
+def _moved(here: Services, model: str, alias: Alias) -> web.Response:
+    _follow(here, model, alias.name)
+    return json_response(alias, AliasSchema())
+
+
+def _follow(here: Services, model: str, alias: str) -> None:
+    here.told()
+    if alias == PRODUCTION:
+        here.defaults.follow([model])

@@ -3,27 +3,109 @@
 from __future__ import annotations
 
 from ..schemas import weights_resources as resources
-from ..schemas.routes import RouteDoc, problems
-from . import weights
+from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
+from . import parameters, weights
 from .route import MODEL, WEIGHTS, Route, answer
+
+_ALIAS = {**MODEL, "alias": PathParameter("The name.", "[A-Za-z][A-Za-z0-9._-]{0,99}")}
+_NOTHING = {204: ResponseDoc("Done.", None, ())}
+_VERSION = answer("The version.", resources.WeightsSchema)
+_ALIAS_ANSWER = answer("The alias.", resources.AliasSchema)
+_BODY = (400, 413, 415, 422)
 
 WEIGHTS_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/weights/", "weights", "All weights of a model", "weights",
+            "Newest first, a page at a time.",
+            query=parameters.ListWeightsQuery,
             path_parameters=MODEL,
             responses={
-                **answer("Newest first.", resources.WeightsListSchema), **problems(404, 503)
+                200: ResponseDoc("A page.", resources.WeightsListSchema,
+                                 headers={"Link": "The next page (RFC 8288)."}),
+                **problems(404, 422, 503),
             },
         ),
         weights.list_weights,
     ),
     Route(
         RouteDoc(
+            "GET", "/v2/models/{model}/weights/aliases/", "aliases",
+            "The aliases of a model's weights", "weights",
+            path_parameters=MODEL,
+            responses={
+                **answer("`latest` first.", resources.AliasListSchema), **problems(404, 503)
+            },
+        ),
+        weights.list_aliases,
+    ),
+    Route(
+        RouteDoc(
+            "PUT", "/v2/models/{model}/weights/aliases/{alias}", "move_alias",
+            "Move an alias to a version", "weights",
+            "`production` is what predictions use that name no version: they move without a "
+            "restart. `latest` moves by itself.",
+            body=resources.MoveAliasSchema,
+            path_parameters=_ALIAS,
+            responses={**_ALIAS_ANSWER, **problems(404, 503, 507, *_BODY)},
+        ),
+        weights.move_alias,
+    ),
+    Route(
+        RouteDoc(
+            "DELETE", "/v2/models/{model}/weights/aliases/{alias}", "remove_alias",
+            "Remove an alias", "weights",
+            path_parameters=_ALIAS,
+            responses={**_NOTHING, **problems(404, 422, 503, 507)},
+        ),
+        weights.remove_alias,
+    ),
+    Route(
+        RouteDoc(
+            "POST", "/v2/models/{model}/weights/aliases/{alias}/rollback", "roll_back_alias",
+            "Move an alias back", "weights",
+            "To the version that it named before; again, to the one before that.",
+            path_parameters=_ALIAS,
+            responses={**_ALIAS_ANSWER, **problems(404, 409, 422, 503, 507)},
+        ),
+        weights.roll_back_alias,
+    ),
+    Route(
+        RouteDoc(
             "GET", "/v2/models/{model}/weights/{id}", "weights_version", "One version", "weights",
             path_parameters=WEIGHTS,
-            responses={**answer("The version.", resources.WeightsSchema), **problems(404, 503)},
+            responses={**_VERSION, **problems(404, 503)},
         ),
         weights.get_weights,
+    ),
+    Route(
+        RouteDoc(
+            "PATCH", "/v2/models/{model}/weights/{id}", "change_weights",
+            "Set tags and notes of a version", "weights",
+            body=resources.LabelsSchema,
+            path_parameters=WEIGHTS,
+            responses={**_VERSION, **problems(404, 503, 507, *_BODY)},
+        ),
+        weights.change_weights,
+    ),
+    Route(
+        RouteDoc(
+            "DELETE", "/v2/models/{model}/weights/{id}", "delete_weights", "Delete a version",
+            "weights",
+            "Here, and in the shared store for all servers. Refused while an alias that was set "
+            "by hand names it, predictions use it or a run may need it.",
+            path_parameters=WEIGHTS,
+            responses={**_NOTHING, **problems(404, 409, 503, 507)},
+        ),
+        weights.delete_weights,
+    ),
+    Route(
+        RouteDoc(
+            "POST", "/v2/models/{model}/weights/{id}/retry", "retry_weights",
+            "Try again to publish a version", "weights",
+            path_parameters=WEIGHTS,
+            responses={**_VERSION, **problems(404, 409, 503, 507)},
+        ),
+        weights.retry_weights,
     ),
 )  # fmt: skip

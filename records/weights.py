@@ -111,14 +111,26 @@ def unstored_weights(connection: Connection) -> list[WeightsRecord]:
     return [_record(row) for row in connection.execute(query)]
 
 
-def fetched_weights(connection: Connection) -> list[tuple[str, int]]:
-    """Ids and bytes of the copies that were fetched from the store; that used longest ago first."""
-    query = (
-        select(weights.c.id, weights.c.size)
-        .where(weights.c.local, weights.c.stored, weights.c.used_at.is_not(None))
-        .order_by(weights.c.used_at)
+def settle_weights(connection: Connection, state: str) -> None:
+    """At a start: what is on this disk alone is in `state`, whatever it was before."""
+    alone = weights.c.local & ~weights.c.stored & (weights.c.state != state)
+    connection.execute(update(weights).where(alone).values(state=state, reason=None))
+    kept = weights.c.stored & (weights.c.state != "ready")
+    connection.execute(update(weights).where(kept).values(state="ready", reason=None))
+
+
+def fetched_weights(connection: Connection) -> list[tuple[str, int, datetime]]:
+    """Ids, bytes and last use of the copies that were fetched from the store."""
+    columns = (weights.c.id, weights.c.size, weights.c.used_at)
+    query = select(*columns).where(
+        weights.c.local, weights.c.stored, weights.c.used_at.is_not(None)
     )
-    return [(row.id, row.size) for row in connection.execute(query)]
+    return [(row.id, row.size, row.used_at) for row in connection.execute(query)]
+
+
+def absent_weights(connection: Connection) -> set[str]:
+    """The ids of versions whose files are only in the store."""
+    return set(connection.execute(select(weights.c.id).where(~weights.c.local)).scalars())
 
 
 def stored_weights(connection: Connection) -> list[tuple[str, str]]:

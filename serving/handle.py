@@ -15,6 +15,7 @@ from ..errors import (
     NotSupported,
     NoWeights,
     PluginFailed,
+    StorageUnavailable,
     WorkerDied,
 )
 from ..models_plugin.environment import plugin_environment
@@ -27,11 +28,11 @@ from .load_error import LoadError
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
 from .options import ServedOptions
 from .process import WorkerProcess
+from .spare import Spare
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-_SPARE_S = 120.0
 _MORE_VERSIONS = 2  # may be loading at the same time; each is a process with its weights
 DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
 
@@ -47,13 +48,14 @@ class ModelHandle:
         self.description: ModelDescription | None = None
         self.error: LoadError | None = None
         self.weights_error: str | None = None
+        self.predict_timeout_s = options.predict_timeout_s
         self._options = options
         self._gate = gate or LoadGate()
         self._log = logs / f"{source.name}.log"
         self._default: WorkerGroup | None = None
         self._others: dict[str, WorkerGroup] = {}
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._spare: asyncio.Task[WorkerProcess] | None = None
+        self._spare = Spare(self._import_spare)
         self._swapping = asyncio.Lock()
         self._renewals = 0
         self._newest: WeightsRef | None = None
@@ -79,10 +81,7 @@ class ModelHandle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         groups = [*self._others.values(), *([self._default] if self._default else [])]
         closing = [group.close("The server is stopping.") for group in groups]
-        spare = self._spare
-        if spare is not None and not spare.cancelled() and spare.exception() is None:
-            closing.append(spare.result().close(0.0))
-        await asyncio.gather(*closing)
+        await asyncio.gather(self._spare.close(), *closing)
 
     async def _first_load(self, default_weights: DefaultWeights) -> None:
         tries = 0
@@ -107,7 +106,11 @@ class ModelHandle:
     async def _open_default(self, default_weights: DefaultWeights) -> None:
         if self.source.problem:
             raise PluginFailed(self.source.problem, original_type="ContractFault")
-        ref = await default_weights(self.name)
+        problem = None
+        try:
+            ref = await default_weights(self.name)
+        except StorageUnavailable as error:  # who tells of them brings them later
+            ref, problem = None, error.message
         if self._default is not None:  # from the try before
             await self._default.close()
         self._default = group = self._group(None, load=False)
@@ -122,6 +125,9 @@ class ModelHandle:
             return
         if not self.takes_weights:
             ref = None
+        if problem is not None:  # without its weights it would predict something else
+            self.weights_error = problem
+            return
         # If this fails the model cannot predict, but it can still be trained: new weights help.
         if ref is not None or "weights_optional" in capabilities:
             await group.assign(ref)
@@ -169,6 +175,18 @@ class ModelHandle:
         groups = [*([self._default] if self._default else []), *self._others.values()]
         return [worker for group in groups for worker in group.workers()]
 
+    @property
+    def versions(self) -> set[str]:
+        """The ids of the versions that workers have loaded or are about to load."""
+        return {*self._others, *self.needed_versions}
+
+    @property
+    def needed_versions(self) -> set[str]:
+        """The same without those that are only kept warm."""
+        refs = [self._newest, self._default.ref if self._default is not None else None]
+        busy = {one for one, group in self._others.items() if not group.idle}
+        return {*busy, *self._opening, *(ref.id for ref in refs if ref is not None)}
+
     # -- calls --------------------------------------------------------------------------------
 
     async def predict(
@@ -184,7 +202,7 @@ class ModelHandle:
         ModelUnavailable, NoWeights and NotSupported. Cancelling drops a call that waits; one that
         runs goes on in its worker, and its answer is thrown away.
         """
-        limit = timeout_s or self._options.predict_timeout_s
+        limit = timeout_s or self.predict_timeout_s
         group = self._default
         if group is None or self.description is None or not self._first_try.is_set():
             raise self._unavailable()
@@ -255,19 +273,8 @@ class ModelHandle:
 
     def prepare(self) -> None:
         """A run is about to publish: has a process import the plugin, so that the swap is quick."""
-        if self._spare is None and self._default is not None and self._default.load:
-            self._spare = asyncio.ensure_future(self._import_spare())
-            self._tasks.add(self._spare)
-            self._spare.add_done_callback(self._tasks.discard)
-            self._spawn(self._drop_spare(self._spare))
-
-    async def _drop_spare(self, spare: asyncio.Task[WorkerProcess]) -> None:
-        """Ends a spare whose run published nothing after all."""
-        await asyncio.sleep(_SPARE_S)
-        if self._spare is spare:
-            process = await self._take_spare()
-            if process is not None:
-                await process.close()
+        if self._default is not None and self._default.load:
+            self._spare.prepare()
 
     async def _import_spare(self) -> WorkerProcess:
         process = self._start(lambda ended: None)
@@ -310,7 +317,7 @@ class ModelHandle:
                 return  # another training has ended meanwhile: one renewal is enough for both
             old, new = self._default, self._group(None, load=self._default.load)
             try:
-                await new.open(await self._take_spare())
+                await new.open(await self._spare.take())
             except ModelyardError as error:
                 self.weights_error = f"After a training: {error.message}"
                 log.error("model not renewed", extra={"model": self.name, "why": error.message})
@@ -330,7 +337,7 @@ class ModelHandle:
         new = self._others.pop(ref.id, None)
         if new is None:
             new = self._group(ref, load=True)
-            await new.open(await self._take_spare())
+            await new.open(await self._spare.take())
         self._default = new
         if old.ref is not None:
             self._others[old.ref.id] = old
@@ -338,15 +345,16 @@ class ModelHandle:
         else:
             self._spawn(self._retire(old))
 
-    async def _take_spare(self) -> WorkerProcess | None:
-        spare, self._spare = self._spare, None
-        if spare is None:
-            return None
-        try:
-            process = await spare
-        except ModelyardError:
-            return None
-        return process if process.alive else None
+    async def release(self, version: str) -> None:
+        """The version is being deleted: workers of it beside the default ones end."""
+        if self._newest is not None and self._newest.id == version:
+            self._newest = None  # it could not be loaded, and is not to be tried again
+        opening = self._opening.get(version)
+        if opening is not None:
+            await asyncio.wait([opening])
+        group = self._others.pop(version, None)
+        if group is not None:
+            await group.close("These weights were deleted.")
 
     def _explicit(self, ref: WeightsRef) -> WorkerGroup:
         """The group of a version that is not the default; begins to load it if need be."""

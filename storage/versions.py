@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -134,9 +134,11 @@ def is_whole(folder: Path) -> bool:
     return False
 
 
-def remove_unfinished(root: Path) -> None:
-    """Removes what installs that were killed have left."""
+def remove_unfinished(root: Path, kept: Collection[str] = ()) -> None:
+    """Removes what installs that were killed have left, but of the versions `kept`."""
     for path in root.glob(".new-*"):
+        if path.name.removeprefix(".new-") in kept:
+            continue
         shutil.rmtree(path, ignore_errors=True)
 
 

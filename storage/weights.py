@@ -22,6 +22,7 @@ from ..records.store import RecordStore
 from ..records.weights import (
     TRAINED,
     WeightsRecord,
+    absent_weights,
     delete_weights,
     find_weights,
     insert_weights,
@@ -42,7 +43,8 @@ class WeightsVersion:
     """One version: what is recorded of it, and the folder whose content a plugin loads.
 
     `files` are `{"path", "size", "sha256"}`; `size` is in bytes. The folder is there if `local`;
-    else the files are in the shared store, which has them if `stored`.
+    else the files are in the shared store, which has them if `stored`. `fetched` is a copy of
+    what was made elsewhere.
     """
 
     id: str
@@ -66,6 +68,7 @@ class WeightsVersion:
     notes: str | None = None
     local: bool = True
     stored: bool = False
+    fetched: bool = False
 
     @property
     def key(self) -> str:
@@ -95,7 +98,9 @@ class WeightsVersions:
 
     async def start(self) -> None:
         """Removes what a server that was killed while installing has left."""
-        await asyncio.to_thread(remove_unfinished, self.root)
+        # Not of fetches: the next one goes on with what has come.
+        absent = await self._store.read(absent_weights)
+        await asyncio.to_thread(remove_unfinished, self.root, absent)
 
     # -- adding -------------------------------------------------------------------------------
 
@@ -164,9 +169,14 @@ class WeightsVersions:
         """What predictions use that name no version: `production`, else `latest`, else None."""
         return await self.find(model, PRODUCTION) or await self.find(model, LATEST)
 
+    async def aliases(self, model: str) -> dict[str, str]:
+        """The ids of the model's versions by alias."""
+        moves = await self._store.read(lambda c: current_aliases(c, model))
+        return {alias: move.version for alias, move in moves.items() if move.version is not None}
+
     async def list(self, model: str, limit: int | None = None) -> list[WeightsVersion]:
         """The model's versions, newest first."""
-        return (await self.page(model, limit))[0]
+        return [*(await self.page(model, limit))[0]]
 
     async def page(
         self,
@@ -175,7 +185,7 @@ class WeightsVersions:
         cursor: str | None = None,
         tag: str | None = None,
         state: str | None = None,
-    ) -> tuple[list[WeightsVersion], str | None]:
+    ) -> tuple[Sequence[WeightsVersion], str | None]:
         """Versions, newest first, and the cursor of the next page (None on the last).
 
         Raises InvalidArguments for a cursor that is none.
@@ -243,6 +253,7 @@ class WeightsVersions:
             notes=record.notes,
             local=record.local,
             stored=record.stored,
+            fetched=record.used_at is not None,
         )
 
 

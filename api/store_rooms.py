@@ -1,0 +1,130 @@
+"""Composes what keeps weights and datasets where they are meant to be: with `--storage`, in the
+shared store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from ..errors import CannotStart, InvalidSettings, StoreRefused
+from ..records.home import Home
+from ..records.store import RecordStore
+from ..serving.pool import ServingPool
+from ..settings import Settings
+from ..storage.aliases import Aliases
+from ..storage.cache import StoreCache
+from ..storage.datasets.service import Datasets
+from ..storage.datasets.uploads import Uploads
+from ..storage.keeper import WeightsKeeper
+from ..storage.office import StorageOffice
+from ..storage.publishing import Publisher
+from ..storage.retention import Retention
+from ..storage.sync import StoreSync
+from ..storage.weights import WeightsVersions
+from .defaults import Defaults
+from .model_reader import ModelReader
+from .upload_desk import UploadDesk
+from .users import WeightsUsers
+
+log = logging.getLogger(__name__)
+
+FIRST_S = 15.0
+"""A start waits so long for the store, and once more for its first list."""
+
+
+@dataclass(frozen=True)
+class StoreRooms:
+    """`office`, `publisher` and `sync` are None without a shared store."""
+
+    versions: WeightsVersions
+    aliases: Aliases
+    office: StorageOffice | None
+    publisher: Publisher | None
+    cache: StoreCache
+    users: WeightsUsers
+    keeper: WeightsKeeper
+    defaults: Defaults
+    reader: ModelReader
+    datasets: Datasets
+    uploads: UploadDesk
+    sync: StoreSync | None
+
+
+async def open_store_rooms(
+    settings: Settings,
+    home: Home,
+    store: RecordStore,
+    pool: ServingPool,
+    stack: AsyncExitStack,
+) -> StoreRooms:
+    """Opens them in reading order; `stack` closes them in reverse. `pool` is not started yet.
+
+    A store that is down is no reason not to start. Raises CannotStart, with a remedy, for one that
+    refuses this server.
+    """
+    office = await _office(settings, home, stack)
+    shared = office is not None
+    versions = WeightsVersions(home.weights, store, home.server_id, shared)
+    aliases = Aliases(store, home.server_id, shared)
+
+    cache = StoreCache(office, settings.storage_cache)
+    stack.push_async_callback(cache.close)
+
+    publisher = None if office is None else Publisher(office)
+    if publisher is not None:
+        stack.push_async_callback(publisher.close)
+
+    users = WeightsUsers(store, pool)
+    sync: StoreSync | None = None
+
+    def on_stored() -> None:
+        if sync is not None:
+            sync.wake()
+
+    policies = {
+        name: Retention(own.keep_last, own.keep_best_by) for name, own in settings.models.items()
+    }
+    keeper = WeightsKeeper(versions, store, office, publisher, cache, users, on_stored, policies)
+    defaults = Defaults(versions, keeper, pool)
+    stack.push_async_callback(defaults.close)
+
+    reader = ModelReader(settings, home, pool)
+    datasets = Datasets(home, store, reader, cache, office, publisher)
+    stack.push_async_callback(datasets.close)
+    uploads = UploadDesk(Uploads(home.uploads), datasets)
+    stack.push_async_callback(uploads.close)
+
+    async def on_moved(models: set[str]) -> None:
+        defaults.follow(models)
+
+    if office is not None:
+        sync = StoreSync(office, store, [keeper, datasets.shelf], home.store, on_moved)
+        stack.push_async_callback(sync.close)
+        await sync.start(FIRST_S)
+    await keeper.start()
+    await datasets.start()
+    await uploads.start()
+    return StoreRooms(
+        versions, aliases, office, publisher, cache, users, keeper, defaults,
+        reader, datasets, uploads, sync,
+    )  # fmt: skip
+
+
+async def _office(settings: Settings, home: Home, stack: AsyncExitStack) -> StorageOffice | None:
+    if settings.storage is None:
+        return None
+    office = StorageOffice(settings.storage, home, os.environ, home.logs / "storage.log")
+    stack.push_async_callback(office.close)
+    try:
+        async with asyncio.timeout(FIRST_S):
+            await office.start()
+    except TimeoutError:
+        log.warning("the store does not answer; what is here is served, the rest follows")
+    except InvalidSettings:
+        raise
+    except StoreRefused as error:
+        raise CannotStart(f"--storage {settings.storage}: {error.message}") from error
+    return office

@@ -1,0 +1,80 @@
+"""Who needs a weights version: workers that predict with it, runs that may ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection
+
+from ..records.aliases import current_aliases
+from ..records.runs import RunRecord, untidied_runs
+from ..records.store import RecordStore
+from ..serving.pool import ServingPool
+
+
+class WeightsUsers:
+    """Asked before files go: by the cache, by retention, by a DELETE."""
+
+    def __init__(self, store: RecordStore, pool: ServingPool) -> None:
+        self._store = store
+        self._pool = pool
+
+    async def loaded(self) -> set[str]:
+        """Ids of all versions in workers, also idle ones, and of those that runs may ask for."""
+        workers = {one for handle in self._pool.all() for one in handle.versions}
+        return workers | set(await self._of_runs())
+
+    async def needed(self) -> set[str]:
+        """The same without what is only kept warm."""
+        workers = {one for handle in self._pool.all() for one in handle.needed_versions}
+        return workers | set(await self._of_runs())
+
+    async def why(self, model: str, version: str) -> str | None:
+        """Why this version must stay, in words; None if nobody needs it."""
+        run = (await self._of_runs()).get(version)
+        if run is not None:
+            return f"the run {run} may need it"
+        if model in self._pool and version in self._pool.get(model).needed_versions:
+            return "predictions use it"
+        return None
+
+    async def release(self, model: str, version: str) -> None:
+        """Ends idle workers of a version that is about to go."""
+        if model in self._pool:
+            await self._pool.get(model).release(version)
+
+    async def _of_runs(self) -> dict[str, str]:
+        """Versions that runs name which have not ended, and the run."""
+
+        def work(connection: Connection) -> dict[str, str]:
+            found: dict[str, str] = {}
+            for run in untidied_runs(connection):
+                if not run.finished:
+                    for version in _named(connection, run):
+                        found[version] = run.id
+            return found
+
+        return await self._store.read(work)
+
+
+def _named(connection: Connection, run: RunRecord) -> Iterator[str]:
+    aliases = current_aliases(connection, run.model)
+    for text in _texts(run.args):
+        move = aliases.get(text)
+        version = text if move is None else move.version
+        if version is not None:
+            yield version
+    if run.repeats is not None:
+        yield run.repeats
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)

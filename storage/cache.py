@@ -1,0 +1,209 @@
+"""Bundles that were fetched from the store when they were first used: one fetch each, and a limit.
+
+Runs in the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import Busy, StoreUnavailable
+from .office import StorageOffice
+
+log = logging.getLogger(__name__)
+
+_RETRY_AFTER_S = 5.0
+
+
+@dataclass(frozen=True)
+class FetchedBundle:
+    """A copy that may be dropped, as the store has it too. `size` is in bytes."""
+
+    id: str
+    size: int
+    used_at: datetime
+
+
+class Shelf(Protocol):
+    """The bundles of one kind in a home: its folder, and what is recorded of them."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of the bundles: each in one of its id."""
+        ...
+
+    async def fetched(self) -> list[FetchedBundle]:
+        """The copies that were fetched, in any order."""
+        ...
+
+    async def came(self, bundle_id: str) -> None:
+        """Records that it is here, fetched, and used now."""
+        ...
+
+    async def used(self, bundle_id: str) -> None:
+        """Records that a fetched copy is used now."""
+        ...
+
+    async def left(self, bundle_id: str) -> None:
+        """Records that it is not here any more."""
+        ...
+
+    async def in_use(self) -> set[str]:
+        """The ids of those that somebody needs now: a worker, a run."""
+        ...
+
+
+class StoreCache:
+    """What was fetched into a home. Copies beyond `limit` bytes go, that used longest ago first.
+
+    Never one that is in use or that the store does not have. A single bundle that is larger than
+    the limit is fetched all the same, alone. `limit` 0 is no limit. What was used in the last
+    `grace_s` seconds stays: somebody may be about to open it.
+    """
+
+    def __init__(self, office: StorageOffice | None, limit: int = 0, grace_s: float = 30.0) -> None:
+        self._office = office
+        self._limit = limit
+        self._grace_s = grace_s
+        self._shelves: list[Shelf] = []
+        self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._progress: dict[str, tuple[int, int]] = {}
+        self._used: dict[str, float] = {}
+        self._held: dict[str, int] = {}
+        self._clearing = asyncio.Lock()
+
+    def add_shelf(self, shelf: Shelf) -> None:
+        """What this shelf has fetched counts, and may be dropped."""
+        self._shelves.append(shelf)
+
+    async def close(self) -> None:
+        """Ends the fetches under way; what came is kept for the next one."""
+        for task in self._fetches.values():
+            task.cancel()
+        await asyncio.gather(*self._fetches.values(), return_exceptions=True)
+
+    async def bring(
+        self, shelf: Shelf, key: str, bundle_id: str, size: int, limit_s: float | None = None
+    ) -> None:
+        """Has the bundle be here, whole. Many may ask for the same one at the same time.
+
+        Raises Busy if it takes longer than `limit_s` (the fetch goes on), StoreUnavailable,
+        NotFound (deleted meanwhile), Corrupt and DiskFull.
+        """
+        task = self._fetches.get(key)
+        if task is None:
+            task = asyncio.ensure_future(self._fetch(shelf, key, bundle_id, size))
+            self._fetches[key] = task
+            task.add_done_callback(lambda done: self._fetched(key, done))
+        try:
+            async with asyncio.timeout(limit_s):
+                await asyncio.shield(task)
+        except TimeoutError:
+            done, total = self._progress.get(key, (0, size))
+            raise Busy(
+                f"{bundle_id} is being fetched from the store ({done} of {total} bytes).",
+                _RETRY_AFTER_S,
+            ) from None
+
+    async def touch(self, shelf: Shelf, bundle_id: str) -> None:
+        """A fetched copy is used now. Recorded at most once a minute."""
+        now = time.monotonic()
+        last = self._used.get(bundle_id)
+        self._used[bundle_id] = now
+        if last is None or now - last > 60:
+            await shelf.used(bundle_id)
+
+    @asynccontextmanager
+    async def holding(self, ids: Iterable[str]) -> AsyncIterator[None]:
+        """These stay while the block runs: their files are being read."""
+        held = list(ids)
+        for one in held:
+            self._held[one] = self._held.get(one, 0) + 1
+        try:
+            yield
+        finally:
+            for one in held:
+                self._held[one] -= 1
+                if not self._held[one]:
+                    del self._held[one]
+
+    def progress(self, key: str) -> tuple[int, int] | None:
+        """Bytes fetched and bytes in all of what is being fetched now, else None."""
+        return self._progress.get(key)
+
+    async def make_room(self, size: int = 0) -> None:
+        """Drops copies until `size` more bytes fit into the limit, or nothing else may go."""
+        if not self._limit:
+            return
+        async with self._clearing:
+            found = [(item, shelf) for shelf in self._shelves for item in await shelf.fetched()]
+            total = sum(item.size for item, _ in found)
+            if total + size <= self._limit:
+                return
+            busy = {one for shelf in self._shelves for one in await shelf.in_use()}
+            for item, shelf in sorted(found, key=lambda pair: pair[0].used_at):
+                if total + size <= self._limit:
+                    return
+                if item.id not in busy and not self._is_held(item.id):
+                    await self._drop(shelf, item)
+                    total -= item.size
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    async def _fetch(self, shelf: Shelf, key: str, bundle_id: str, size: int) -> None:
+        if self._office is None:
+            raise StoreUnavailable(
+                f"The files of {bundle_id} are in a shared store: start the server with --storage."
+            )
+        async with self.holding([bundle_id]):
+            await self.make_room(size)
+
+            def tell(done: int, total: int) -> None:
+                self._progress[key] = (done, total)
+
+            try:
+                await self._office.fetch(key, shelf.root, tell)
+            except StoreUnavailable as error:
+                raise StoreUnavailable(
+                    f"{bundle_id} has to be fetched from the store: {error.message}"
+                ) from error
+            await shelf.came(bundle_id)
+            self._used[bundle_id] = time.monotonic()
+
+    def _fetched(self, key: str, task: asyncio.Task[None]) -> None:
+        self._fetches.pop(key, None)
+        self._progress.pop(key, None)
+        if not task.cancelled() and task.exception() is not None:  # also if nobody waits any more
+            log.warning("%s could not be fetched: %s", key, task.exception())
+
+    def _is_held(self, bundle_id: str) -> bool:
+        used = self._used.get(bundle_id)
+        recent = used is not None and time.monotonic() - used < self._grace_s
+        return recent or bundle_id in self._held
+
+    async def _drop(self, shelf: Shelf, item: FetchedBundle) -> None:
+        await shelf.left(item.id)
+        self._used.pop(item.id, None)
+        await asyncio.to_thread(_remove, shelf.root, item.id)
+        log.info("dropped the copy of %s (%d bytes); the store has it", item.id, item.size)
+
+
+def _remove(root: Path, bundle_id: str) -> None:
+    # Renamed first: killed in the middle, what is left is what an interrupted fetch leaves, and
+    # never a folder that looks like a whole one.
+    gone = root / f".new-{bundle_id}"
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        (root / bundle_id).rename(gone)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(gone, ignore_errors=True)
