@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Lock
 
 Progress = Callable[[int], None]
 """Called with the bytes that were moved since the last call, from several threads; with a negative
@@ -46,8 +47,8 @@ class Limits:
 
     connect_s, read_s: for one connection, and for a silence on it. budget_s: for one operation on a
     small object with all its tries; larger ones get a second more for every `slowest` bytes.
-    tries: of one request. threads: transfers of parts at once, over all calls. part: bytes of a
-    part; an object of more than one goes in parts.
+    tries: of one request. pause_s: before the second; it doubles. threads: transfers of parts at once, over all calls. part: bytes of a
+    part; an object of more than one goes in parts. page: objects of one answer of a listing.
     """
 
     connect_s: float = 5.0
@@ -55,8 +56,10 @@ class Limits:
     budget_s: float = 60.0
     slowest: int = 64 * 1024
     tries: int = 6
+    pause_s: float = 0.2
     threads: int = 6
     part: int = 8 * 1024**2
+    page: int = 1000
 
 
 class ObjectStore(ABC):
@@ -173,3 +176,21 @@ def check_prefix(prefix: str) -> str:
     if prefix:
         check_key(prefix.removesuffix("/"))
     return prefix
+
+
+class Counted:
+    """Progress that can be taken back, when all must be moved again."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._count = 0
+        self._lock = Lock()
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+        if self._progress is not None and count:
+            self._progress(count)
+
+    def undo(self) -> None:
+        self.add(-self._count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -134,7 +135,7 @@ class FolderStore(ObjectStore):
     def stat(self, key: str) -> ObjectInfo | None:
         try:
             with self._failures(key):
-                return self._info(key, self._path(key).stat())
+                return self._info(key, self._status(key))
         except ObjectMissing:
             return None
 
@@ -154,9 +155,11 @@ class FolderStore(ObjectStore):
 
     def touch(self, key: str) -> None:
         with self._failures(key):
+            self._status(key)
             os.utime(self._path(key))
 
     def presign(self, key: str, seconds: int, filename: str) -> str | None:
+        check_key(key)
         return None
 
     def abort_stale(self, older_than_s: float) -> int:
@@ -173,6 +176,12 @@ class FolderStore(ObjectStore):
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
+
+    def _status(self, key: str) -> os.stat_result:
+        status = self._path(key).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "a folder, not an object", key)
+        return status
 
     def _info(self, key: str, status: os.stat_result) -> ObjectInfo:
         return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))

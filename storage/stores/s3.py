@@ -21,6 +21,7 @@ from urllib.parse import quote
 from ...errors import Corrupt, ModelyardError, NotSupported, ObjectMissing, StoreUnavailable
 from .base import (
     Capabilities,
+    Counted,
     Limits,
     ObjectInfo,
     ObjectStore,
@@ -131,9 +132,9 @@ class S3Store(ObjectStore):
     def _put_if_absent(self, key: str, data: bytes) -> bool:
         try:
             self._put(key, data, IfNoneMatch="*")
-        except AlreadyThere:
+        except AlreadyThere as error:
             # By an earlier try of ours, whose answer was lost?
-            return self._is_stored(key, data)
+            return error.tried_before and self._is_stored(key, data)
         return True
 
     def _is_stored(self, key: str, data: bytes) -> bool:
@@ -171,7 +172,7 @@ class S3Store(ObjectStore):
         progress: Progress | None,
         resume: Path | None,
     ) -> None:
-        bucket, counted = self._bucket, _Counted(progress)
+        bucket, counted = self._bucket, Counted(progress)
         resume = resume if self._known().list_parts else None
         for _ in range(_TIMES):
             upload = Upload(key, size, sha256, self._limits.part)
@@ -268,8 +269,8 @@ class S3Store(ObjectStore):
         self, key: str, target: Path, size: int, sha256: str, progress: Progress | None = None
     ) -> None:
         check_key(key)
-        add = progress or _Counted(None).add
-        download_file(self._bucket, self._threads, key, target, size, sha256, add)
+        counted = Counted(progress)
+        download_file(self._bucket, self._threads, key, target, size, sha256, counted)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         bucket = self._bucket
@@ -288,17 +289,19 @@ class S3Store(ObjectStore):
             head = self._bucket.call("head_object", check_key(key))
         except ObjectMissing:
             return None
-        return ObjectInfo(key, head["ContentLength"], head["LastModified"].astimezone(UTC))
+        return _info(key, head["ContentLength"], head["LastModified"])
 
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         bucket = self._bucket
-        start = {"StartAfter": bucket.prefix + after} if after else {}
-        for page in bucket.pages("list_objects_v2", check_prefix(prefix), **start):
-            for item in page.get("Contents", ()):
+        start: dict[str, Any] = {"StartAfter": bucket.prefix + after} if after else {}
+        for answer in bucket.pages(
+            "list_objects_v2", check_prefix(prefix), MaxKeys=self._limits.page, **start
+        ):
+            for item in answer.get("Contents", ()):
                 key = item["Key"].removeprefix(bucket.prefix)
                 # Some consoles make "folders": empty objects with a slash at the end.
                 if not key.endswith("/") and key > (after or ""):
-                    yield ObjectInfo(key, item["Size"], item["LastModified"].astimezone(UTC))
+                    yield _info(key, item["Size"], item["LastModified"])
 
     def presign(self, key: str, seconds: int, filename: str) -> str | None:
         """As in the seam; seven days at most, which is S3's limit."""
@@ -321,19 +324,6 @@ class S3Store(ObjectStore):
         return address
 
 
-class _Counted:
-    """Progress that can be taken back."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._count = 0
-        self._lock = threading.Lock()
-
-    def add(self, count: int) -> None:
-        with self._lock:
-            self._count += count
-        if self._progress is not None:
-            self._progress(count)
-
-    def undo(self) -> None:
-        self.add(-self._count)
+def _info(key: str, size: int, modified: datetime) -> ObjectInfo:
+    # Whole seconds: some servers tell more of them in listings than in headers.
+    return ObjectInfo(key, size, modified.astimezone(UTC).replace(microsecond=0))

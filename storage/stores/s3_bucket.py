@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ...errors import Corrupt
 from .base import Limits
-from .s3_errors import Transient
+from .s3_errors import AlreadyThere, Transient
 from .s3_tries import Budget, Tries
 
 CHUNK = 1024**2
@@ -66,8 +67,11 @@ class Bucket:
         md5 = md5_of(data)
         method = getattr(self.client, operation)
         header = base64.b64encode(md5).decode()
+        tries = 0
 
         def action() -> str:
+            nonlocal tries
+            tries += 1
             answer = method(
                 Bucket=self.name,
                 Key=self.prefix + key,
@@ -81,21 +85,25 @@ class Bucket:
             return etag
 
         budget = Budget(self.limits, len(data))
-        return self.tries.call(self.what(operation, key), action, budget)
+        try:
+            return self.tries.call(self.what(operation, key), action, budget)
+        except AlreadyThere as error:
+            raise AlreadyThere(str(error), tried_before=tries > 1) from error
 
     def chunks(
         self, key: str, offset: int, length: int, budget: Budget, size: int | None = None
     ) -> Iterator[bytes]:
         """A range of an object as it comes, from one request; raises whatever botocore raises.
 
-        `size`, if known, is the whole object's. Transient: it is not what was asked for.
+        `size`, if known, is the whole object's. Corrupt: there are not that many bytes.
         """
-        ranged = {} if offset == 0 and length == size else _range(offset, length)
+        whole = length == 0 or (offset == 0 and length == size)
+        ranged = {} if whole else _range(offset, length)
         answer = self.client.get_object(Bucket=self.name, Key=self.prefix + key, **ranged)
         body = answer["Body"]
         try:
             if answer["ContentLength"] != length:
-                raise Transient(f"{answer['ContentLength']} bytes instead of {length}")
+                raise Corrupt(f"{key}: {answer['ContentLength']} bytes instead of {length}")
             got = 0
             while got < length:
                 chunk = body.read(min(CHUNK, length - got))
@@ -118,7 +126,10 @@ class Bucket:
                 digest.update(chunk)
             return digest.hexdigest() == sha256
 
-        return size == 0 or self.tries.call(self.what("get_object", key), action, budget)
+        try:
+            return self.tries.call(self.what("get_object", key), action, budget)
+        except Corrupt:
+            return False
 
     def pages(self, operation: str, prefix: str, **parameters: Any) -> Iterator[Any]:
         """The answers of a listing, one request each; `prefix` is below the bucket's."""

@@ -7,12 +7,13 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from ...errors import Corrupt
 from ..versions import sync_folder
-from .base import Progress
+from .base import Counted
 from .s3_bucket import CHUNK, Bucket
 from .s3_tries import Budget
 from .s3_upload import run_some
@@ -27,20 +28,19 @@ def download_file(
     target: Path,
     size: int,
     sha256: str,
-    progress: Progress,
+    progress: Counted,
 ) -> None:
     """Fetches `key` to `target`, which appears whole. Raises Corrupt after three wrong answers."""
     new = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.new")
     try:
         with new.open("x+b") as file:
             for _ in range(_TIMES):
-                if _fetch(bucket, pool, key, file.fileno(), size, progress) == sha256:
-                    break
-                progress(-size)
+                with suppress(Corrupt):
+                    if _fetch(bucket, pool, key, file.fileno(), size, progress) == sha256:
+                        break
+                progress.undo()
             else:
-                raise Corrupt(
-                    f"{key}: its bytes are not those of {sha256[:12]}…, asked for 3 times"
-                )
+                raise Corrupt(f"{key}: is not what {sha256[:12]}… promises, in {_TIMES} tries")
             os.fsync(file.fileno())
         new.rename(target)
         sync_folder(target.parent)
@@ -49,15 +49,14 @@ def download_file(
 
 
 def _fetch(
-    bucket: Bucket, pool: Executor, key: str, file: int, size: int, progress: Progress
+    bucket: Bucket, pool: Executor, key: str, file: int, size: int, progress: Counted
 ) -> str:
     """Writes the object's bytes into `file`; returns their SHA-256."""
     part = bucket.limits.part
     count = -(-size // part)
     digest = _Digest(file, part, size)
-    head = bucket.call("head_object", key) if count != 1 else None
-    if head is not None and head["ContentLength"] != size:
-        raise Corrupt(f"{key}: has {head['ContentLength']} bytes instead of {size}")
+    if count != 1 and bucket.call("head_object", key)["ContentLength"] != size:
+        raise Corrupt(f"{key}: has not {size} bytes")
 
     def fetch_one(number: int) -> None:
         offset = number * part
@@ -72,7 +71,7 @@ def _fetch(
 
         bucket.tries.call(bucket.what("get_object", key), action, budget)
         digest.done(number)
-        progress(length)
+        progress.add(length)
 
     def tasks() -> Iterator[Future[None]]:
         for number in range(count):

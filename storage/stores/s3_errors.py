@@ -8,7 +8,7 @@ from __future__ import annotations
 from http.client import HTTPException
 from typing import Any
 
-from ...errors import ObjectMissing, StoreRefused
+from ...errors import Corrupt, ObjectMissing, StoreRefused
 
 
 class Transient(Exception):
@@ -28,7 +28,11 @@ class UploadGone(Exception):
 
 
 class AlreadyThere(Exception):
-    """A conditional write found the object."""
+    """A conditional write found the object; perhaps put by an earlier try of the same write."""
+
+    def __init__(self, text: str, tried_before: bool = False) -> None:
+        super().__init__(text)
+        self.tried_before = tried_before
 
 
 class Unsupported(Exception):
@@ -109,6 +113,8 @@ def _of_answer(answer: Any, what: str) -> Exception:
         return ObjectMissing(f"{what}: the store has no such object")
     if status == 412:
         return AlreadyThere(what)
+    if status == 416:
+        return Corrupt(f"{what}: the object ends before that range")
     if status in (401, 403):
         return StoreRefused(f"{what}: {_NOT_ALLOWED}" + (f" ({code})" if code else ""))
     return StoreRefused(

@@ -17,7 +17,7 @@ from .s3_errors import Transient, told
 
 T = TypeVar("T")
 
-_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_LONGEST_PAUSE_S = 5.0
 
 
 class Budget:
@@ -66,7 +66,7 @@ class Tries:
                     ) from failure
                 self._slower(failure.throttled)
                 # Full jitter: aws.amazon.com/builders-library/timeouts-retries-and-backoff
-                pause = min(_LONGEST_PAUSE_S, _PAUSE_S * 2**tries) * random.random()
+                pause = min(_LONGEST_PAUSE_S, self._limits.pause_s * 2**tries) * random.random()
                 time.sleep(max(0.0, min(pause, budget.left_s)))
             else:
                 self._faster()

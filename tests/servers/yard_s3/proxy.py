@@ -5,6 +5,7 @@ connection to the server for each, bodies held in memory. It has a thread and a 
 """
 
 import asyncio
+import re
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ KINDS = {
     "flip_download": "flips one bit of the answer's body",
     "flip_upload": "flips one bit of the request's body",
     "lost_answer": "the server does it, the client hears nothing and the connection closes",
+    "odd_etag": "gives every object an ETag that is not the MD5 of its bytes",
     DOWN: "closes every connection",
 }
 
@@ -66,6 +68,12 @@ class FaultProxy:
         assert kind in KINDS, kind
         fault = Fault(kind, method, match, **more)
         self._script.append(fault)
+        return fault
+
+    def first(self, kind: str, method: str | None = None, match: str = "", **more: Any) -> Fault:
+        """Like `add`, before those that are there."""
+        fault = self.add(kind, method, match, **more)
+        self._script = [fault, *self._script[:-1]]
         return fault
 
     def clear(self) -> None:
@@ -157,6 +165,8 @@ async def _reply(
         return False
     if fault == "flip_download":
         body = _flipped(body)
+    if fault == "odd_etag":
+        answer = re.sub(rb'(?i)(\r\netag: "?)[0-9a-f]{4}', rb"\g<1>0dd0", answer)
     half = fault in ("truncate", "hang_body")
     writer.write(answer + (body[: len(body) // 2] if half else body))
     await writer.drain()
