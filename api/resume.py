@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -19,7 +20,7 @@ from ..training.service import RunRecord
 from ..training.submission import DatasetRef
 from .like import Likeness
 from .responses import json_response
-from .services import BODY, Services, model_name_of, model_of, services
+from .services import BODY, Services, argument_names, model_name_of, model_of, services
 from .train import run_data, run_of
 
 
@@ -62,6 +63,15 @@ async def _begin_again(
         raise InvalidArguments(wrong)
     dataset = None if left.trained else await _dataset(here, left)
     request, args, secrets = left.request, record.args, names
+    stand_in: dict[str, Any] = {}
+    if dataset is not None and left.without:
+        # What was uploaded has become this dataset: it is named where the model can be told so.
+        stand_in = dict.fromkeys(filter(None, left.without))
+        if "dataset" in argument_names(handle, "train"):
+            stand_in["dataset"] = dataset.id
+    if request is not None and stand_in:
+        request = replace(request, form=[*request.form, *_named(stand_in)])
+        args = {**args, **stand_in}
     if request is None:
         request = _filled(handle, left, given)
         checked = await handle.validate("train", request)
@@ -89,7 +99,9 @@ def _filled(handle: ModelHandle, left: Resumption, given: Mapping[str, Any]) -> 
     """
     described = handle.description.train_arguments if handle.description is not None else None
     fields = described or []
-    check_recorded_files(left, {field.name for field in fields if _is_file(field)})
+    uploads = check_recorded_files(left, {field.name for field in fields if _is_file(field)})
+    if uploads and "dataset" not in uploads and any(one.name == "dataset" for one in fields):
+        given = {**given, "dataset": left.record.dataset}
     asked = Likeness(
         version="",
         arguments=left.record.args,
@@ -101,6 +113,10 @@ def _filled(handle: ModelHandle, left: Resumption, given: Mapping[str, Any]) -> 
     body = json.dumps(dict(given)).encode() if given else b""
     headers = {"content-type": "application/json"}
     return asked.fill(RequestData(headers=headers, body=body), fields)[0]
+
+
+def _named(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in values.items() if value is not None]
 
 
 def _is_file(field: FieldDescription) -> bool:

@@ -1,0 +1,32 @@
+"""A model that trains without torch and goes on from its checkpoints."""
+
+import json
+import time
+
+from marshmallow import fields
+
+from modelyard.models_plugin import Model
+
+
+class Stepper(Model):
+    train_arguments = {
+        "steps": fields.Integer(load_default=30),
+        "seconds": fields.Float(load_default=0.01, metadata={"unit": "s"}),
+        "token": fields.String(load_default=None, metadata={"format": "password"}),
+    }
+
+    def train(self, run, steps, seconds, token):
+        step = 0
+        if run.resume_from is not None:
+            step = json.loads((run.resume_from.state / "step.json").read_text())
+            run.log(f"went on after step {step}")
+        run.log(f"token of {len(token or '')}")
+        while step < steps and not run.should_stop:
+            time.sleep(seconds)
+            step += 1
+            run.report(step, step_again=float(step))
+            if step % 5 == 0 or step == steps:
+                with run.checkpoint(step) as checkpoint:
+                    (checkpoint.weights / "step.json").write_text(json.dumps(step))
+                    (checkpoint.state / "step.json").write_text(json.dumps(step))
+        return {"step": step}
