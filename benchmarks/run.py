@@ -18,6 +18,7 @@ import old_modules
 import pool_round_trip
 import predict_latency
 import reporting
+import store_push_pull
 import tensor_field
 import warm_start
 
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "reporting": reporting.measure,
     "front-memory": front_memory.measure,
     "old-modules": old_modules.measure,
+    "store-push-pull": store_push_pull.measure,
     "tensor-field": tensor_field.measure,
 }
 

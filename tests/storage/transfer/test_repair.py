@@ -37,7 +37,7 @@ async def two_versions(office, tmp_path) -> tuple[Path, Path]:
 
 async def test_what_no_manifest_needs_is_removed_when_it_is_a_day_old(local, tmp_path):
     store = tmp_path / "store"
-    kept, gone = await two_versions(local, tmp_path)
+    kept, _ = await two_versions(local, tmp_path)
     before = objects(store)
     assert len(before) == 5
     report = await local.repair(dry=False)
