@@ -13,8 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..transfer.manifests import read_bundle
-from ..versions import BadVersion
 from .content import ContentFile
 from .taking import Progress
 
@@ -70,14 +68,15 @@ def _share(
 
 
 def _by_hash(relative: Path) -> dict[tuple[str, int], list[str]]:
-    path = relative / "manifest.json"
+    # Read here, not by transfer/, which would bring all of S3 along: 0.2 s for every dataset. The
+    # bundle is one of this disk, checked when it came.
     known: dict[tuple[str, int], list[str]] = {}
     try:
-        bundle = read_bundle(path.read_bytes(), str(path))
-    except (BadVersion, OSError):  # being removed, or an operator's hand: then nothing is shared
+        files = json.loads((relative / "manifest.json").read_bytes())["files"]
+        for file in files:
+            known.setdefault((file["sha256"], file["size"]), []).append(file["path"])
+    except (OSError, ValueError, KeyError, TypeError):  # being removed, or an operator's hand
         return {}
-    for file in bundle.files:
-        known.setdefault((file.sha256, file.size), []).append(file.path)
     return known
 
 

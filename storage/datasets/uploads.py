@@ -137,7 +137,7 @@ class Uploads:
         free = shutil.disk_usage(self._root).free - _RESERVE
         if size > free:
             raise DiskFull(f"The upload has {size} bytes; the disk has room for {max(0, free)}.")
-        part = max(PART_SIZE, -(-size // MOST_PARTS // _ROUND) * _ROUND)
+        part = part_size_for(size)
         if part_limit:
             part = min(part, part_limit)
         now = datetime.now(UTC).isoformat()
@@ -212,6 +212,12 @@ class Uploads:
         for entry in os.scandir(self._parts(upload)):
             if entry.name.isdigit() and 1 <= int(entry.name) <= upload.parts:
                 yield int(entry.name)
+
+
+def part_size_for(size: int) -> int:
+    """Bytes of a part for a file of `size` bytes: whole MiB, so that there are not too many."""
+    least = -(-size // MOST_PARTS)
+    return max(PART_SIZE, -(-least // _ROUND) * _ROUND)
 
 
 def described(numbers: Sequence[int]) -> str:
