@@ -13,6 +13,7 @@ from ..schemas.description import FieldDescription
 from ..schemas.transport import RequestData
 from .lineage import manifest_of, recorded_in
 from .services import Services
+from .train_dataset import DATASET_ARGUMENTS
 
 _UNRECORDED = "It is secret and not recorded: give it again."
 _UPLOADED = "A file was sent here, which is not kept: send it again."
@@ -35,17 +36,22 @@ class Likeness:
     dataset: str | None
 
     def fill(
-        self, request: RequestData, described: Sequence[FieldDescription]
+        self,
+        request: RequestData,
+        described: Sequence[FieldDescription],
+        data_chosen: bool = False,
     ) -> tuple[RequestData, Likeness]:
         """The request with what it does not say itself; and what is left of the likeness then.
 
-        An explicit `seed` or `dataset` argument stands in place of that of then.
+        `data_chosen`: the request names a dataset beside the model's arguments. An explicit seed or
+        dataset stands in place of that of then.
 
         Values that are the defaults anyway are left out: a default need not be what a field takes.
         Raises InvalidArguments naming what has to be given: secrets, files, arguments of then that
         the model lacks now.
         """
         given = _names_in(request)
+        data_chosen = data_chosen or request.raw is not None or bool(given & DATASET_ARGUMENTS)
         fields = {field.name: field for field in described}
         faults: dict[str, list[str]] = {}
         values: dict[str, Any] = {}
@@ -56,12 +62,14 @@ class Likeness:
             field = fields.get(name)
             if field is None:
                 faults[name] = [_GONE]
-            elif name in given or (field.has_default and field.default == value):
                 continue
-            elif _is_file(field):
-                if value and not self.dataset and request.raw is None:
+            replaced = name in DATASET_ARGUMENTS and (data_chosen or self.dataset is not None)
+            if name in given or (field.has_default and field.default == value):
+                continue
+            if _is_file(field):
+                if value and not replaced:
                     faults[name] = [_UPLOADED]
-            else:
+            elif not (name in DATASET_ARGUMENTS and data_chosen):
                 values[name] = self._as_of_then(name, field, value)
         if faults:
             raise InvalidArguments(faults)
@@ -69,7 +77,7 @@ class Likeness:
             self,
             seed=None if "seed" in given else self.seed,
             # As an argument it is looked up as one: it names the same dataset.
-            dataset=None if "dataset" in given | values.keys() else self.dataset,
+            dataset=None if data_chosen or "dataset" in values else self.dataset,
         )
         return _with(request, values, fields), left
 
@@ -83,9 +91,12 @@ class Likeness:
 
 
 async def likeness(here: Services, model: str, name: str) -> Likeness:
-    """Of the training that made this version, an id or an alias. Raises InvalidArguments."""
+    """Of the training that made this version, an id or an alias.
+
+    Raises InvalidArguments, and StoreUnavailable if its manifest cannot be fetched.
+    """
     try:
-        version = await here.versions.get(model, name)
+        version = await here.keeper.local(await here.versions.get(model, name))
         manifest = await manifest_of(version)
     except WeightsNotFound as error:
         raise InvalidArguments({"like": [error.message]}) from error

@@ -126,7 +126,9 @@ async def _like(
     if "like" not in taken:
         data = replace(data, query=[pair for pair in data.query if pair[0] != "like"])
     described = handle.description.train_arguments if handle.description is not None else None
-    return (await likeness(here, handle.name, name)).fill(data, described or ())
+    kin = await likeness(here, handle.name, name)
+    chosen = server_parameter(request, taken, "dataset") is not None
+    return kin.fill(data, described or (), chosen)
 
 
 async def list_runs(request: web.Request) -> web.StreamResponse:

@@ -29,7 +29,7 @@ from .services import Services, argument_names, server_parameter
 
 log = logging.getLogger(__name__)
 
-_ARGUMENTS = ("dataset", "archive")
+DATASET_ARGUMENTS = frozenset(("dataset", "archive"))
 """Arguments whose uploads are datasets."""
 
 
@@ -52,7 +52,7 @@ async def chosen_dataset(
     choice = server_parameter(request, taken, "dataset")
     if "dataset" not in taken:
         data = replace(data, query=[pair for pair in data.query if pair[0] != "dataset"])
-    uploaded = [part.field for part in data.files if part.field in _ARGUMENTS]
+    uploaded = [part.field for part in data.files if part.field in DATASET_ARGUMENTS]
     said = _argument(data) if "dataset" in taken else None
     if choice is not None and (uploaded or said not in (None, choice)):
         raise InvalidArguments({"dataset": ["Give one dataset: by this name, or in the request."]})
@@ -164,8 +164,8 @@ async def adopt(here: Services, run: RunRecord, kept: Kept) -> None:
 
 
 def _dataset_part(handle: ModelHandle, data: RequestData) -> FilePart | None:
-    found = [part for part in data.files if part.field in _ARGUMENTS]
-    if not found and data.raw is not None and argument_names(handle, "train") & {*_ARGUMENTS}:
+    found = [part for part in data.files if part.field in DATASET_ARGUMENTS]
+    if not found and data.raw is not None and argument_names(handle, "train") & DATASET_ARGUMENTS:
         return data.raw
     return found[0] if len(found) == 1 else None
 

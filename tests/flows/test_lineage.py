@@ -1,7 +1,10 @@
 """Where a version comes from, over HTTP; and a training like that of a version."""
 
+import io
 import platform
 import re
+import tarfile
+import time
 
 import pytest
 import requests
@@ -49,7 +52,7 @@ def test_a_version_tells_data_code_environment_arguments_and_run(server, first):
     assert (told["step"], told["checkpoint"], told["parent"]) == (4, "last", None)
     assert told["arguments"] == {
         **{"count": 4, "rate": 0.5, "names": ["a", "b"], "from_weights": None},
-        **{"data": "my data.txt", "hurry": True},
+        **{"data": "my data.txt", "hurry": True, "dataset": None, "archive": None},
     }
     assert told["secrets"] == ["token"] and "hush" not in str(told)
     (upload,) = told["uploads"]
@@ -88,7 +91,7 @@ def test_a_training_like_that_of_a_version_gives_the_same_weights(server, first)
     assert files(server, again["weights"]) == files(server, first["weights"])
     told = lineage(server, again["weights"])
     assert told["repeats"] == first["weights"]
-    assert "equal bit for bit" in again["message"] and first["weights"] in again["message"]
+    assert again["message"] == f"Equal bit for bit to version {first['weights']}."
     assert told["seed"] == lineage(server, first["weights"])["seed"]
 
 
@@ -117,6 +120,60 @@ def test_an_explicit_argument_wins_over_that_of_the_version(server, first):
 def test_a_version_that_is_not_there_is_told_under_like(server):
     answer = like(server, "0" * 32)
     assert answer.status_code == 422 and set(answer.json()) == {"like"}
+
+
+# -- with data that are kept ----------------------------------------------------------------------
+
+
+def tar(text):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        for name in ("a.txt", "b.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text))
+    return packed.getvalue()
+
+
+def send(server, name, text):
+    answer = server.post(
+        "/v2/datasets/", params={"name": name}, files={"file": ("data.tar", tar(text))}
+    )
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()["id"]
+
+
+def test_a_training_like_another_reads_the_same_version_of_a_dataset(server):
+    first = send(server, "letters", b"abc")
+    base = server.wait_run(server.train("kin", dataset="letters"))
+    told = lineage(server, base["weights"])
+    assert (told["dataset"]["id"], told["dataset"]["name"]) == (first, "letters")
+    assert re.fullmatch("[0-9a-f]{64}", told["dataset"]["digest"])
+    second = send(server, "letters", b"abd")  # the newest of this name is another one now
+    again = server.wait_run(like(server, base["weights"]).json())
+    assert (again["dataset"], again["args"]["dataset"]) == (first, first)
+    assert files(server, again["weights"]) == files(server, base["weights"])
+    for more in ({"query": {"dataset": second}}, {"headers": {"X-Modelyard-Dataset": second}}):
+        other = server.wait_run(like(server, base["weights"], **more).json())
+        assert other["dataset"] == second
+        assert files(server, other["weights"]) != files(server, base["weights"])
+        assert "part" not in other["message"] and "values.json" in other["message"]
+
+
+def test_what_was_sent_with_a_training_is_a_dataset_when_it_is_repeated(server):
+    answer = server.post("/v2/models/kin/train/", files={"archive": ("x.tar", tar(b"xyz"))})
+    base = server.wait_run(answer.json())
+    deadline = time.monotonic() + 20
+    while server.run(base)["dataset"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    again = server.wait_run(like(server, base["weights"]).json())
+    assert again["dataset"] == server.run(base)["dataset"]
+    assert files(server, again["weights"]) == files(server, base["weights"])
+    other = server.wait_run(
+        like(server, base["weights"], files={"archive": ("y.tar", tar(b"other"))}).json()
+    )
+    assert files(server, other["weights"]) != files(server, base["weights"])
 
 
 def test_the_parameter_is_documented(server):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import tarfile
 import time
 
 from marshmallow import fields
@@ -19,6 +20,8 @@ class Kin(Model):
         "from_weights": fields.String(load_default=None, allow_none=True),
         "token": fields.String(load_only=True, metadata={"format": "password"}),
         "data": File(load_default=None, allow_none=True),
+        "dataset": fields.String(load_default=None, allow_none=True),
+        "archive": File(load_default=None, allow_none=True),
         "hurry": fields.Boolean(load_default=False, metadata={"location": "query"}),
     }
     export_formats = ("text", "pair", "crash", "slow")
@@ -29,8 +32,20 @@ class Kin(Model):
     def predict(self):
         return self.values
 
-    def train(self, run, count, rate, names, from_weights, token="", data=None, hurry=False):
-        start = 0.0
+    def train(
+        self,
+        run,
+        count,
+        rate,
+        names,
+        from_weights,
+        token="",
+        data=None,
+        hurry=False,
+        dataset=None,
+        archive=None,
+    ):
+        start = float(sum(sum(content) for content in _contents(run, archive)))
         if from_weights is not None:
             start = json.loads((run.weights(from_weights) / "values.json").read_text())[-1]
         chance = random.Random(run.seed)
@@ -56,3 +71,13 @@ class Kin(Model):
             (folder / "more" / "count.txt").write_text(str(len(self.values)))
             (folder / "link").symlink_to("/etc/passwd")
         return {"max_difference": 0.125, "samples": 2, "unit": "none"}
+
+
+def _contents(run, archive):
+    """Those of the files of the stored dataset, or of the archive that was sent."""
+    if run.dataset is not None:
+        return [path.read_bytes() for path in run.dataset.rglob("*") if path.is_file()]
+    if archive is None:
+        return []
+    with archive.open() as file, tarfile.open(fileobj=file) as tar:
+        return [tar.extractfile(member).read() for member in tar if member.isfile()]
