@@ -108,6 +108,7 @@ def code_of(source: Mapping[str, Any]) -> dict[str, Any]:
         "version": source.get("distribution_version"),
         "entry_point": source.get("value"),
         "group": source.get("group"),
+        "licence": licence_of(source.get("distribution")),
         "source_sha256": None,
         "git": None,
     }
@@ -116,6 +117,19 @@ def code_of(source: Mapping[str, Any]) -> dict[str, Any]:
         told["source_sha256"] = source_hash(root)
         told["git"] = git_state(file)
     return told
+
+
+def licence_of(distribution: Any) -> str | None:
+    """What the distribution says of its licence, in one line (PEP 639, else the older fields)."""
+    with suppress(Exception):  # none, not installed, or an odd one
+        said = metadata.metadata(distribution)
+        for name in ("License-Expression", "License"):
+            if name in said and len(said[name].strip().splitlines()) == 1:
+                return str(said[name]).strip()
+        classified = [c for c in said.get_all("Classifier") or () if c.startswith("License ::")]
+        if classified:
+            return str(classified[0]).rpartition(" :: ")[2]
+    return None
 
 
 def _place_of(module_name: str) -> tuple[Path, Path]:

@@ -14,10 +14,8 @@ from .markdown import escaped, table
 
 FILES_SHOWN, PACKAGES_SHOWN, ROWS_SHOWN, CURVES_SHOWN, POINTS_SHOWN = 50, 300, 300, 30, 20
 
-_DATA = ("dataset", "data", "uploads")
-_CODE = ("plugin", "distribution", "version", "entry_point", "code", "git")
-_OWN_SECTION = ("arguments", "curves", "packages", "environment", "licence", "license")
-_ENVIRONMENT = ("python", "platform", "torch", "cuda", "gpu", "gpus", "device", "threads")
+_OWN_SECTION = ("dataset", "uploads", "arguments", "curves", "code", "environment")
+"""Members of a lineage that have a section; what else is in it is under More."""
 
 
 def model_card(manifest: Mapping[str, Any]) -> bytes:
@@ -30,7 +28,7 @@ def model_card(manifest: Mapping[str, Any]) -> bytes:
                       "Not recorded.")  # fmt: skip
     lines += _section("Metrics", _pairs(("Metric", "Value"), manifest.get("metrics")), "None.")
     lines += _section("Curves", _curves(_object(lineage.get("curves"))), "None.")
-    lines += _section("Code", _named(lineage, _CODE), "Not recorded.")
+    lines += _section("Code", _rows(_flat(_object(lineage.get("code")))), "Not recorded.")
     lines += _section("Environment", _environment(lineage), "Not recorded.")
     lines += _section("More", _more(lineage))
     lines += _section("Licence", _licence(lineage))
@@ -67,34 +65,32 @@ def _size(manifest: Mapping[str, Any]) -> int:
 
 def _data(manifest: Mapping[str, Any], lineage: Mapping[str, Any]) -> list[str]:
     dataset = _object(manifest.get("dataset"))
-    rows = [(name.capitalize(), value) for name, value in _flat(dataset)]
-    if rows:
-        return table(("", ""), rows)
-    return _named(lineage, _DATA)
+    uploads = [_object(item) for item in _list(lineage.get("uploads"))]
+    shown = [(i.get("filename"), _bytes(i.get("size")), i.get("sha256")) for i in uploads]
+    return [
+        *_rows(_flat(dataset or _object(lineage.get("dataset")))),
+        *table(("Uploaded file", "Size", "SHA-256"), shown[:FILES_SHOWN]),
+        *_and_more(len(shown), FILES_SHOWN, "files"),
+    ]
 
 
 def _environment(lineage: Mapping[str, Any]) -> list[str]:
-    environment = _object(lineage.get("environment"))
-    rows = [row for row in _flat(environment) if not row[0].startswith("packages")]
-    rows += _flat({name: lineage[name] for name in _ENVIRONMENT if name in lineage})
-    packages = _object(lineage.get("packages")) or _object(environment.get("packages"))
+    environment = dict(_object(lineage.get("environment")))
+    packages = _object(environment.pop("packages", None))
     shown = sorted((str(name), _value(version)) for name, version in packages.items())
-    lines = table(("", ""), [(_title(name), value) for name, value in rows[:ROWS_SHOWN]])
+    lines = _rows(_flat(environment))
     lines += table(("Package", "Version"), shown[:PACKAGES_SHOWN])
     return [*lines, *_and_more(len(shown), PACKAGES_SHOWN, "packages")]
 
 
 def _more(lineage: Mapping[str, Any]) -> list[str]:
-    known = {*_DATA, *_CODE, *_OWN_SECTION, *_ENVIRONMENT}
-    return _named(lineage, [name for name in lineage if name not in known])
+    return _rows(_flat({n: value for n, value in lineage.items() if n not in _OWN_SECTION}))
 
 
 def _licence(lineage: Mapping[str, Any]) -> list[str]:
-    plugin = _object(lineage.get("plugin"))
-    for holder in (lineage, plugin, _object(lineage.get("code"))):
-        for name in ("licence", "license"):
-            if holder.get(name):
-                return table(("", ""), [("Licence", _value(holder[name]))])
+    licence = _object(lineage.get("code")).get("licence")
+    if licence:
+        return table(("", ""), [("Licence of the code", _value(licence))])
     return ["Not stated. Ask who trained it before you pass it on.", ""]
 
 
@@ -123,8 +119,7 @@ def _and_more(count: int, shown: int, what: str) -> list[str]:
     return [f"And {count - shown} more {what}; manifest.json has all.", ""] if count > shown else []
 
 
-def _named(lineage: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    rows = list(_flat({name: lineage[name] for name in names if name in lineage}))
+def _rows(rows: Sequence[tuple[str, str]]) -> list[str]:
     return [
         *table(("", ""), [(_title(name), value) for name, value in rows[:ROWS_SHOWN]]),
         *_and_more(len(rows), ROWS_SHOWN, "entries"),
@@ -146,7 +141,7 @@ def _pairs_of(name: str, item: Any) -> Iterator[tuple[str, str]]:
         for inner, value in item.items():
             if value is not None:
                 yield f"{name} {inner}", _value(value)
-    elif item is not None:
+    elif item is not None and item != []:
         yield name, _value(item)
 
 

@@ -24,11 +24,19 @@ MANIFEST = {
     "lineage": {
         "arguments": {"epochs": 3, "augment": True, "sizes": [1, 2]},
         "seed": 7,
-        "python": "3.11.9",
-        "torch": {"version": "2.13", "cuda": None},
-        "packages": {"numpy": "2.0", "torch": "2.13"},
-        "plugin": {"distribution": "pets", "version": "1.2", "licence": "MIT"},
-        "git": {"commit": "abc", "dirty": True},
+        "uploads": [{"field": "data", "filename": "pets.zip", "size": 3, "sha256": "9" * 64}],
+        "environment": {
+            "python": "3.11.9",
+            "cuda": None,
+            "gpus": [],
+            "packages": {"numpy": "2.0", "torch": "2.13"},
+        },
+        "code": {
+            "distribution": "pets",
+            "version": "1.2",
+            "licence": "MIT",
+            "git": {"commit": "abc", "dirty": True},
+        },
         "curves": {"loss": [[step, 1 / (step + 1)] for step in range(100)]},
     },
 }
@@ -49,7 +57,8 @@ def test_the_card_tells_data_arguments_metrics_curves_environment_and_licence():
         assert section in sections
     cells = set(re.findall(r"<td>(.*?)</td>", page))
     assert {"pets", "e" * 32, "epochs", "3", "yes", "1, 2", "0.912346", "3.11.9", "numpy", "abc",
-            "model.safetensors", "2.0 KiB (2048 bytes)", "7", "b" * 32} <= cells  # fmt: skip
+            "pets.zip", "Git commit", "model.safetensors",
+            "2.0 KiB (2048 bytes)", "7", "b" * 32} <= cells  # fmt: skip
     assert "<td>MIT</td>" in page and "<h3>loss</h3>" in page
     assert re.search("<code>[▁▂▃▄▅▆▇█]{50}</code>", page)
     first, last = "<td>0</td>\n<td>1</td>", "<td>99</td>\n<td>0.01</td>"
@@ -81,8 +90,9 @@ def test_strangers_text_is_never_more_than_text(text):
         "files": [{"path": text, "size": 1, "sha256": text}],
         "lineage": {
             "arguments": {text: text},
-            "licence": text,
-            "packages": {text: text},
+            "uploads": [{"filename": text, "sha256": text}],
+            "environment": {"packages": {text: text}, "python": text},
+            "code": {"licence": text, text: text},
             "curves": {text: [[1, 2], [2, 3]]},
             "git": {text: text},
             text: {text: text},
@@ -102,7 +112,7 @@ def test_strangers_text_is_never_more_than_text(text):
 def test_members_of_any_shape_make_a_card(value):
     names = ("metrics", "files", "dataset", "lineage", "size", "model", "created_at")
     assert model_card({name: value for name in names})
-    lineage = ("arguments", "packages", "curves", "environment", "plugin", "git", "licence")
+    lineage = ("arguments", "curves", "environment", "code", "uploads", "dataset", "seed")
     assert model_card({"lineage": {name: value for name in lineage}})
 
 
