@@ -47,14 +47,15 @@ RUN apt-get update \
     && install --directory --owner=10001 --group=10001 /var/lib/modelyard
 COPY --from=builder /opt/modelyard /opt/modelyard
 
-# MODELYARD_ON_STOP: stopping the container ends every process in it, so a run that is left is told
-# as `interrupted` at the next start, its checkpoints kept; `cancel` would say that somebody wanted it.
+# MODELYARD_ON_STOP: stopping the container ends every process in it. With `pause` runs save a
+# checkpoint first, for which they have what the engine gives (`docker stop --time 40`); the next
+# start goes on with them, and also, from their last checkpoint, with those that were killed.
 ENV PATH=/opt/modelyard/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     MODELYARD_HOME=/var/lib/modelyard \
     MODELYARD_HOST=0.0.0.0 \
     MODELYARD_PORT=5000 \
-    MODELYARD_ON_STOP=leave
+    MODELYARD_ON_STOP=pause
 WORKDIR /var/lib/modelyard
 USER 10001:10001
 VOLUME /var/lib/modelyard

@@ -62,7 +62,7 @@ async def _begin_again(
     if wrong:
         raise InvalidArguments(wrong)
     dataset = None if left.trained else await _dataset(here, left)
-    request, args, secrets = left.request, record.args, names
+    request, args, secrets = left.request, record.args, list(names)
     stand_in: dict[str, Any] = {}
     if dataset is not None and left.without:
         # What was uploaded has become this dataset: it is named where the model can be told so.

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto import event_pb2
 
 from modelyard.training import events
@@ -35,3 +36,26 @@ def test_a_point_is_what_protobuf_writes(step, values):
 def test_a_file_says_its_version_as_protobuf_would():
     event = event_pb2.Event(wall_time=3.5, file_version="brain.Event:2")
     assert events._version(3.5) == event.SerializeToString()
+
+
+def test_a_resumed_training_begins_a_session_as_protobuf_would(tmp_path):
+    event = event_pb2.Event(wall_time=3.5, step=11)
+    event.session_log.status = event_pb2.SessionLog.START
+    assert events._session_start(3.5, 11) == event.SerializeToString()
+
+
+def test_tensorboard_drops_what_an_interrupted_attempt_said_of_later_steps(tmp_path):
+    first = events.EventsWriter(tmp_path / "1")
+    first.write([Point(step, 1.0, {"loss": 1.0}) for step in range(1, 16)])
+    first.close()
+    again = events.EventsWriter(tmp_path / "2", resumed_after=10)
+    again.write([Point(step, 2.0, {"loss": 2.0}) for step in range(11, 14)])
+    again.close()
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for number, file in enumerate(sorted(tmp_path.glob("[12]/*"))):
+        file.rename(folder / f"events.out.tfevents.{number}")
+    accumulator = EventAccumulator(str(folder))
+    accumulator.Reload()
+    shown = [(one.step, one.value) for one in accumulator.Scalars("loss")]
+    assert shown == [(n, 1.0) for n in range(1, 11)] + [(n, 2.0) for n in range(11, 14)]

@@ -179,3 +179,19 @@ def _seconds(call, times: int) -> float:
     for _ in range(times):
         call()
     return (time.perf_counter() - began) / times
+
+
+def test_what_an_interrupted_attempt_reported_after_its_checkpoint_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    MetricsWriter(path).write([Point(n, 1.0, {"a": 1.0, "old": 1.0}) for n in range(6, 10)])
+    again = MetricsWriter(path)
+    again.resume_after(7)
+    assert read_series(path).last_step == 7
+    again.write([Point(8, 2.0, {"a": 2.0})])
+    found = read_series(path)
+    assert found.series == {
+        "a": [[6, 1.0, 1.0], [7, 1.0, 1.0], [8, 2.0, 2.0]],
+        "old": [[6, 1.0, 1.0], [7, 1.0, 1.0]],
+    }
+    assert found.last_step == 8
+    assert [point.step for point in read_points(path)[0]] == [6, 7, 8, 9, 8]
