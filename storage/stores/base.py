@@ -47,8 +47,9 @@ class Limits:
 
     connect_s, read_s: for one connection, and for a silence on it. budget_s: for one operation on a
     small object with all its tries; larger ones get a second more for every `slowest` bytes.
-    tries: of one request. pause_s: before the second; it doubles. threads: transfers of parts at once, over all calls. part: bytes of a
-    part; an object of more than one goes in parts. page: objects of one answer of a listing.
+    tries: of one request. pause_s: before the second; it doubles with each. threads: transfers of
+    parts at once, over all calls. part: bytes of a part; an object of more than one goes in parts.
+    page: objects of one answer of a listing.
     """
 
     connect_s: float = 5.0

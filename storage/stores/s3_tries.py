@@ -79,10 +79,11 @@ class Tries:
 
     def _slower(self, throttled: bool) -> None:
         if throttled:
+            pause = self._limits.pause_s
             with self._lock:
-                self._delay_s = min(_LONGEST_PAUSE_S, max(0.05, self._delay_s * 2))
+                self._delay_s = min(10 * pause, max(pause / 4, self._delay_s * 2))
 
     def _faster(self) -> None:
         if self._delay_s:
             with self._lock:
-                self._delay_s = self._delay_s * 0.7 if self._delay_s > 0.01 else 0.0
+                self._delay_s = self._delay_s / 2 if self._delay_s > 0.01 else 0.0
