@@ -14,13 +14,26 @@ PLUGINS = Path(__file__).parents[1] / "old_plugins"
 
 @pytest.fixture(scope="session")
 def modelyard():
-    """`modelyard(*words, url=...)` runs the command and returns the completed process."""
+    """`modelyard(*words, url=...)` runs the command and returns the completed process.
 
-    def run(*words: object, url: str | None = None, timeout: float = 60, cwd=None, **more):
+    `plugins` are folders that stand first on its PYTHONPATH.
+    """
+
+    def run(
+        *words: object,
+        url: str | None = None,
+        timeout: float = 60,
+        cwd=None,
+        plugins: str | None = None,
+        **more,
+    ):
         env = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
         env["COLUMNS"] = "100"
         if url is not None:
             env["MODELYARD_URL"] = url
+        if plugins is not None:
+            paths = [plugins, env.get("PYTHONPATH", "")]
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         return subprocess.run(
             [sys.executable, "-m", "modelyard", *map(str, words)],
             env=env,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -35,9 +36,11 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(modelyard, words
 
 
 def test_the_address_may_stand_before_or_after_the_command(modelyard):
-    for words in (["--url", NOBODY, "models"], ["models", "--url", NOBODY],
-                  ["train", "--url", NOBODY, "m"], ["train", "m", f"--url={NOBODY}"]):  # fmt: skip
-        assert NOBODY in modelyard(*words, url="http://127.0.0.1:2").stderr
+    ways = (["--url", NOBODY, "models"], ["models", "--url", NOBODY],
+            ["train", "--url", NOBODY, "m"], ["train", "m", f"--url={NOBODY}"])  # fmt: skip
+    with ThreadPoolExecutor(2) as threads:
+        ended = threads.map(lambda words: modelyard(*words, url="http://127.0.0.1:2"), ways)
+        assert [done.stderr for done in ended if NOBODY not in done.stderr] == []
 
 
 def test_help_of_train_works_without_a_server(modelyard):

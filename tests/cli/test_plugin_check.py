@@ -6,6 +6,7 @@ import re
 import resource
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -131,24 +132,50 @@ def test_a_missing_package_is_named_with_how_to_install_it(check):
     assert "-m pip install no-such-thing-at-all" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("import ctypes; ctypes.string_at(0)", "crashed while importing"),
-        ("import os; os._exit(7)", "ended its process while importing ending (exit code 7)"),
-        ("import sys; sys.exit(7)", "ends the process while it is imported (exit code 7)"),
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("from deepaas.cmd import run", "not supplied in the place of DEEPaaS"),
-        ("x = 1", "neither predict() nor train()"),
-        ("def predict(): pass\ndef get_predict_args(): return 3", "no set of arguments"),
-        ("def predict(x): pass\ndef get_predict_args(): return {'x': int}", "which is no field"),
-        ("def predict(): pass\ndef get_predict_args(): return {}['k']", "KeyError: 'k'"),
-    ],
-)
-def test_what_prevents_serving_is_told_and_exits_with_1(check, text, told):
-    done = check("ending", module=text)
-    assert done.returncode == 1, done.stdout
-    assert told in done.stdout
+PREVENTED = {
+    "crash": ("import ctypes; ctypes.string_at(0)", "crashed while importing"),
+    "_exit": ("import os; os._exit(7)", "ended its process while importing m__exit (exit code 7)"),
+    "exit": ("import sys; sys.exit(7)", "ends the process while it is imported (exit code 7)"),
+    "fail": ("1 / 0", "ZeroDivisionError: division by zero"),
+    "deep": ("from deepaas.cmd import run", "not supplied in the place of DEEPaaS"),
+    "bare": ("x = 1", "neither predict() nor train()"),
+    "number": (
+        "def predict(): pass\ndef get_predict_args(): return 3",
+        "no set of arguments",
+    ),
+    "type": (
+        "def predict(x): pass\ndef get_predict_args(): return {'x': int}",
+        "which is no field",
+    ),
+    "key": ("def predict(): pass\ndef get_predict_args(): return {}['k']", "KeyError: 'k'"),
+}
+NATIVE = {
+    "no-methods": "neither a predict() nor a train()",
+    "missing-parameter": "does not take this argument",
+    "bad-default": "refused by the field itself",
+    "not-a-field": "is no field",
+}
+
+
+@pytest.fixture(scope="module")
+def checked(modelyard, tmp_path_factory):
+    """What the command said of all those, by name: two processes at a time."""
+    folder = tmp_path_factory.mktemp("prevented")
+    for name, (text, _) in PREVENTED.items():
+        (folder / f"m_{name}.py").write_text(text)
+
+    def check(name):
+        entrypoint = f"m_{name}" if name in PREVENTED else name
+        return name, modelyard("plugin", "check", entrypoint, cwd=folder, plugins=PLUGINS)
+
+    with ThreadPoolExecutor(2) as threads:
+        return dict(threads.map(check, [*PREVENTED, *NATIVE]))
+
+
+@pytest.mark.parametrize("name", PREVENTED)
+def test_what_prevents_serving_is_told_and_exits_with_1(checked, name):
+    assert checked[name].returncode == 1, checked[name].stdout
+    assert PREVENTED[name][1] in checked[name].stdout
 
 
 def test_a_module_that_hangs_is_ended_and_told(check):
@@ -165,19 +192,11 @@ def test_what_a_module_prints_does_not_disturb_the_json(check):
     assert json.loads(done.stdout)["servable"] is True
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("no-methods", "neither a predict() nor a train()"),
-        ("missing-parameter", "does not take this argument"),
-        ("bad-default", "refused by the field itself"),
-        ("not-a-field", "is no field"),
-    ],
-)
-def test_faults_of_the_native_contract_are_told_as_the_server_tells_them(check, name, told):
-    done = check(name)
-    assert done.returncode == 1
-    assert told in done.stdout and "model of the native contract" in done.stdout
+@pytest.mark.parametrize("name", NATIVE)
+def test_faults_of_the_native_contract_are_told_as_the_server_tells_them(checked, name):
+    assert checked[name].returncode == 1
+    assert NATIVE[name] in checked[name].stdout
+    assert "model of the native contract" in checked[name].stdout
 
 
 def test_the_contract_of_a_module_is_guessed_and_can_be_said(check):

@@ -1,6 +1,7 @@
 """The worker process by itself: started by hand, it answers messages and ends with its socket."""
 
 import os
+import re
 import select
 import signal
 import socket
@@ -137,7 +138,10 @@ def test_it_dies_with_its_parent_even_when_it_cannot_read(tmp_path):
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pid = int(parent.stdout.readline())
-    time.sleep(1.5)
+    deadline = time.monotonic() + 20
+    while not _catches(pid, signal.SIGSEGV):  # `faulthandler` is on: it follows its parent, too
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     os.kill(pid, signal.SIGSTOP)
     parent.kill()
     parent.wait()
@@ -145,6 +149,11 @@ def test_it_dies_with_its_parent_even_when_it_cannot_read(tmp_path):
     while Path(f"/proc/{pid}").exists() and "Z" not in _state(pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def _catches(pid, number):
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def _state(pid):
