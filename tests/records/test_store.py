@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -66,10 +67,16 @@ async def test_database_that_is_up_to_date_is_opened_without_a_migration(
     new_database: Path,
 ) -> None:
     await (await _opened(new_database)).close()
-    at = time.monotonic()
+    before = _of_children()
     store = await _opened(new_database)
-    assert time.monotonic() - at < 0.3
+    assert _of_children() == before
     await store.close()
+
+
+def _of_children() -> float:
+    """Seconds of CPU that ended child processes took: a migration is one."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 async def test_server_process_never_imports_the_migration_tool(tmp_path: Path) -> None:
@@ -172,13 +179,13 @@ async def test_ten_thousand_runs_are_paged_in_bounded_time(database: Path) -> No
     await store.write(fill)
     times, seen, beyond = [], 0, None
     while True:
-        at = time.perf_counter()
+        at = time.process_time()
         page = await store.read(
             lambda c, beyond=beyond: page_of_runs(
                 c, "m", limit=100, newest_first=True, beyond=beyond
             )
         )
-        times.append(time.perf_counter() - at)
+        times.append(time.process_time() - at)
         seen += len(page)
         if len(page) < 100:
             break
