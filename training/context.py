@@ -65,8 +65,8 @@ class RunContext(Run):
         if not self._asked_to_resume:
             self._asked_to_resume = True
             self._checkpoints.note_resuming()
-            if item is not None:
-                self._reporter.resume_after(item.step)
+            if self._paths.metrics.exists():  # an earlier attempt's, up to where it was cut off
+                self._reporter.resume_after(-1 if item is None else item.step)
         if item is None:
             return None
         folder = self._paths.checkpoint(item.step)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import CannotLaunch, ModelyardError
+from ..errors import Busy, CannotLaunch, ModelyardError, NotFound, StorageUnavailable
 from ..records.runs import Progress, RunRecord, find_run
 from ..records.store import RecordStore
 from ..schemas.states import Phase, Reason, Status
@@ -136,8 +136,7 @@ class RunLife:
         """Starts the run's processes; what went wrong, if that cannot be done."""
         around, record = self._around, self._record
         try:
-            latest = await around.versions.latest(record.model)
-            names = {} if latest is None else {"latest": latest.id}
+            names = await self._names()
             source = await asyncio.to_thread(prepare_launch, self._paths, record.epoch, names)
             environment = around.options.environment(source)
             await around.executor.launch(self._paths, record.epoch, environment, source.python)
@@ -147,6 +146,15 @@ class RunLife:
             return error.message
         self._claim_by = time.monotonic() + around.options.start_limit_s
         return None
+
+    async def _names(self) -> dict[str, str]:
+        """Aliases of weights as they are now; an alias may have moved since the submission."""
+        versions, record = self._around.versions, self._record
+        try:
+            return await versions.for_run(record.model, record.args.values())
+        except (Busy, NotFound, StorageUnavailable) as error:
+            log.warning("run %s: weights that it names are not here: %s", record.id, error.message)
+            return await versions.aliases(record.model)
 
     async def _watch(self) -> bool:
         supervisor = SupervisorExit(self._paths, self._poke.set)

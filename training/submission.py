@@ -169,9 +169,8 @@ class Submissions:
 
     async def _order(self, record: RunRecord, what: Submission) -> RunOrder:
         options = self._options
-        latest = await self._versions.latest(record.model)
+        weights = await self._versions.for_run(record.model, record.args.values())
         weights_folder = options.weights_folders.get(record.model)
-        weights = {} if latest is None else {"latest": latest.id}
         if what.resumes is not None:
             weights = what.resumes.order.weights
         return RunOrder(

@@ -186,6 +186,7 @@ async def test_run_goes_on_after_a_power_cut(new_yard: Any) -> None:
     assert done.attempt == 2
 
 
+@pytest.mark.slow
 async def test_run_that_only_gets_killed_is_given_up(new_yard: Any) -> None:
     yard = await new_yard(resume_attempts=1)
     record = await yard.walk(steps=1000, save_every=1000)
@@ -286,6 +287,7 @@ async def test_repeated_training_says_whether_it_is_equal(yard: Any) -> None:
     assert "not here any more" in gone.message
 
 
+@pytest.mark.slow
 async def test_run_paused_while_it_waits_to_try_again_stays_paused(yard: Any) -> None:
     record = await yard.walk(steps=30)
     await at_step(yard, record, 6)
