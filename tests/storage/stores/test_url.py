@@ -52,7 +52,7 @@ def test_what_names_no_store_is_told_with_the_remedy_and_no_secret(text, told):
 def test_wrong_credentials_are_told_with_the_remedy_and_no_secret(rclone):
     for change in ({"AWS_SECRET_ACCESS_KEY": "hunter2"}, {"AWS_ACCESS_KEY_ID": "hunter2"}):
         store = open_store(rclone.url, {**rclone.env, **change})
-        with pytest.raises(StoreRefused, match="AWS_SECRET_ACCESS_KEY|may not do that") as raised:
+        with pytest.raises(StoreRefused, match=r"AWS_SECRET_ACCESS_KEY|may not do that") as raised:
             store.open()
         assert "hunter2" not in str(raised.value)
         store.close()
