@@ -47,9 +47,11 @@ class Yard:
         self.read = read
         self.office: StorageOffice | None = None
         self.publisher: Publisher | None = None
+        self.open = False
 
     async def start(self) -> "Yard":
         self.home.open()
+        self.open = True
         self.store = RecordStore(self.home.database)
         await self.store.open()
         if self.url is not None:
@@ -64,6 +66,9 @@ class Yard:
         return self
 
     async def stop(self) -> None:
+        if not self.open:
+            return
+        self.open = False
         await self.datasets.close()
         await self.cache.close()
         if self.publisher is not None and self.office is not None:
