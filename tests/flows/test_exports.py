@@ -105,6 +105,7 @@ def test_an_export_is_no_part_of_the_version_and_is_made_anew_if_it_is_damaged(s
     assert again.status_code == 201 and again.json()["sha256"] == told["sha256"]
 
 
+@pytest.mark.slow
 def test_a_kill_of_the_server_during_an_export_leaves_nothing_half(start_server):
     server = start_server("--model-name", "kin")
     server.wait_ready("kin")

@@ -43,7 +43,11 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "file"), [("onnx", "model.onnx"), ("torch_export", "model.pt2")]
+    ("wanted", "file"),
+    [
+        ("onnx", "model.onnx"),
+        pytest.param("torch_export", "model.pt2", marks=pytest.mark.slow),
+    ],
 )
 def test_an_export_takes_bytes_of_pictures_and_gives_the_originals_probabilities(
     trained, tmp_path, wanted, file
