@@ -255,7 +255,11 @@ def test_a_run_stopped_while_reading_makes_no_step(
 
 @pytest.mark.parametrize("stop_at", [4, 6])
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
-    make_run: MakeRun, train: Train, data: Path, stop_at: int
+    make_run: MakeRun,
+    train: Train,
+    data: Path,
+    stop_at: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     arguments = {**QUICK, "epochs": 3, "save_every": 50}
     unbroken = make_run(threads=1, data_root=str(data))
@@ -264,7 +268,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     train(broken, **arguments)
     folder = broken.paths.checkpoint(broken.index.last)
     resumed = make_run(threads=1, data_root=str(data))
-    resumed.resume_from = Checkpoint(folder / "weights", folder / "state")
+    checkpoint = Checkpoint(folder / "weights", folder / "state")
+    monkeypatch.setattr(type(resumed), "resume_from", checkpoint)  # of another run's folder
     result = train(resumed, **arguments)
     assert resumed.points[0].step == stop_at + 1
     assert same(tensors(resumed), tensors(unbroken))
