@@ -54,6 +54,12 @@ def looks_often(monkeypatch):
 
 
 @pytest.fixture
-def watched(paths):
-    """Asks which folders the run watches."""
-    return lambda: set((read_json(paths.watched) or {}).get("folders", {}).values())
+def watched(paths, tmp_path):
+    """Asks which folders the run watches: of this test's, for the run looks at all files that its
+    process has open, and here that process is pytest's, with what tests before have left open."""
+
+    def ask():
+        folders = (read_json(paths.watched) or {}).get("folders", {}).values()
+        return {folder for folder in folders if Path(folder).is_relative_to(tmp_path)}
+
+    return ask
