@@ -1,6 +1,7 @@
 """The Python client: the HTTP API and nothing else of this package."""
 
 from .aio import AsyncClient
+from .datasets import Dataset, DatasetReport, Problem, Transfer, Upload
 from .errors import (
     ArgumentsRefused,
     Busy,
@@ -18,9 +19,20 @@ from .errors import (
 from .models import Argument, Description, Model
 from .runs import Checkpoint, Checkpoints, Event, Metrics, Point, Progress, Run
 from .sync import Client
-from .weights import Prediction, Weights, WeightsFile
+from .weights import (
+    Alias,
+    Export,
+    Exports,
+    Lineage,
+    Prediction,
+    ShareLink,
+    Weights,
+    WeightsFile,
+    WeightsPage,
+)
 
 __all__ = [
+    "Alias",
     "Argument",
     "ArgumentsRefused",
     "AsyncClient",
@@ -30,8 +42,13 @@ __all__ = [
     "Client",
     "ClientError",
     "Conflict",
+    "Dataset",
+    "DatasetReport",
     "Description",
     "Event",
+    "Export",
+    "Exports",
+    "Lineage",
     "Metrics",
     "Model",
     "NotFound",
@@ -39,13 +56,18 @@ __all__ = [
     "NotSupported",
     "Point",
     "Prediction",
+    "Problem",
     "Progress",
     "RequestRefused",
     "Run",
     "ServerFailed",
     "ServerUnreachable",
+    "ShareLink",
     "TimedOut",
+    "Transfer",
     "UnexpectedAnswer",
+    "Upload",
     "Weights",
     "WeightsFile",
+    "WeightsPage",
 ]

@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import unquote
 
-import aiohttp
-from yarl import URL
-
+from .archive_calls import ArchiveCalls
 from .bodies import CallBody, FileSource
+from .dataset_calls import DatasetCalls
+from .downloads import offered_name, save
 from .errors import Busy, ClientError, NotFound, TimedOut
 from .events import follow, lines_of
 from .models import Model
@@ -31,15 +29,14 @@ from .reading import mapping, sequence
 from .runs import Checkpoints, Event, Metrics, Run
 from .transport import Call, Timeouts, Transport, path_of
 from .weights import Prediction, Weights
+from .weights_calls import WeightsCalls
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 
 Files = Mapping[str, FileSource | Sequence[FileSource]]
-_CHUNK = 256 * 1024
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 
-class AsyncClient:
+class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
     """One Modelyard server. All methods raise ClientError's family; see `errors.py`.
 
     `headers` go with every request. `attempts` is how often a call is made that may safely be
@@ -162,12 +159,12 @@ class AsyncClient:
             path = None if save_to is None else Path(save_to)
             content = b"" if path else await response.read()
             if path:
-                await _save(response, path)
+                await save(response, path)
             return Prediction(
                 content_type=response.content_type,
                 content=content,
                 path=path,
-                filename=_offered_name(response),
+                filename=offered_name(response),
                 weights=response.headers.get("X-Modelyard-Weights"),
             )
 
@@ -182,19 +179,29 @@ class AsyncClient:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         as_form: bool = False,
+        dataset: str | None = None,
+        like: str | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a training and returns its record; it runs on the server, whoever watches.
 
+        `dataset` is a stored one: its id, its name (the newest version) or `name@number`. `like`
+        repeats the training of a weights version: its arguments, seed and dataset stand in for what
+        is not given here; its record's `message` tells at the end whether the result is the same.
+
         Sent with an Idempotency-Key (a fresh one unless given), so that a request that is repeated
         after a lost connection, by us or by you with the same key, starts one training only.
         """
-        key = idempotency_key or uuid.uuid4().hex
+        more = {**(headers or {}), "Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        if dataset is not None:
+            more["X-Modelyard-Dataset"] = dataset
+        if like is not None:
+            more["X-Modelyard-Like"] = like
         call = Call(
             "POST",
             path_of("v2", "models", model, "train", ""),
             query=query or {},
-            headers={**(headers or {}), "Idempotency-Key": key},
+            headers=more,
             body=CallBody(arguments or {}, files or {}, as_form),
         )
         return Run.from_data(model, await self._transport.json(call))
@@ -205,15 +212,11 @@ class AsyncClient:
         """The trainings of a model: all, oldest first; with `limit` the newest, newest first."""
         runs: list[Run] = []
         path = path_of("v2", "models", model, "train", "")
-        query: Mapping[str, Any] = {"limit": limit, "status": status}
-        while True:
-            async with self._transport.open(Call("GET", path, query, streamed=True)) as response:
-                data = sequence(await self._transport.json_of(response), "runs")
-                following = _NEXT.search(response.headers.get("Link", ""))
-            runs.extend(Run.from_data(model, item) for item in data)
-            if following is None or limit is None or len(runs) >= limit:
-                return runs[:limit]
-            query = _query_of(following.group(1))
+        following: Mapping[str, Any] | None = {"limit": limit, "status": status}
+        while following is not None and (limit is None or len(runs) < limit):
+            data, following = await self._page(path, following)
+            runs.extend(Run.from_data(model, item) for item in sequence(data, "runs"))
+        return runs[:limit]
 
     async def run(self, model: str, run_id: str) -> Run:
         """The record of one training."""
@@ -223,6 +226,29 @@ class AsyncClient:
         """Cancels a training; its record stays. An ended one is left as it is."""
         call = Call("DELETE", self._run(model, run_id))
         return Run.from_data(model, await self._transport.json(call))
+
+    async def pause(self, model: str, run_id: str) -> Run:
+        """Asks a training to save a checkpoint and end its processes: its phase is `paused` once it
+        has. Raises Conflict if it has ended or cannot go on from a checkpoint."""
+        return Run.from_data(model, await self._send("POST", self._run(model, run_id, "pause")))
+
+    async def resume(
+        self, model: str, run_id: str, secrets: Mapping[str, Any] | None = None
+    ) -> Run:
+        """Goes on with a training from its last checkpoint: a paused one under its own id, one that
+        ended undone as a new run, which is returned (`resumed_from` tells of which).
+
+        `secrets` are the secret arguments of one that has ended: they are not kept. Raises
+        ArgumentsRefused naming those that are missing, and Conflict.
+        """
+        path = self._run(model, run_id, "resume")
+        return Run.from_data(model, await self._send("POST", path, secrets))
+
+    async def promote(self, model: str, run_id: str, checkpoint: str = "best") -> Weights:
+        """Makes a weights version of a run's `best` or `last` checkpoint, whether or not the run
+        has ended. `latest` stays where it is."""
+        path = self._run(model, run_id, "checkpoints", checkpoint, "promote")
+        return Weights.from_data(model, await self._send("POST", path))
 
     async def wait(self, model: str, run_id: str, timeout_s: float | None = None) -> Run:
         """The record once the training has ended, well or badly: look at `run.status`.
@@ -290,55 +316,8 @@ class AsyncClient:
         """The checkpoints that the training keeps."""
         return Checkpoints.from_data(await self._get(self._run(model, run_id, "checkpoints")))
 
-    # -- weights ------------------------------------------------------------------------------
-
-    async def weights(self, model: str) -> list[Weights]:
-        """The weights versions of a model, newest first."""
-        data = mapping(
-            await self._get(path_of("v2", "models", model, "weights", "")), "list of weights"
-        )
-        items = sequence(data.get("weights"), "weights")
-        return [Weights.from_data(model, item) for item in items]
-
-    async def weights_version(self, model: str, version: str) -> Weights:
-        """One weights version, by its id or `latest`."""
-        path = path_of("v2", "models", model, "weights", version)
-        return Weights.from_data(model, await self._get(path))
-
     # -- inner --------------------------------------------------------------------------------
-
-    async def _get(
-        self, path: str, query: Mapping[str, Any] | None = None, retried: bool = True
-    ) -> Any:
-        return await self._transport.json(Call("GET", path, query or {}, retried=retried))
 
     @staticmethod
     def _run(model: str, run_id: str, *parts: str) -> str:
         return path_of("v2", "models", model, "train", run_id, *parts)
-
-
-async def _save(response: aiohttp.ClientResponse, path: Path) -> None:
-    """Streams an answer to a file that is whole when it appears."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with part.open("wb") as file:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                await asyncio.to_thread(file.write, chunk)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _offered_name(response: aiohttp.ClientResponse) -> str | None:
-    """The name in Content-Disposition: the last part only, since it comes from elsewhere."""
-    header = response.headers.get("Content-Disposition", "")
-    match = re.search(r"filename\*=UTF-8''([^;]+)", header) or re.search(
-        r'filename="?([^";]+)', header
-    )
-    return Path(unquote(match.group(1))).name or None if match else None
-
-
-def _query_of(link: str) -> Mapping[str, Any]:
-    """The query of the next page's address; its host may be one that only the server knows."""
-    from_link = URL(link).query
-    return {name: from_link.getall(name) for name in from_link}

@@ -13,12 +13,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias
 
 import aiohttp
 
 FileSource: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
 """A path, the bytes themselves, or an open binary file."""
+
+
+class Body(Protocol):
+    """What a request carries. `streams` is true of what may take long to send."""
+
+    @property
+    def streams(self) -> bool: ...
+
+    @property
+    def repeatable(self) -> bool: ...
+
+    def check(self) -> None:
+        """Before any request: raises OSError for what cannot be read."""
+
+    def open(self, stack: ExitStack) -> tuple[Any, dict[str, str]]:
+        """Body and headers for aiohttp. What this opens is closed by `stack`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,10 @@ class CallBody:
         for _, source in self._sources():
             if isinstance(source, str | os.PathLike):
                 Path(source).open("rb").close()
+
+    @property
+    def streams(self) -> bool:
+        return bool(self.files)
 
     @property
     def repeatable(self) -> bool:
@@ -75,10 +96,10 @@ def _content(source: Any, stack: ExitStack) -> tuple[Any, str]:
         return io.BytesIO(source), "data"
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        return stack.enter_context(path.open("rb")), _plain(path.name)
+        return stack.enter_context(path.open("rb")), plain_name(path.name)
     if source.seekable():
         source.seek(0)
-    return _Kept(source), _plain(Path(str(getattr(source, "name", "") or "data")).name)
+    return _Kept(source), plain_name(Path(str(getattr(source, "name", "") or "data")).name)
 
 
 class _Kept:
@@ -96,7 +117,7 @@ class _Kept:
         raise StopAsyncIteration
 
 
-def _plain(filename: str) -> str:
+def plain_name(filename: str) -> str:
     """The name without control characters, which a header cannot hold."""
     return "".join(character if character.isprintable() else "_" for character in filename)
 

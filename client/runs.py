@@ -35,8 +35,10 @@ class Run:
 
     `id` is 32 hex digits. `status` is `running`, `done`, `error` or `cancelled`; `phase` is finer
     (`queued`, `starting`, `training`, ...); `reason` and `message` say why it ended. `position` is
-    its place in the queue. `result` is `{output, finish_date, duration}` when done, `weights` the
-    version that it made. `data` is the server's whole answer.
+    its place in the queue. `dataset` is the stored one that it is trained on, `resumed_from` the
+    ended run that it goes on with, `repeats` the version whose training it repeats. `result` is
+    `{output, finish_date, duration}` when done, `weights` the version that it made. `data` is the
+    server's whole answer.
     """
 
     model: str
@@ -53,6 +55,9 @@ class Run:
     ended_at: datetime | None
     result: Mapping[str, Any] | None
     weights: str | None
+    dataset: str | None
+    resumed_from: str | None
+    repeats: str | None
     links: Mapping[str, str]
     data: Mapping[str, Any]
 
@@ -74,6 +79,9 @@ class Run:
             ended_at=moment(data.get("ended_at")),
             result=data.get("result"),
             weights=data.get("weights"),
+            dataset=data.get("dataset"),
+            resumed_from=data.get("resumed_from"),
+            repeats=data.get("repeats"),
             links=data.get("links") or {},
             data=data,
         )

@@ -11,96 +11,22 @@ running (a notebook's), in which `asyncio.run` is not possible.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from .aio import DEFAULT_URL, AsyncClient, Files
+from .loop_thread import LoopThread
 from .models import Model
 from .runs import Checkpoints, Event, Metrics, Run
+from .sync_datasets import SyncDatasetCalls
+from .sync_weights import SyncWeightsCalls
 from .transport import Timeouts
 from .weights import Prediction, Weights
 
-T = TypeVar("T")
-_CLOSING_S = 5.0
 
-
-class LoopThread:
-    """An event loop in a thread; ends with `close`, or when nothing refers to it any more."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        # A daemon: a client that nobody closed must not keep a script from ending.
-        self._thread = threading.Thread(
-            target=_run_loop, args=(self._loop,), name="modelyard-client", daemon=True
-        )
-        self._thread.start()
-        self._finalizer = weakref.finalize(self, _stop, self._loop)
-
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result. Ctrl-C here cancels it there."""
-        if not self._finalizer.alive:
-            coroutine.close()
-            raise RuntimeError("This client is closed.")
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
-        """The items, each fetched when it is asked for; leaving the iteration ends the stream."""
-        try:
-            while True:
-                try:
-                    yield self.run(_next(items))
-                except StopAsyncIteration:
-                    return
-        finally:
-            if self._finalizer.alive:
-                self.run(_end(items))
-
-    def close(self) -> None:
-        self._finalizer()
-        self._thread.join(_CLOSING_S)
-
-
-async def _next(items: AsyncIterator[T]) -> T:
-    return await anext(items)
-
-
-async def _end(items: AsyncGenerator[T, None]) -> None:
-    while getattr(
-        items, "ag_running", False
-    ):  # a Ctrl-C cancelled its last step, which is still being wound up
-        await asyncio.sleep(0)
-    await items.aclose()
-
-
-def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        loop.close()
-
-
-def _stop(loop: asyncio.AbstractEventLoop) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(loop.stop)
-
-
-class Client:
+class Client(SyncWeightsCalls, SyncDatasetCalls):
     """One Modelyard server, for programs without an event loop. Methods are AsyncClient's.
 
     Safe to use from several threads. `close` it, or use it in `with`.
@@ -198,6 +124,8 @@ class Client:
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         as_form: bool = False,
+        dataset: str | None = None,
+        like: str | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a training and returns its record; see `AsyncClient.train`."""
@@ -209,6 +137,8 @@ class Client:
                 query=query,
                 headers=headers,
                 as_form=as_form,
+                dataset=dataset,
+                like=like,
                 idempotency_key=idempotency_key,
             )
         )
@@ -224,6 +154,18 @@ class Client:
     def cancel(self, model: str, run_id: str) -> Run:
         """Cancels a training; its record stays. An ended one is left as it is."""
         return self._loop.run(self._client.cancel(model, run_id))
+
+    def pause(self, model: str, run_id: str) -> Run:
+        """Asks a training to save a checkpoint and end its processes. Raises Conflict."""
+        return self._loop.run(self._client.pause(model, run_id))
+
+    def resume(self, model: str, run_id: str, secrets: Mapping[str, Any] | None = None) -> Run:
+        """Goes on with a training from its last checkpoint; see `AsyncClient.resume`."""
+        return self._loop.run(self._client.resume(model, run_id, secrets))
+
+    def promote(self, model: str, run_id: str, checkpoint: str = "best") -> Weights:
+        """Makes a weights version of a run's `best` or `last` checkpoint."""
+        return self._loop.run(self._client.promote(model, run_id, checkpoint))
 
     def wait(self, model: str, run_id: str, timeout_s: float | None = None) -> Run:
         """The record once the training has ended. Raises TimedOut; the training goes on."""
@@ -254,11 +196,3 @@ class Client:
     def checkpoints(self, model: str, run_id: str) -> Checkpoints:
         """The checkpoints that the training keeps."""
         return self._loop.run(self._client.checkpoints(model, run_id))
-
-    def weights(self, model: str) -> list[Weights]:
-        """The weights versions of a model, newest first."""
-        return self._loop.run(self._client.weights(model))
-
-    def weights_version(self, model: str, version: str) -> Weights:
-        """One weights version, by its id or `latest`."""
-        return self._loop.run(self._client.weights_version(model, version))

@@ -1,8 +1,9 @@
 """One HTTP exchange: addresses, deadlines, retries, and aiohttp's errors turned into ours.
 
-A call is tried again only if doing it twice is the same as doing it once (GET, DELETE, and a POST
-with an Idempotency-Key), and only after a lost connection or an answer that says "later" (502,
-503, 504). The pause doubles from 0.2 s, with jitter; a Retry-After is obeyed up to 10 s.
+A call is tried again only if doing it twice is the same as doing it once (GET, PUT, DELETE, a POST
+with an Idempotency-Key, and what says so itself), and only after a lost connection or an answer
+that says "later" (502, 503, 504). The pause doubles from 0.2 s, with jitter; a Retry-After is
+obeyed up to 10 s.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
-from .bodies import CallBody
+from .bodies import Body, CallBody
 from .errors import ClientError, ServerUnreachable, TimedOut, UnexpectedAnswer, refusal
 
 _LATER = frozenset({502, 503, 504})
+_SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
 _ERROR_BODY_LIMIT = 4 * 1024**2  # bytes of a refusal that are read
@@ -50,22 +52,24 @@ class Call:
     """One request as the client means it. `path` has its parts quoted already (`path_of`).
 
     `streamed` is for an answer of any length, `endless` for one that may pause as it likes;
-    `timeout_s` stands in place of what `Timeouts` says.
+    `timeout_s` stands in place of what `Timeouts` says. `idempotent` is a POST that the server
+    takes twice for once.
     """
 
     method: str
     path: str
     query: Query = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: CallBody = field(default_factory=CallBody)
+    body: Body = field(default_factory=CallBody)
     timeout_s: float | None = None
     streamed: bool = False
     endless: bool = False
     retried: bool = True
+    idempotent: bool = False
 
     @property
     def repeatable(self) -> bool:
-        safe = self.method in ("GET", "HEAD", "DELETE") or "Idempotency-Key" in self.headers
+        safe = self.idempotent or self.method in _SAFE or "Idempotency-Key" in self.headers
         return self.retried and safe and self.body.repeatable
 
 
@@ -92,6 +96,11 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    @staticmethod
+    def is_lost(error: ClientError) -> bool:
+        """Whether the same call may do better in a moment: no answer, or one that says "later"."""
+        return isinstance(error, ServerUnreachable | TimedOut) or error.status in _LATER
 
     async def json(self, call: Call) -> Any:
         """The answer's JSON value. Raises ClientError's family."""
@@ -151,7 +160,7 @@ class Transport:
         connect = self._timeouts.connect_s
         if call.endless:
             return aiohttp.ClientTimeout(total=None, sock_connect=connect)
-        if call.streamed or call.body.files:
+        if call.streamed or call.body.streams:
             silence = self._timeouts.read_s if call.timeout_s is None else call.timeout_s
             return aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=silence)
         total = self._timeouts.total_s if call.timeout_s is None else call.timeout_s

@@ -1,4 +1,4 @@
-"""Weights versions, and what a prediction with them gave."""
+"""Weights versions with their names, links and exports; and what a prediction with them gave."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from .datasets import Transfer
 from .errors import UnexpectedAnswer
-from .reading import known, mapping, moment
+from .reading import known, mapping, moment, sequence
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,36 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Weights:
-    """One weights version of a model. `size` is in bytes; `run` is the training that made it."""
+    """One weights version of a model. `size` is in bytes; `run` is the training that made it.
+
+    `state` is `publishing` until the shared store has it, `ready`, or `failed` (`reason`); it can
+    be predicted with in each of them. `local`: its files are on that server. `transfer` tells how
+    far it is on its way to or from the store. `tags` and `notes` are what people say of it,
+    `parent` is the version that it was fine-tuned from, `dataset` the stored one it was trained
+    with. `data` is the server's whole answer.
+    """
 
     id: str
     model: str
     run: str | None = None
+    origin: str | None = None
     created_at: datetime | None = None
     state: str = ""
+    reason: str | None = None
+    local: bool = True
+    transfer: Transfer | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: tuple[WeightsFile, ...] = ()
     size: int | None = None
     step: int | None = None
+    checkpoint: str | None = None
     aliases: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    notes: str | None = None
+    parent: str | None = None
+    dataset: str | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_data(cls, model: str, data: Any) -> Weights:
@@ -43,13 +62,140 @@ class Weights:
         values["model"] = model
         values["id"] = str(values.get("id") or "")
         values["created_at"] = moment(values.get("created_at"))
-        values["metrics"] = values.get("metrics") or {}
-        values["files"] = tuple(
-            WeightsFile(**known(WeightsFile, mapping(item, "file of a version")))
-            for item in values.get("files") or ()
-        )
-        values["aliases"] = tuple(values.get("aliases") or ())
+        values["transfer"] = Transfer.from_data(values.get("transfer"))
+        for name in ("metrics", "links"):
+            values[name] = values.get(name) or {}
+        values["files"] = _files(values.get("files"))
+        for name in ("aliases", "tags"):
+            values[name] = tuple(values.get(name) or ())
+        return cls(**{**values, "data": data})
+
+
+def _files(data: Any) -> tuple[WeightsFile, ...]:
+    return tuple(
+        WeightsFile(**{"path": "", **known(WeightsFile, mapping(item, "file of a version"))})
+        for item in data or ()
+    )
+
+
+@dataclass(frozen=True)
+class WeightsPage:
+    """Some versions of a model, newest first; `cursor` is what to ask for the next ones with."""
+
+    items: tuple[Weights, ...]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A name of a version. `previous` is what a rollback would move it to; `stored`: other servers
+    that share the store can know of it."""
+
+    name: str
+    version: str
+    moved_at: datetime | None = None
+    previous: str | None = None
+    stored: bool = False
+
+    @classmethod
+    def from_data(cls, data: Any) -> Alias:
+        values = {"name": "", "version": "", **known(cls, mapping(data, "alias"))}
+        values["moved_at"] = moment(values.get("moved_at"))
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class ShareLink:
+    """An address that gives an archive to whoever has it. `by` is who answers there: this `server`,
+    or the `store` alone."""
+
+    url: str
+    expires_at: datetime | None = None
+    by: str = "server"
+
+    @classmethod
+    def from_data(cls, data: Any) -> ShareLink:
+        values = {"url": "", **known(cls, mapping(data, "link"))}
+        values["expires_at"] = moment(values.get("expires_at"))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A version in another format. `size` (bytes) and `sha256` are those of the file that is handed
+    out. `max_difference` is the largest one to the model's own answers, over `samples` inputs."""
+
+    format: str
+    file: str = ""
+    size: int = 0
+    sha256: str = ""
+    created_at: datetime | None = None
+    files: tuple[WeightsFile, ...] = ()
+    max_difference: float | None = None
+    samples: int = 0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Export:
+        values = {"format": "", **known(cls, mapping(data, "export"))}
+        values["created_at"] = moment(values.get("created_at"))
+        values["files"] = _files(values.get("files"))
+        values["details"] = values.get("details") or {}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Exports:
+    """`formats` are those that can be made of a version, `items` what has been made."""
+
+    formats: tuple[str, ...]
+    items: tuple[Export, ...]
+
+    @classmethod
+    def from_data(cls, data: Any) -> Exports:
+        data = mapping(data, "list of exports")
+        items = sequence(data.get("exports") or [], "exports")
+        return cls(tuple(data.get("formats") or ()), tuple(map(Export.from_data, items)))
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version comes from; what was not recorded is None or empty.
+
+    `arguments` are all with their defaults, without secret ones (`secrets` are their names);
+    `uploads` were sent with the request; `weights` are versions that the training read, by the
+    name that it asked for. `data` is the server's whole answer, curves among it.
+    """
+
+    id: str
+    run: str | None = None
+    origin: str | None = None
+    created_at: datetime | None = None
+    step: int | None = None
+    checkpoint: str | None = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    parent: str | None = None
+    dataset: Mapping[str, Any] | None = None
+    uploads: tuple[Mapping[str, Any], ...] = ()
+    arguments: Mapping[str, Any] | None = None
+    secrets: tuple[str, ...] = ()
+    seed: int | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    code: Mapping[str, Any] | None = None
+    environment: Mapping[str, Any] | None = None
+    resumed_from: str | None = None
+    repeats: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Lineage:
+        values = {"id": "", **known(cls, mapping(data, "lineage"))}
+        values["created_at"] = moment(values.get("created_at"))
+        for name in ("uploads", "secrets"):
+            values[name] = tuple(values.get(name) or ())
+        for name in ("metrics", "weights"):
+            values[name] = values.get(name) or {}
+        return cls(**{**values, "data": data})
 
 
 @dataclass(frozen=True)
