@@ -31,6 +31,9 @@ from .model_reader import ModelReader
 from .upload_desk import UploadDesk
 from .users import WeightsUsers
 
+LOOK_S = 5.0
+"""A request for a version that is not known here waits so long for what the store tells."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -73,6 +76,16 @@ class Services:
         self.defaults.follow([version.model])
         self.told()
 
+    async def version(self, model: str, name: str) -> WeightsVersion:
+        """The version of this id or alias; what is not known here is looked for in the store.
+
+        Raises WeightsNotFound.
+        """
+        found = await self.versions.find(model, name)
+        if found is None and self.sync is not None:
+            await self.sync.look(LOOK_S)
+        return found or await self.versions.get(model, name)
+
     async def weights_ref(
         self, model: str, choice: str, limit_s: float | None = None
     ) -> WeightsRef:
@@ -82,7 +95,7 @@ class Services:
         than `limit_s`, and StoreUnavailable.
         """
         try:
-            version = await self.versions.get(model, choice)
+            version = await self.version(model, choice)
         except WeightsNotFound as error:
             newest = [item.id for item in await self.versions.list(model, 5)]
             names = ", ".join([*await self.versions.aliases(model), *newest])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,8 @@ from ..schemas.weights_resources import (
 )
 from ..storage.aliases import Alias
 from ..storage.weights import PRODUCTION, WeightsVersion
+from ..training.promotion import promote
+from ..training.service import RunRecord
 from .responses import json_response
 from .services import BODY, QUERY, Services, model_name_of, services
 
@@ -77,6 +80,31 @@ async def retry_weights(request: web.Request) -> web.StreamResponse:
     return _answer(here, await here.keeper.retry(version))
 
 
+async def promote_checkpoint(request: web.Request) -> web.StreamResponse:
+    """Makes a version of a run's other checkpoint: 201, or 200 if there is one of it already."""
+    model, here = await model_name_of(request), services(request)
+    record = await here.runs.get(model, request.match_info["id"])
+    promoting = asyncio.ensure_future(_promote(here, record, request.match_info["name"]))
+    version, is_new = await asyncio.shield(promoting)
+    data = weights_data(here, version)
+    headers = {"Location": data["links"]["self"]}
+    status = 201 if is_new else 200
+    return json_response(data, WeightsSchema(), status=status, headers=headers)
+
+
+async def _promote(here: Services, record: RunRecord, name: str) -> tuple[WeightsVersion, bool]:
+    folder = await promote(here.runs.paths(record), name)
+    try:
+        known = await here.versions.find(record.model, folder.name)
+        if known is not None:
+            return known, False
+        version = await here.versions.publish(folder)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await here.added(version)
+    return version, True
+
+
 async def list_aliases(request: web.Request) -> web.StreamResponse:
     """Every alias of a model that names a version."""
     model = await model_name_of(request)
@@ -111,7 +139,7 @@ async def remove_alias(request: web.Request) -> web.StreamResponse:
 async def version_of(request: web.Request) -> WeightsVersion:
     """The version that the address names. Raises ModelNotFound or WeightsNotFound."""
     model = await model_name_of(request)
-    return await services(request).versions.get(model, request.match_info["id"])
+    return await services(request).version(model, request.match_info["id"])
 
 
 def weights_data(here: Services, version: WeightsVersion) -> dict[str, Any]:

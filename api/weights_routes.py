@@ -5,9 +5,10 @@ from __future__ import annotations
 from ..schemas import weights_resources as resources
 from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
 from . import parameters, weights
-from .route import MODEL, WEIGHTS, Route, answer
+from .route import MODEL, RUN, WEIGHTS, Route, answer
 
 _ALIAS = {**MODEL, "alias": PathParameter("The name.", "[A-Za-z][A-Za-z0-9._-]{0,99}")}
+_CHECKPOINT = {**RUN, "name": PathParameter("Which of its checkpoints.", "best|last")}
 _NOTHING = {204: ResponseDoc("Done.", None, ())}
 _VERSION = answer("The version.", resources.WeightsSchema)
 _ALIAS_ANSWER = answer("The alias.", resources.AliasSchema)
@@ -107,5 +108,20 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
             responses={**_VERSION, **problems(404, 409, 503, 507)},
         ),
         weights.retry_weights,
+    ),
+    Route(
+        RouteDoc(
+            "POST", "/v2/models/{model}/train/{id}/checkpoints/{name}/promote",
+            "promote_checkpoint", "Make a version of a training's other checkpoint", "train",
+            "The training may be going on, or have ended in any way. `latest` stays where it is.",
+            path_parameters=_CHECKPOINT,
+            responses={
+                200: ResponseDoc("There is a version of it already.", resources.WeightsSchema),
+                201: ResponseDoc("The version.", resources.WeightsSchema,
+                                 headers={"Location": "The version's address."}),
+                **problems(404, 422, 503, 507),
+            },
+        ),
+        weights.promote_checkpoint,
     ),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from .tables import alias_moves, weights
+from .weights import TRAINED
 
 LATEST = "latest"
 """The alias that moves by itself, to what a training made."""
@@ -166,7 +167,21 @@ def _latest(connection: Connection, model: str) -> AliasMove | None:
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
-    return None if row is None else _move(row)
+    return _last_trained(connection, model) if row is None else _move(row)
+
+
+def _last_trained(connection: Connection, model: str) -> AliasMove | None:
+    # The server that made it died before it had told the store of the alias, or has not yet.
+    query = (
+        select(weights.c.id, weights.c.created_at)
+        .where(weights.c.model == model, weights.c.origin == TRAINED)
+        .order_by(weights.c.seq.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return AliasMove(model, LATEST, row.id, 0, "", row.created_at, stored=True)
 
 
 def _of(model: str, alias: str) -> Any:

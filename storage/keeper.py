@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,8 +48,8 @@ from .weights import (
 
 log = logging.getLogger(__name__)
 
-IMPORTED = "import"
-"""Origin of versions that a person brought in an archive."""
+ASKED_FOR = ("import", "promotion")
+"""Origins of versions that a person made by hand: published also if they were deleted before."""
 
 
 class Users(Protocol):
@@ -98,6 +98,7 @@ class WeightsKeeper:
         self._policies = policies
         self._retaining = asyncio.Lock()
         cache.add_shelf(self)
+        versions.bring_with(self.local)
 
     async def start(self) -> None:
         """Publishes what the store does not have yet. Without a store everything is `ready`."""
@@ -117,7 +118,7 @@ class WeightsKeeper:
     def publish(self, version: WeightsVersion) -> None:
         """Begins to publish a version that is here; nothing happens if the store has it."""
         if not version.stored:
-            undelete = version.origin == IMPORTED
+            undelete = version.origin in ASKED_FOR
             self._publish(version.model, version.id, version.attempts, undelete)
 
     async def local(self, version: WeightsVersion, limit_s: float | None = None) -> WeightsVersion:
@@ -136,21 +137,6 @@ class WeightsKeeper:
     def holding(self, *versions: WeightsVersion) -> AbstractAsyncContextManager[None]:
         """The files of these stay while the block runs, whatever the cache has to drop."""
         return self._cache.holding(version.id for version in versions)
-
-    async def named(
-        self, model: str, values: Iterable[Any], limit_s: float | None = None
-    ) -> dict[str, str]:
-        """Ids of the model's versions by alias; those that `values` name (by alias or id) are here.
-
-        For a training: what its arguments name it may ask for, and it cannot reach the store.
-        Raises as `local`.
-        """
-        texts = {value for value in values if isinstance(value, str)}
-        for text in texts:
-            version = await self._versions.find(model, text)
-            if version is not None:
-                await self.local(version, limit_s)
-        return await self._versions.aliases(model)
 
     async def delete(self, version: WeightsVersion) -> None:
         """Removes a version here and, first, in the store. The caller knows that nobody needs it.

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 15.0
 _LONGEST_S = 120.0
+_FRESH_S = 1.0
 _REGISTER = re.compile(r"models/([^/]+)/(aliases|labels)/([^/]+)\Z")
 MODEL_OF = re.compile(r"models/([^/]+)/")
 
@@ -89,6 +92,8 @@ class StoreSync:
         self._on_moved = on_moved
         self._every_s = every_s
         self._wake = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._looked_at = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._told_all = False
         self._unplaced: dict[str, RegisterEntry] = {}
@@ -114,6 +119,19 @@ class StoreSync:
         """Something was moved or published here: others should hear of it soon."""
         self._wake.set()
 
+    async def look(self, limit_s: float) -> None:
+        """Asks the store now, for something that is not known here; waits at most `limit_s`.
+
+        Returns at once if it was asked a moment ago.
+        """
+        if time.monotonic() - self._looked_at < _FRESH_S:
+            return
+        self._ended.clear()
+        self._wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._ended.wait()
+
     @property
     def problem(self) -> str | None:
         """Why the last round did not come to its end, None if it did."""
@@ -123,6 +141,7 @@ class StoreSync:
         pause = self._every_s
         while True:
             self._wake.clear()
+            self._ended.clear()
             try:
                 await self.round()
                 self._problem, pause = None, self._every_s
@@ -135,6 +154,8 @@ class StoreSync:
                 log.exception("a round with the store failed")
                 self._problem = f"{type(error).__name__}: {error}"
             first.set()
+            self._looked_at = time.monotonic()
+            self._ended.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,6 +81,9 @@ def weights_key(model: str, version_id: str) -> str:
     return f"models/{model}/weights/{version_id}"
 
 
+Bring = Callable[[WeightsVersion], Awaitable[WeightsVersion]]
+
+
 class WeightsVersions:
     """HOME/weights and the tables `weights` and `alias_moves`.
 
@@ -95,6 +98,11 @@ class WeightsVersions:
         self.server = server
         self.shared = shared
         self._store = store
+        self._bring: Bring | None = None
+
+    def bring_with(self, bring: Bring) -> None:
+        """How the files of a version come here that are only in the shared store."""
+        self._bring = bring
 
     async def start(self) -> None:
         """Removes what a server that was killed while installing has left."""
@@ -177,6 +185,18 @@ class WeightsVersions:
     async def list(self, model: str, limit: int | None = None) -> list[WeightsVersion]:
         """The model's versions, newest first."""
         return [*(await self.page(model, limit))[0]]
+
+    async def for_run(self, model: str, values: Iterable[Any]) -> dict[str, str]:
+        """What a training may name: the ids of the model's versions by alias.
+
+        Those that its arguments `values` name, by alias or id, are here when this returns: its
+        processes cannot reach the store. Raises StoreUnavailable and its kin.
+        """
+        for text in {value for value in values if isinstance(value, str)}:
+            version = await self.find(model, text)
+            if version is not None and self._bring is not None:
+                await self._bring(version)
+        return await self.aliases(model)
 
     async def page(
         self,

@@ -157,3 +157,21 @@ def test_a_deleted_version_is_gone_with_its_files_and_its_warm_worker(server, ve
 
 def test_there_is_nothing_to_try_again_for_a_version_that_is_ready(server, versions):
     assert server.post(f"{WEIGHTS}{versions[0]}/retry").status_code == 409
+
+
+def test_a_runs_checkpoint_becomes_a_version_that_is_not_latest(server, versions):
+    record = server.wait_run(server.train("counter", steps=6))
+    path = f"/v2/models/counter/train/{record['uuid']}/checkpoints"
+    answer = server.post(f"{path}/last/promote")
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert (made["origin"], made["checkpoint"], made["run"]) == (
+        "promotion",
+        "last",
+        record["uuid"],
+    )
+    assert made["aliases"] == [] and made["id"] != record["weights"]
+    answer = server.predict("counter", params={"weights": made["id"]})
+    assert answer.json()["predictions"]["count"] == 6
+    assert server.post(f"{path}/last/promote").status_code == 200
+    assert server.post(f"{path}/first/promote").status_code in (404, 422)

@@ -1,5 +1,6 @@
 """Moves of aliases: the highest counter holds, whoever made it, and nothing is taken back."""
 
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -25,7 +26,8 @@ def moved(version, alias="production", counter=0, server="here", **more):
 
 
 @pytest.fixture
-async def store(tmp_path):
+async def store(tmp_path, empty_home):
+    shutil.copy(empty_home / "records.db", tmp_path)
     opened = RecordStore(tmp_path / "records.db")
     await opened.open()
 
@@ -49,26 +51,30 @@ async def names(store):
 async def test_the_last_move_here_holds(store):
     for version in (A, B):
         await store.write(lambda c, version=version: move_alias(c, moved(version)))
-    assert await names(store) == {"production": B}
+    assert (await names(store))["production"] == B
 
 
 async def test_of_two_servers_at_the_same_counter_the_higher_id_holds_in_any_order(store):
     for server, version in (("zz", A), ("aa", B)):
         move = moved(version, counter=7, server=server, stored=True)
         await store.write(lambda c, move=move: insert_move(c, move))
-    assert await names(store) == {"production": A}
+    assert (await names(store))["production"] == A
 
 
 async def test_a_move_that_is_known_changes_nothing(store):
     for version in (A, B):
         move = moved(version, counter=7, stored=True)
         await store.write(lambda c, move=move: insert_move(c, move))
-    assert await names(store) == {"production": A}
+    assert (await names(store))["production"] == A
 
 
 async def test_an_alias_of_a_version_that_is_not_here_names_nothing(store):
     await store.write(lambda c: move_alias(c, moved("f" * 32)))
-    assert await names(store) == {}
+    assert "production" not in await names(store)
+
+
+async def test_latest_is_what_was_trained_last_as_long_as_nobody_tells(store):
+    assert await names(store) == {"latest": D}
 
 
 async def test_latest_falls_back_when_its_version_is_deleted(store):

@@ -1,0 +1,392 @@
+"""Versions and a store: published with patience, fetched once, dropped by use, followed."""
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from modelyard.errors import Busy, Conflict, StoreUnavailable
+from modelyard.records.aliases import current_aliases
+from modelyard.records.home import Home
+from modelyard.records.store import RecordStore
+from modelyard.records.weights import update_weights
+from modelyard.storage.aliases import Aliases
+from modelyard.storage.cache import StoreCache
+from modelyard.storage.keeper import WeightsKeeper
+from modelyard.storage.office import StorageOffice
+from modelyard.storage.publishing import Publisher
+from modelyard.storage.retention import Retention
+from modelyard.storage.sync import StoreSync
+from modelyard.storage.weights import WeightsVersions
+
+SIZE = 1000
+
+
+class Users:
+    """Nobody needs a version but those that the test says."""
+
+    def __init__(self):
+        self.ids = set()
+
+    async def loaded(self):
+        return self.ids
+
+    async def needed(self):
+        return self.ids
+
+    async def release(self, model, version):
+        self.ids.discard(version)
+
+
+class Yard:
+    """What a server has of weights, with a store or without, in one home."""
+
+    def __init__(
+        self, root: Path, url: str | None, limit: int = 0, policy: Retention | None = None
+    ):
+        self.root, self.url = root, url
+        self.limit, self.policy = limit, policy
+        self.users = Users()
+        self.moved: list[set[str]] = []
+
+    async def open(self):
+        self.home = Home(self.root)
+        self.home.open()
+        self.store = RecordStore(self.home.database)
+        await self.store.open()
+        self.office = self.publisher = self.sync = None
+        if self.url is not None:
+            log = self.home.logs / "storage.log"
+            self.office = StorageOffice(self.url, self.home, os.environ, log)
+            self.publisher = Publisher(self.office, first_s=0.05, longest_s=0.2)
+        shared = self.office is not None
+        server = self.home.server_id
+        self.versions = WeightsVersions(self.home.weights, self.store, server, shared)
+        self.aliases = Aliases(self.store, server, shared)
+        self.cache = StoreCache(self.office, self.limit, grace_s=0)
+        self.keeper = WeightsKeeper(
+            self.versions, self.store, self.office, self.publisher, self.cache, self.users,
+            lambda: None, {} if self.policy is None else {"m": self.policy},
+        )  # fmt: skip
+        if self.office is not None:
+            self.sync = StoreSync(
+                self.office, self.store, [self.keeper], self.home.store, self._on_moved, 600
+            )
+            await self.sync.start(20)
+        await self.versions.start()
+        await self.keeper.start()
+        return self
+
+    async def _on_moved(self, models):
+        self.moved.append(models)
+
+    async def close(self):
+        if self.sync is not None:
+            await self.sync.close()
+            await self.publisher.close()
+        await self.cache.close()
+        if self.office is not None:
+            await self.office.close()
+        await self.store.close()
+        self.home.close()
+
+    async def make(self, number: int, origin: str = "training", **more):
+        """A version as a training leaves it, listed and on its way."""
+        source = bundle(self.home.tmp / origin / f"{number}", number, origin=origin, **more)
+        version = await self.versions.publish(source)
+        await self.keeper.added(version)
+        return version
+
+    async def until(self, version, state):
+        async with asyncio.timeout(20):
+            while (now := await self.versions.get("m", version.id)).state != state:
+                await asyncio.sleep(0.02)
+            return now
+
+    async def ids(self):
+        return [version.id for version in await self.versions.list("m")]
+
+
+def bundle(folder: Path, number: int, **more) -> Path:
+    content = os.urandom(SIZE)
+    (folder / "files").mkdir(parents=True)
+    (folder / "files" / "w.bin").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    manifest = {
+        "format": 1, "kind": "weights", "id": f"{number:032x}", "model": "m", "run": None,
+        "created_at": datetime(2026, 1, 1, 0, number, tzinfo=UTC).isoformat(),
+        "metrics": {"loss": 1 / number}, "size": SIZE,
+        "files": [{"path": "w.bin", "size": SIZE, "sha256": digest}], **more,
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+async def yard(tmp_path, empty_home):
+    """Opens yards; `yard("a")` has the home a; all share a store."""
+    opened = []
+
+    async def open_yard(name="a", url=str(tmp_path / "store"), **more):
+        shutil.copytree(empty_home, tmp_path / name)
+        (tmp_path / name / "home.json").write_text('{"format": 1}')  # each has its own id
+        made = await Yard(tmp_path / name, url, **more).open()
+        opened.append(made)
+        return made
+
+    yield open_yard
+    for one in opened:
+        await one.close()
+
+
+async def test_without_a_store_a_version_is_ready_at_once(yard):
+    here = await yard(url=None)
+    version = await here.make(1)
+    assert (version.state, version.aliases) == ("ready", ("latest",))
+    with pytest.raises(Conflict):
+        await here.keeper.retry(version)
+
+
+async def test_what_was_made_without_a_store_is_published_when_there_is_one(yard, tmp_path):
+    here = await yard(url=None)
+    version = await here.make(1)
+    await here.close()
+    here.url = str(tmp_path / "store")
+    await here.open()
+    assert (await here.until(version, "ready")).stored
+    other = await yard("b")
+    assert await other.ids() == [version.id]
+
+
+async def test_another_store_gets_what_is_here_and_what_only_the_old_one_had_is_not_listed(
+    yard, tmp_path
+):
+    first = await yard("a")
+    only_there = await first.make(1)
+    await first.until(only_there, "ready")
+    second = await yard("b")
+    here = await second.make(2)
+    await second.until(here, "ready")
+    assert await second.ids() == [here.id, only_there.id]
+    await second.close()
+    second.url = str(tmp_path / "another")
+    await second.open()
+    assert (await second.until(here, "ready")).stored
+    assert await second.ids() == [here.id]
+    assert (tmp_path / "another" / "models" / "m" / "weights" / f"{here.id}.json").exists()
+
+
+async def test_a_store_that_is_away_is_tried_until_it_is_back(yard, rclone, tmp_path):
+    way = rclone.fresh()
+    os.environ.update(way.env)
+    here = await yard(url=way.url)
+    rclone.stop()
+    try:
+        version = await here.make(1)
+        async with asyncio.timeout(60):
+            while not (now := await here.versions.get("m", version.id)).reason:
+                await asyncio.sleep(0.05)
+        assert now.state == "publishing" and now.local
+    finally:
+        rclone.start()
+    async with asyncio.timeout(60):
+        now = await here.until(version, "ready")
+    assert (now.stored, now.reason) == (True, None)
+
+
+async def test_a_damaged_version_is_failed_with_the_reason_until_it_is_mended(yard):
+    here = await yard()
+    source = bundle(here.home.tmp / "run", 1)
+    version = await here.versions.publish(source)
+    file = version.folder / "w.bin"
+    whole = file.read_bytes()
+    file.unlink()  # a hard link of the run's: the other one keeps its bytes
+    file.write_bytes(b"?" * SIZE)
+    await here.keeper.added(version)
+    failed = await here.until(version, "failed")
+    assert "w.bin" in failed.reason
+    file.write_bytes(whole)
+    assert (await here.keeper.retry(failed)).state == "publishing"
+    assert (await here.until(version, "ready")).stored
+
+
+async def test_an_import_of_what_was_deleted_is_published_again(yard):
+    here = await yard()
+    version = await here.make(1)
+    await here.keeper.delete(await here.until(version, "ready"))
+    assert await here.ids() == []
+    again = await here.make(1, origin="import")
+    assert (await here.until(again, "ready")).stored
+
+
+async def test_many_ask_for_a_version_and_it_is_fetched_once(yard):
+    first = await yard("a")
+    version = await first.make(1)
+    await first.until(version, "ready")
+    second = await yard("b")
+    absent = await second.versions.get("m", "latest")
+    assert not absent.local and not absent.folder.exists()
+    found = await asyncio.gather(*(second.keeper.local(absent) for _ in range(10)))
+    assert all(one.local and one.fetched for one in found)
+    assert (absent.folder / "w.bin").read_bytes() == (version.folder / "w.bin").read_bytes()
+    shutil.rmtree(absent.folder.parent)  # an operator's hand
+    again = await second.keeper.local(found[0])
+    assert again.folder.is_dir()
+
+
+async def test_who_waits_for_a_fetch_waits_no_longer_than_he_said(yard):
+    first = await yard("a")
+    await first.until(await first.make(1), "ready")
+    second = await yard("b")
+    with pytest.raises(Busy, match="being fetched"):
+        await second.keeper.local(await second.versions.get("m", "latest"), 0.0)
+
+
+async def test_copies_beyond_the_limit_go_by_use_but_not_what_is_used_or_made_here(yard):
+    first = await yard("a")
+    made = [await first.make(number) for number in (1, 2, 3, 4)]
+    for version in made:
+        await first.until(version, "ready")
+    second = await yard("b", limit=2 * SIZE)
+    own = await second.make(9)
+    await second.until(own, "ready")
+
+    async def local():
+        return {version.id for version in await second.versions.list("m") if version.local}
+
+    async def use(version):
+        return await second.keeper.local(await second.versions.get("m", version.id))
+
+    for version in made[:2]:
+        await use(version)
+    second.users.ids = {made[0].id}
+    await use(made[2])
+    assert await local() == {own.id, made[0].id, made[2].id}
+    held = await use(made[2])
+    async with second.keeper.holding(held):
+        await use(made[3])
+        assert await local() == {own.id, made[0].id, made[2].id, made[3].id}
+    second.users.ids = set()
+    await second.cache.make_room()
+    assert own.id in await local() and len(await local()) == 3
+    await use(made[0])
+    assert (await second.versions.get("m", own.id)).local
+
+
+async def test_an_unpublished_version_is_never_dropped(yard, tmp_path):
+    here = await yard("a", limit=1)
+    version = await here.make(1)
+    await here.cache.make_room()
+    assert (await here.versions.get("m", version.id)).local
+
+
+async def test_a_store_that_lists_nothing_deletes_nothing(yard, tmp_path):
+    here = await yard()
+    version = await here.make(1)
+    await here.until(version, "ready")
+    (tmp_path / "store" / "models").rename(tmp_path / "away")
+    await here.sync.round()
+    await here.close()
+    await here.open()
+    assert await here.ids() == [version.id]
+
+
+async def test_the_moves_of_two_servers_end_in_one_order_on_both(yard):
+    first, second = await yard("a"), await yard("b")
+    made = [await first.make(number) for number in (1, 2)]
+    for version in made:
+        await first.until(version, "ready")
+    await first.sync.round()
+    await second.sync.round()
+    # Neither has heard of the other's move.
+    await first.aliases.move("m", "production", made[0].id)
+    await second.aliases.move("m", "production", made[1].id)
+    for one in (first, second, first, second):
+        await one.sync.round()
+    named = []
+    for one in (first, second):
+        moves = await one.store.read(lambda c: current_aliases(c, "m"))
+        named.append(moves["production"].version)
+    assert named[0] == named[1] == made[1].id, "told last, it holds"
+    assert {"m"} in first.moved
+
+
+async def test_labels_of_one_server_come_to_the_other_and_later_ones_win(yard):
+    first, second = await yard("a"), await yard("b")
+    version = await first.make(1)
+    await first.until(version, "ready")
+    await first.versions.label(version, {"tags": ["x"]})
+    await first.sync.round()
+    await second.sync.round()
+    copy = await second.versions.get("m", version.id)
+    assert copy.tags == ("x",)
+    await second.versions.label(copy, {"notes": "n"})
+    await second.sync.round()
+    await first.sync.round()
+    now = await first.versions.get("m", version.id)
+    assert (now.tags, now.notes) == (("x",), "n")
+
+
+async def test_what_another_deleted_goes_here_too_with_its_files(yard):
+    first, second = await yard("a"), await yard("b")
+    old, new = await first.make(1), await first.make(2)
+    for version in (old, new):
+        await first.until(version, "ready")
+    await first.sync.round()
+    await second.sync.round()
+    await second.keeper.local(await second.versions.get("m", old.id))
+    await first.keeper.delete(await first.versions.get("m", old.id))
+    await second.sync.round()
+    assert await second.ids() == [new.id]
+    assert not (second.home.weights / old.id).exists()
+
+
+async def test_a_deletion_waits_for_the_store(yard, tmp_path):
+    here = await yard()
+    version = await here.make(1)
+    version = await here.until(version, "ready")
+    (tmp_path / "store").rename(tmp_path / "away")
+    (tmp_path / "store").write_text("no folder")
+    with pytest.raises(StoreUnavailable):
+        await here.keeper.delete(version)
+    assert await here.ids() == [version.id] and version.folder.exists()
+    (tmp_path / "store").unlink()
+    (tmp_path / "away").rename(tmp_path / "store")
+
+
+async def test_old_versions_go_but_for_the_last_the_best_the_named_and_the_used(yard):
+    here = await yard(url=None, policy=Retention(1, "-loss"))
+    here.users.ids = {f"{3:032x}"}
+    for number in (9, 3, 4):
+        await here.make(number)
+        if number == 4:
+            await here.aliases.move("m", "production", f"{4:032x}")
+    await here.make(5)
+    await here.aliases.move("m", "production", f"{5:032x}")
+    await here.make(6)
+    kept = [9, 3, 4, 5, 6]  # best; used; what a rollback needs; production; last
+    assert await here.ids() == [f"{number:032x}" for number in reversed(kept)]
+    here.users.ids = set()
+    await here.make(7)
+    assert await here.ids() == [f"{number:032x}" for number in (7, 5, 4, 9)]
+
+
+async def test_a_fetch_that_was_cut_off_is_kept_for_the_next_start(yard):
+    first = await yard("a")
+    version = await first.make(1)
+    await first.until(version, "ready")
+    second = await yard("b")
+    half = second.home.weights / f".new-{version.id}"
+    stray = second.home.weights / f".new-{'e' * 32}"
+    for folder in (half, stray):
+        folder.mkdir()
+    await second.versions.start()
+    assert half.exists() and not stray.exists()
+    await second.store.write(lambda c: update_weights(c, version.id, local=True))
+    await second.versions.start()
+    assert not half.exists()
