@@ -50,7 +50,7 @@ async def put_part(request: web.Request) -> web.StreamResponse:
     """One part. It is on disk when this answers; sent again it replaces the first."""
     here = services(request)
     upload = await _upload(request, here)
-    number = int(request.match_info["number"])
+    number = _number(request.match_info["number"])
     expected = upload.size_of(number)
     _refuse_if_busy(here, upload)
     wanted = _digest_of(request)
@@ -114,6 +114,12 @@ def _refuse_if_busy(here: Services, upload: Upload) -> None:
         raise Conflict("The upload is complete.", dataset=upload.dataset)
     if here.uploads.busy(upload):
         raise Conflict("The upload is being taken in: ask for it again in a moment.")
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,6}", text):
+        raise InvalidArguments({"number": ["Not the number of a part."]})
+    return int(text)
 
 
 def _digest_of(request: web.Request) -> bytes | None:
