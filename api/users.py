@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-from sqlalchemy import Connection
-
-from ..records.aliases import current_aliases
-from ..records.runs import RunRecord, untidied_runs
+from ..records.needs import versions_of_runs
 from ..records.store import RecordStore
 from ..serving.pool import ServingPool
 
@@ -45,36 +39,4 @@ class WeightsUsers:
             await self._pool.get(model).release(version)
 
     async def _of_runs(self) -> dict[str, str]:
-        """Versions that runs name which have not ended, and the run."""
-
-        def work(connection: Connection) -> dict[str, str]:
-            found: dict[str, str] = {}
-            for run in untidied_runs(connection):
-                if not run.finished:
-                    for version in _named(connection, run):
-                        found[version] = run.id
-            return found
-
-        return await self._store.read(work)
-
-
-def _named(connection: Connection, run: RunRecord) -> Iterator[str]:
-    aliases = current_aliases(connection, run.model)
-    for text in _texts(run.args):
-        move = aliases.get(text)
-        version = text if move is None else move.version
-        if version is not None:
-            yield version
-    if run.repeats is not None:
-        yield run.repeats
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
+        return await self._store.read(versions_of_runs)

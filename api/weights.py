@@ -24,6 +24,7 @@ from .responses import json_response
 from .services import BODY, QUERY, Services, model_name_of, services
 
 DEFAULT_PAGE = 100
+_LISTED = WeightsSchema(many=True, exclude=("files",))
 
 
 async def list_weights(request: web.Request) -> web.StreamResponse:
@@ -39,7 +40,7 @@ async def list_weights(request: web.Request) -> web.StreamResponse:
         given = urlencode({name: value for name, value in asked.items() if value is not None})
         headers["Link"] = f'<{here.url(request.path)}?{given}>; rel="next"'
     data = [weights_data(here, version) for version in page]
-    return json_response({"weights": WeightsSchema(many=True).dump(data)}, headers=headers)
+    return json_response({"weights": _LISTED.dump(data)}, headers=headers)
 
 
 async def get_weights(request: web.Request) -> web.StreamResponse:
@@ -103,6 +104,12 @@ async def _promote(here: Services, record: RunRecord, name: str) -> tuple[Weight
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     await here.added(version)
     return version, True
+
+
+async def fetch_weights(request: web.Request) -> web.StreamResponse:
+    """Answers once the files of a version are on this disk, however long that takes."""
+    here, version = services(request), await version_of(request)
+    return _answer(here, await here.keeper.local(version))
 
 
 async def list_aliases(request: web.Request) -> web.StreamResponse:

@@ -21,6 +21,7 @@ import reporting
 import store_push_pull
 import tensor_field
 import warm_start
+import weights_listing
 
 BENCHMARKS = {
     "predict-latency": predict_latency.measure,
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "front-memory": front_memory.measure,
     "old-modules": old_modules.measure,
     "store-push-pull": store_push_pull.measure,
+    "weights-listing": weights_listing.measure,
     "tensor-field": tensor_field.measure,
 }
 

@@ -91,8 +91,11 @@ def page_of_weights(
     tag: str | None = None,
     state: str | None = None,
 ) -> list[WeightsRecord]:
-    """The model's versions, newest first, from the one after `beyond` (a `seq`) on."""
-    query = select(weights).where(weights.c.model == model).order_by(weights.c.seq.desc())
+    """The model's versions, newest first, from the one after `beyond` (a `seq`) on.
+
+    Without their `files`: of a thousand versions these may be a million.
+    """
+    query = select(*_IN_LISTS).where(weights.c.model == model).order_by(weights.c.seq.desc())
     if beyond is not None:
         query = query.where(weights.c.seq < beyond)
     if state is not None:
@@ -102,7 +105,10 @@ def page_of_weights(
         query = query.where(select(each.c.value).where(each.c.value == tag).exists())
     if limit is not None:
         query = query.limit(limit)
-    return [_record(row) for row in connection.execute(query)]
+    names = [column.name for column in _IN_LISTS]
+    return [
+        WeightsRecord(**dict(zip(names, row, strict=True))) for row in connection.execute(query)
+    ]
 
 
 def unstored_weights(connection: Connection) -> list[WeightsRecord]:
@@ -167,6 +173,9 @@ def forget_store(connection: Connection) -> None:
     connection.execute(
         update(weights).values(stored=False, labels_stored=False, attempts=0, used_at=None)
     )
+
+
+_IN_LISTS = [column for column in weights.columns if column is not weights.c.files]
 
 
 def _record(row: Row[Any]) -> WeightsRecord:

@@ -63,7 +63,10 @@ class WeightsSchema(Schema):
     step = fields.Integer(allow_none=True, metadata={"description": "The step it was saved at."})
     checkpoint = text_field("`best` or `last`: which checkpoint it was.", allow_none=True)
     metrics = fields.Dict(allow_none=True, metadata={"description": "What it reached."})
-    files = fields.List(fields.Nested(WeightsFileSchema))
+    files = fields.List(
+        fields.Nested(WeightsFileSchema),
+        metadata={"description": "Its files; lists of versions leave them out."},
+    )
     size = fields.Integer(metadata={"description": "Bytes of all files."})
     aliases = fields.List(
         fields.String(), metadata={"description": "Other names: `latest`, `production`."}

@@ -183,7 +183,7 @@ class WeightsVersions:
         return {alias: move.version for alias, move in moves.items() if move.version is not None}
 
     async def list(self, model: str, limit: int | None = None) -> list[WeightsVersion]:
-        """The model's versions, newest first."""
+        """The model's versions, newest first, without their `files`."""
         return [*(await self.page(model, limit))[0]]
 
     async def for_run(self, model: str, values: Iterable[Any]) -> dict[str, str]:
@@ -206,11 +206,11 @@ class WeightsVersions:
         tag: str | None = None,
         state: str | None = None,
     ) -> tuple[Sequence[WeightsVersion], str | None]:
-        """Versions, newest first, and the cursor of the next page (None on the last).
+        """Versions, newest first, without their `files`; and the cursor of the next page, if any.
 
         Raises InvalidArguments for a cursor that is none.
         """
-        beyond = _beyond(cursor)
+        beyond = beyond_of(cursor)
 
         def work(connection: Connection) -> tuple[list[WeightsRecord], dict[str, AliasMove]]:
             more = None if limit is None else limit + 1
@@ -303,12 +303,3 @@ def _names(aliases: Mapping[str, AliasMove]) -> dict[str, tuple[str, ...]]:
         if move.version is not None:
             names[move.version] = (*names.get(move.version, ()), alias)
     return names
-
-
-def _beyond(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        return int(cursor, 16)
-    except ValueError:
-        raise InvalidArguments({"cursor": ["Not a cursor of this list."]}) from None
