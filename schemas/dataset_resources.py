@@ -117,7 +117,7 @@ class ListDatasetsQuery(Schema):
         metadata={"description": "How many, newest first."},
     )
     cursor = fields.Integer(
-        validate=validate.Range(min=0),
+        validate=validate.Range(min=0, max=2**63 - 1),
         metadata={"description": "Where a page goes on, from a `Link` header."},
     )
     name = DatasetName("Only versions of this name.")

@@ -16,8 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..errors import InvalidArguments, WeightsNotFound
+from ..errors import WeightsNotFound
 from ..records.aliases import LATEST, AliasMove, current_aliases, move_alias
+from ..records.paging import cursor_after, seq_of
 from ..records.store import RecordStore
 from ..records.weights import (
     TRAINED,
@@ -210,7 +211,7 @@ class WeightsVersions:
 
         Raises InvalidArguments for a cursor that is none.
         """
-        beyond = beyond_of(cursor)
+        beyond = seq_of(cursor)
 
         def work(connection: Connection) -> tuple[list[WeightsRecord], dict[str, AliasMove]]:
             more = None if limit is None else limit + 1
@@ -220,7 +221,7 @@ class WeightsVersions:
         records, aliases = await self._store.read(work)
         names = _names(aliases)
         page = records if limit is None else records[:limit]
-        following = f"{page[-1].seq:x}" if len(page) < len(records) else None
+        following = cursor_after(page[-1].seq) if len(page) < len(records) else None
         return [self._version(record, names) for record in page], following
 
     async def check(self, version: WeightsVersion) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from ..errors import InvalidArguments, RunNotFound
+from ..records.paging import cursor_after, seq_of
 from ..records.runs import RunRecord, find_run, page_of_runs
 from ..records.store import RecordStore
 from ..schemas.states import Status
@@ -58,29 +59,20 @@ class RunListing:
             return [
                 record async for page in self.pages(model, _PAGE, status) for record in page
             ], None
-        wanted, beyond = _status(status), _beyond(cursor)
+        wanted, beyond = _status(status), seq_of(cursor)
         found = await self._store.read(
             lambda c: page_of_runs(
                 c, model, limit=limit + 1, newest_first=True, beyond=beyond, status=wanted
             )
         )
         page = found[:limit]
-        return page, f"{page[-1].seq:x}" if len(found) > limit else None
+        return page, cursor_after(page[-1].seq) if len(found) > limit else None
 
     async def _find(self, run_id: str) -> RunRecord:
         record = await self._store.read(lambda c: find_run(c, run_id))
         if record is None:
             raise RunNotFound(f"There is no run {run_id!r}.")
         return record
-
-
-def _beyond(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        return int(cursor, 16)
-    except ValueError:
-        raise InvalidArguments({"cursor": ["Not a cursor of this list."]}) from None
 
 
 def _status(status: Status | str | None) -> Status | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DiskFull, InvalidArguments, UploadNotFound
-from ..versions import sync_folder
+from ..versions import VERSION_ID, sync_folder
 
 PART_SIZE = 8 << 20
 """Bytes of a part, but for the last one, unless that would make too many."""
@@ -150,11 +150,15 @@ class Uploads:
         return upload
 
     def get(self, upload_id: str) -> Upload:
-        """Raises UploadNotFound."""
+        """Raises UploadNotFound, also for what is no id: it comes from an address as it is."""
+        folder = self._folder(upload_id)
         try:
-            data = json.loads((self._root / upload_id / "upload.json").read_bytes())
+            data = json.loads((folder / "upload.json").read_bytes())
             known = {item.name for item in fields(Upload)}
-            return Upload(**{name: value for name, value in data.items() if name in known})
+            upload = Upload(**{name: value for name, value in data.items() if name in known})
+            if upload.id != upload_id:
+                raise ValueError(f"{folder} is of {upload.id}")
+            return upload
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError) as error:
             raise UploadNotFound(f"There is no upload {upload_id}.") from error
 
@@ -185,7 +189,7 @@ class Uploads:
         """Removes it with all that came. Raises UploadNotFound."""
         gone = self._root / f".gone-{upload_id}"
         try:
-            (self._root / upload_id).rename(gone)  # so that no writer finds it any more
+            self._folder(upload_id).rename(gone)  # so that no writer finds it any more
         except FileNotFoundError as error:
             raise UploadNotFound(f"There is no upload {upload_id}.") from error
         shutil.rmtree(gone, ignore_errors=True)
@@ -202,6 +206,11 @@ class Uploads:
             else:
                 for part in folder.glob("parts/.*"):
                     part.unlink(missing_ok=True)
+
+    def _folder(self, upload_id: str) -> Path:
+        if VERSION_ID.match(upload_id) is None:
+            raise UploadNotFound(f"There is no upload {upload_id[:100]!r}.")
+        return self._root / upload_id
 
     def _parts(self, upload: Upload) -> Path:
         return self._root / upload.id / "parts"

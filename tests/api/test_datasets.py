@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import re
 import time
 import zipfile
@@ -333,3 +334,24 @@ def test_an_object_is_taken_from_an_allowed_prefix_of_the_store_and_nowhere_else
     ):
         answer = server.post("/v2/datasets/", json={"address": address, "name": "x"})
         assert answer.status_code == status, (address, answer.text)
+
+
+def test_no_address_leads_out_of_the_uploads(server):
+    inside = {"id": "x", "filename": "x", "size": 1, "part_size": 9, "created_at": "2026-01-01"}
+    made = send(server, "trojan", {"upload.json": json.dumps(inside).encode(), "parts/2": b"x"})
+    for step in ("..%2F", "..%2f", "%2E%2E%2F"):
+        path = f"/v2/datasets/uploads/{step}datasets%2F{made['id']}%2Ffiles"
+        assert server.get(path).status_code == 404
+        put = requests.put(f"{server.url}{path}/parts/1", data=b"y", timeout=10)
+        assert put.status_code == 404
+        assert server.delete(path).status_code == 404
+    assert server.get("/v2/datasets/uploads/" + "a" * 300).status_code == 404
+
+
+def test_a_cursor_of_no_list_is_an_argument_error(server):
+    for cursor in (2**63, 2**200, -1, "x"):
+        answer = server.get("/v2/datasets/", params={"cursor": str(cursor)})
+        assert (answer.status_code, list(answer.json())) == (422, ["cursor"])
+    for cursor in (f"{2**63:x}", "f" * 40, "-1", "1_0", "0x10", "z"):
+        answer = server.get("/v2/models/reader/weights/", params={"cursor": cursor})
+        assert (answer.status_code, list(answer.json())) == (422, ["cursor"])

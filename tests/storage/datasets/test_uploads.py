@@ -142,3 +142,24 @@ def test_an_id_that_is_none_is_not_found(uploads, name):
 
 def test_numbers_are_told_as_ranges():
     assert described([1, 2, 3, 7, 9, 10]) == "1-3, 7, 9-10"
+
+
+def test_an_id_that_is_none_leads_nowhere(tmp_path):
+    uploads = Uploads(tmp_path / "uploads")
+    (tmp_path / "uploads").mkdir()
+    upload = uploads.create("x.bin", SIZE)
+    # What a stranger's dataset could hold: an upload of another folder.
+    elsewhere = tmp_path / "files"
+    (tmp_path / "uploads" / upload.id).rename(elsewhere)
+    for wrong in ("../files", str(elsewhere), "files", "", ".", "a" * 300, "a\0b"):
+        with pytest.raises(UploadNotFound):
+            uploads.get(wrong)
+        with pytest.raises(UploadNotFound):
+            uploads.remove(wrong)
+    assert elsewhere.is_dir()
+
+
+def test_an_upload_that_says_to_be_another_is_none(uploads, upload, tmp_path):
+    (tmp_path / upload.id).rename(tmp_path / ("0" * 32))
+    with pytest.raises(UploadNotFound):
+        uploads.get("0" * 32)
