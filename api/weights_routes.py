@@ -111,6 +111,17 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         RouteDoc(
+            "POST", "/v2/models/{model}/weights/{id}/fetch", "fetch_weights",
+            "Bring a version to this server's disk", "weights",
+            "From the shared store, verified; using it does that too. Answers when it is here: "
+            "`transfer` of the version tells how far it is.",
+            path_parameters=WEIGHTS,
+            responses={**_VERSION, **problems(404, 503, 507)},
+        ),
+        weights.fetch_weights,
+    ),
+    Route(
+        RouteDoc(
             "POST", "/v2/models/{model}/train/{id}/checkpoints/{name}/promote",
             "promote_checkpoint", "Make a version of a training's other checkpoint", "train",
             "The training may be going on, or have ended in any way. `latest` stays where it is.",

@@ -20,8 +20,9 @@ _PLACES = {
     "models": Place("models", "models", "List the models of a server, or describe one."),
     "train": Place("train", "train", "Start a training."),
     "predict": Place("predict", "predict", "Predict with a model."),
-    "runs": Place("runs", "runs", "List, watch and cancel trainings."),
-    "weights": Place("weights", "weights", "List the weights versions of a model."),
+    "runs": Place("runs", "runs", "List, watch, pause, resume and cancel trainings."),
+    "weights": Place("weights", "weights", "List, name, share, move and delete weights versions."),
+    "datasets": Place("datasets", "datasets", "Send, list and remove datasets."),
     "plugin": Place("plugin", "plugin", "Check a plugin before it is served."),
     "demo": Place("demo", "demo", "Train and predict on real images, to see how it works."),
 }

@@ -1,4 +1,4 @@
-"""`modelyard runs`: lists trainings, shows them, watches and cancels them."""
+"""`modelyard runs`: lists trainings, shows, watches, pauses, resumes and cancels them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from ..client import Client, ClientError, NotFound, Run
-from . import printing
+from . import printing, run_control
 from .connection import client_of, connection_options, wants_json
 from .follow import follow
 from .train import tell_end
@@ -23,6 +23,16 @@ _LISTED = 20
 @click.option("--tail", type=click.IntRange(min=0), help="With --log: the last lines only.")
 @click.option("--follow", "watched", is_flag=True, help="Watch until the run has ended.")
 @click.option("--cancel", is_flag=True, help="Cancel; the record stays.")
+@click.option("--pause", is_flag=True, help="Save a checkpoint and stop; it can be resumed.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
+@click.option(
+    "--secret",
+    "secrets",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="With --resume: a secret argument of a run that has ended (@FILE: from a file); "
+    "repeatable. On a terminal what is missing is asked for.",
+)
 @click.option("--limit", type=click.IntRange(min=1), default=_LISTED, show_default=True)
 @click.option(
     "--status",
@@ -38,6 +48,9 @@ def runs(
     tail: int | None,
     watched: bool,
     cancel: bool,
+    pause: bool,
+    resume: bool,
+    secrets: tuple[str, ...],
     limit: int,
     status: str | None,
 ) -> None:
@@ -49,10 +62,16 @@ def runs(
     names = [model.name for model in client.models()]
     chosen = [find(client, names, text) for text in which if text not in names]
     models = [name for name in which if name in names] or ([] if chosen else names)
-    if (log or watched or cancel) and not chosen:
+    if (log or watched or cancel or pause or resume) and not chosen:
         raise click.UsageError("Name a run: MODEL/ID.", ctx)
+    if cancel + pause + resume > 1:
+        raise click.UsageError("Give one of --cancel, --pause and --resume.", ctx)
     if cancel:
         _cancel(ctx, client, chosen)
+    elif pause:
+        run_control.pause(ctx, client, chosen)
+    elif resume:
+        run_control.resume(ctx, client, chosen, run_control.given(ctx, secrets), watched)
     elif watched and not (log and tail is not None):
         for run in chosen:
             last = follow(client, run.model, run.id, log=log, as_json=wants_json(ctx))
@@ -127,6 +146,9 @@ def _show(ctx: click.Context, chosen: Sequence[Run]) -> None:
             ("created", printing.moment(run.created_at)),
             ("duration", printing.duration(run)),
             ("weights", run.weights),
+            ("dataset", run.dataset),
+            ("resumed from", run.resumed_from),
+            ("repeats", run.repeats),
             ("message", run.message),
             *((f"--{name}", value) for name, value in run.args.items()),
         ]

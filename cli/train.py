@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from ..client import Client, ClientError, Model, Run
-from . import printing
+from ..client import ArgumentsRefused, Client, ClientError, Model, Run
+from . import printing, versions
 from .connection import wants_json
 from .follow import exit_code, follow
 from .model_group import ModelGroup, model_command
@@ -24,7 +24,9 @@ class TrainGroup(ModelGroup):
         arguments = model.description.train_arguments
         if arguments is None:
             raise ClientError(f"The model {model.name} cannot be trained.")
+        spelled = _own_names({argument.name for argument in arguments})
         own: list[click.Parameter] = [
+            *_sources(spelled),
             click.Option(["--follow"], is_flag=True, help="Watch the run until it has ended."),
             click.Option(["--log"], is_flag=True, help="With --follow: show its log too."),
             click.Option(
@@ -41,13 +43,62 @@ class TrainGroup(ModelGroup):
             follow: bool,
             log: bool,
             idempotency_key: str | None,
+            like: str | None,
+            from_dataset: str | None,
         ) -> None:
-            key = idempotency_key or uuid.uuid4().hex
-            run = client.train(model.name, idempotency_key=key, **vars(given))
+            if like is not None:
+                like = versions.find(client, model.name, like).id
+            try:
+                run = client.train(
+                    model.name,
+                    idempotency_key=idempotency_key or uuid.uuid4().hex,
+                    like=like,
+                    dataset=from_dataset,
+                    **vars(given),
+                )
+            except ArgumentsRefused as error:
+                ours = {"like": like, "dataset": from_dataset}
+                names = {spelled[name]: name for name, value in ours.items() if value is not None}
+                raise _renamed(error, names) from error
             _tell(ctx, client, run, follow, log)
 
         about = f"Train {model.name}. The run goes on whether or not it is watched."
         return model_command(model, arguments, own, about, train)
+
+
+def _own_names(names: set[str]) -> dict[str, str]:
+    """How our own options about data are spelled, by the server's word. Where the model has an
+    argument of that name, the short one is the model's."""
+    from_dataset = names & {"from_dataset", "from-dataset"}
+    return {
+        "like": "modelyard-like" if "like" in names else "like",
+        "dataset": "modelyard-dataset" if from_dataset else "from-dataset",
+    }
+
+
+def _sources(spelled: dict[str, str]) -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["like", f"--{spelled['like']}"],
+            metavar="VERSION",
+            help="Repeat the training of this weights version: its arguments, seed and data, but "
+            "for what is given. At the end it is told whether the result is the same.",
+        ),
+        click.Option(
+            ["from_dataset", f"--{spelled['dataset']}"],
+            metavar="DATASET",
+            help="Train with this stored dataset: an id, a name or NAME@NUMBER.",
+        ),
+    ]
+
+
+def _renamed(error: ArgumentsRefused, names: dict[str, str]) -> ArgumentsRefused:
+    """What is wrong with our own options, under their names instead of the server's."""
+    errors = dict(error.errors)
+    for ours, name in names.items():
+        if name in errors:
+            errors[ours] = errors.pop(name)
+    return ArgumentsRefused(error.message, error.status, errors)
 
 
 def _tell(ctx: click.Context, client: Client, run: Run, watched: bool, log: bool) -> None:
@@ -71,6 +122,8 @@ def tell_end(run: Run, as_json: bool) -> None:
         click.echo(json.dumps({"event": "end", "data": run.data}, ensure_ascii=False))
     elif run.succeeded:
         click.echo(f"Done in {printing.duration(run)}. Weights: {run.weights or 'none'}")
+        if run.message:  # of a repeat: whether it came to the same weights
+            click.echo(run.message)
     else:
         click.echo(f"The run ended: {printing.state_of(run)}", err=True)
         if run.message:

@@ -156,8 +156,14 @@ class WeightsKeeper:
         await self._versions.forget(version.id)
 
     async def retry(self, version: WeightsVersion) -> WeightsVersion:
-        """Tries now to publish what could not be. Raises Conflict for a version that is ready."""
-        if version.stored or self._publisher is None:
+        """Tries now to publish what could not be. Raises Conflict for a version that is ready, and
+        where there is no store (then the conflict has the detail `store`)."""
+        if self._publisher is None:
+            raise Conflict(
+                "This server has no shared store (--storage): its versions are on its own disk.",
+                store=None,
+            )
+        if version.stored:
             raise Conflict(f"The version is {version.state}: there is nothing to try again.")
         if not self._publisher.retry(version.key):
             self._publish(version.model, version.id, version.attempts, undelete=False)
