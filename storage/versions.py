@@ -83,7 +83,8 @@ def manifest_from(data: Any, where: str) -> Manifest:
             dataset=None if data.get("dataset") is None else dict(data["dataset"]),
             lineage=dict(data.get("lineage") or {}),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _check_recordable(manifest)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise BadVersion(f"{where}: {type(error).__name__}: {error}") from error
     if not VERSION_ID.match(manifest.id):
         raise BadVersion(f"{where}: {manifest.id!r} is no version id (32 hex digits)")
@@ -192,6 +193,21 @@ def _sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _check_recordable(manifest: Manifest) -> None:
+    """Raises ValueError for what the records cannot take: one such manifest in a store would keep
+    a server from hearing of all others."""
+    dataset = (manifest.dataset or {}).get("id")
+    if not isinstance(dataset, str | None):
+        raise ValueError("the dataset's id is no text")
+    texts = (manifest.model, manifest.run, manifest.checkpoint, manifest.origin, manifest.parent)
+    for text in (*texts, dataset):
+        (text or "").encode()
+    manifest.created_at.astimezone(UTC)
+    json.dumps(manifest.metrics, allow_nan=False)
+    if max(manifest.size, abs(manifest.step or 0)) >= 2**63:
+        raise ValueError("a number is too large")
 
 
 def _text(value: Any) -> str | None:

@@ -22,6 +22,13 @@ METRICS_LIMIT = 64 << 10
 
 _OF_THE_PLACE = ("packs", "exports")
 """Members that tell how one store or home keeps the version, not what it is."""
+_LINEAGE: Mapping[str, type] = {
+    **dict.fromkeys(("arguments", "weights", "code", "environment", "curves"), dict),
+    **dict.fromkeys(("secrets", "uploads", "earlier"), list),
+    "seed": int,
+}
+"""What the members of the lineage are that a training like it reads, if they are there."""
+_WORDS = {dict: "object", list: "list", int: "number"}
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MOST = 2**63 - 1
@@ -87,6 +94,9 @@ def _check_members(data: Mapping[str, Any], name: str) -> None:
             raise _bad(name, f"{member!r} is no object")
     if len(json.dumps(data.get("metrics") or {})) > METRICS_LIMIT:
         raise _bad(name, f"'metrics' holds more than {METRICS_LIMIT} bytes")
+    for member, kind in _LINEAGE.items():
+        if not isinstance((data.get("lineage") or {}).get(member) or kind(), kind):
+            raise _bad(name, f"{member!r} of its lineage is no {_WORDS[kind]}")
 
 
 def _check_files(files: Any, name: str) -> None:

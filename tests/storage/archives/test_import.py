@@ -160,6 +160,13 @@ MANIFESTS = {
     "named twice": {"files": [{"path": "a", "size": 1, "sha256": "0" * 64}] * 2},
     "too many": {"files": [{"path": "a", "size": 2**62, "sha256": "0" * 64}]},
     "manifest.json is refused": {"files": 7},
+    "surrogates not allowed": {"checkpoint": "\ud800"},
+    "date value out of range": {"created_at": "0001-01-01T00:00:00+14:00"},
+    "not JSON compliant": {"metrics": {"loss": float("nan")}},
+    "the dataset's id is no text": {"dataset": {"id": {"a": 1}}},
+    "'arguments' of its lineage": {"lineage": {"arguments": [1]}},
+    "'environment' of its lineage": {"lineage": {"environment": "x"}},
+    "'secrets' of its lineage": {"lineage": {"secrets": 7}},
 }
 
 
