@@ -10,6 +10,8 @@ from .asking import ask
 from .connection import client_of, connection_options, wants_json
 from .transfers import Transfer, shown
 
+_SAID = ("files", "size")
+
 
 @click.group()
 @connection_options
@@ -44,6 +46,8 @@ def add(ctx: click.Context, sources: tuple[str, ...], name: str | None, model: s
     told = "" if made.created else "  (was there already)"
     click.echo(f"{made.reference}  {made.id}{told}")
     click.echo(f"{_files(made)}, {printing.size(made.size)}{_problems(made)}")
+    if (made.problems or {}).get("errors"):
+        click.echo(f"See them:       modelyard datasets report {made.reference}")
     click.echo(f"Train with it:  modelyard train MODEL --from-dataset {made.reference}")
 
 
@@ -123,7 +127,7 @@ def show(ctx: click.Context, dataset: str) -> None:
         ("sha256", found.digest),
         ("model", found.model),
         ("problems", _problems(found, "") or (found.problems and "none")),
-        *((name, _in_words(value)) for name, value in statistics.items()),
+        *((name, _in_words(value)) for name, value in statistics.items() if name not in _SAID),
     ]
     printing.print_table(("", ""), [row for row in rows if row[1] not in (None, "")], "")
 

@@ -60,6 +60,9 @@ def tell_how_to_go_on(model: str, run_id: str) -> None:
     click.echo(
         f"                 Cancel it:       modelyard runs {model}/{run_id} --cancel", err=True
     )
+    click.echo(
+        f"                 Pause it:        modelyard runs {model}/{run_id} --pause", err=True
+    )
 
 
 def exit_code(run: Run) -> int:

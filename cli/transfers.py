@@ -13,11 +13,13 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.text import Text
 
 from . import printing
 from .connection import wants_json
@@ -56,15 +58,32 @@ def _shown(ctx: click.Context) -> Iterator[Transfer]:
         bars = Progress(
             TextColumn("{task.description}", style="cyan", markup=False),
             BarColumn(bar_width=24),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(compact=True),
+            _Amount(),
+            _Speed(),
+            _Remaining(compact=True),
             console=console,
         )
         with bars:
             yield _Bars(bars)
     else:
         yield _Lines()
+
+
+class _Amount(DownloadColumn):
+    """Nothing while no bytes are known: then the bar only says that something happens."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.completed or task.total else Text()
+
+
+class _Speed(TransferSpeedColumn):
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.completed else Text()
+
+
+class _Remaining(TimeRemainingColumn):
+    def render(self, task: Task) -> Text:
+        return super().render(task) if task.total else Text()
 
 
 class _Nothing:

@@ -99,19 +99,27 @@ def _tell(ctx: click.Context, version: Weights, how: str) -> None:
 @click.option(
     "--format",
     "wanted",
-    default=ARCHIVES[0],
-    show_default=True,
     metavar="FORMAT",
-    help=f"An archive ({', '.join(ARCHIVES)}), or what the model exports (safetensors, onnx, ...).",
+    help=f"An archive ({', '.join(ARCHIVES)}), or what the model exports (safetensors, onnx, ...); "
+    f"without it what FILE ends with, else {ARCHIVES[0]}.",
 )
 @click.option(
-    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Where to; a folder will do."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to; a folder will do.",
 )
 @click.option("--force", is_flag=True, help="Replace a file of that name.")
 @connection_options
 @click.pass_context
 def export(
-    ctx: click.Context, model: str, version: str, wanted: str, output: Path | None, force: bool
+    ctx: click.Context,
+    model: str,
+    version: str,
+    wanted: str | None,
+    output: Path | None,
+    force: bool,
 ) -> None:
     """Save a VERSION of MODEL as one file.
 
@@ -120,6 +128,7 @@ def export(
     """
     client = client_of(ctx)
     chosen = versions.find(client, model, version)
+    wanted = wanted or _told_by(output)
     is_archive = wanted in ARCHIVES
     with shown(ctx, "No file was written.") as transfer:
         name, told = f"{model}-{chosen.id[:8]}.{wanted}", ""
@@ -135,6 +144,12 @@ def export(
         printing.print_json({"path": str(path), "size": size, "version": chosen.id})
     else:
         click.echo(f"Written to {path} ({printing.size(size)}).{told}")
+
+
+def _told_by(output: Path | None) -> str:
+    """The archive that a file of this name would be."""
+    name = "" if output is None else output.name
+    return next((kind for kind in ARCHIVES if name.endswith(f".{kind}")), ARCHIVES[0])
 
 
 def _target(ctx: click.Context, output: Path | None, name: str, force: bool) -> Path:

@@ -208,12 +208,25 @@ class PartsUpload:
         path = path_of("v2", "datasets", "uploads", upload.id, "complete")
         call = Call("POST", path, idempotent=True, streamed=True)
         try:
-            await self._patiently(lambda: self._transport.json(call))
+            await self._patiently(lambda: self._watched(upload, call))
         except RequestRefused as error:
             if error.status in _HOPELESS:
                 await self._give_up(upload)
             raise
         return await self._ask(upload.id)
+
+    async def _watched(self, upload: Upload, call: Call) -> None:
+        """The server answers when it has done it, or after a while: it is asked meanwhile."""
+        asked = asyncio.ensure_future(self._transport.json(call))
+        try:
+            while self._watch is not None:
+                if (await asyncio.wait([asked], timeout=_ASK_EVERY_S))[0]:
+                    break
+                with suppress(ClientError):
+                    self._watch(await self._ask(upload.id))
+            await asked
+        finally:
+            asked.cancel()
 
     async def _give_up(self, upload: Upload) -> None:
         self._memory.forget(self._key)

@@ -62,7 +62,7 @@ def test_serve_has_an_option_for_every_setting(modelyard):
         "--port, --listen-port",
         "--model-name",
         "--home",
-        "--on-stop [leave|cancel]",
+        "--on-stop [leave|pause|cancel]",
         "--warm-start / --no-warm-start",
         "--config-file",
     ):
