@@ -10,10 +10,12 @@ from typing import Any
 
 from ...errors import Corrupt
 from .base import Limits
+from .s3_buffers import Buffers
 from .s3_errors import AlreadyThere, Transient
 from .s3_tries import Budget, Tries
 
 CHUNK = 1024**2
+_IN_MEMORY = 64 * 1024**2  # bytes of parts that are held at once
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Bucket:
         self.limits = limits
         self.tries = Tries(limits)
         self.checks = Checks()
+        self.buffers = Buffers(_IN_MEMORY)
 
     def call(self, operation: str, key: str, **parameters: Any) -> Any:
         """One request on an object, by the name of boto3's method."""
@@ -62,23 +65,25 @@ class Bucket:
         where = f"{self.name}/{self.prefix}{key}".rstrip("/")
         return f"{operation.replace('_', ' ')} s3://{where}"
 
-    def send(self, operation: str, key: str, data: bytes, **parameters: Any) -> str:
-        """Puts an object or a part, and returns its ETag: the server has these bytes."""
-        md5 = md5_of(data)
+    def send(
+        self, operation: str, key: str, data: bytes | bytearray, md5: bytes = b"", **parameters: Any
+    ) -> str:
+        """Puts an object or a part, and returns its ETag: the server has these bytes.
+
+        `md5` is that of `data`, if it is known. A part goes without it where the ETag tells the
+        same: hashing costs the server as much as all the rest, and some (rclone) give up the whole
+        upload when one part is wrong. An object has it always: a wrong one would be seen.
+        """
+        md5 = md5 or md5_of(data)
         method = getattr(self.client, operation)
-        header = base64.b64encode(md5).decode()
+        if operation != "upload_part" or not self.checks.etag:
+            parameters["ContentMD5"] = base64.b64encode(md5).decode()
         tries = 0
 
         def action() -> str:
             nonlocal tries
             tries += 1
-            answer = method(
-                Bucket=self.name,
-                Key=self.prefix + key,
-                Body=data,
-                ContentMD5=header,
-                **parameters,
-            )
+            answer = method(Bucket=self.name, Key=self.prefix + key, Body=data, **parameters)
             etag = str(answer.get("ETag", "")).strip('"')
             if self.checks.etag and etag != md5.hex():
                 raise Transient("changed on the way")
@@ -142,7 +147,7 @@ class Bucket:
                 return
 
 
-def md5_of(data: bytes) -> bytes:
+def md5_of(data: bytes | bytearray) -> bytes:
     """The MD5 that S3 speaks of: against accidents, not against attackers."""
     return hashlib.md5(data, usedforsecurity=False).digest()
 

@@ -21,7 +21,7 @@ from .s3_bucket import CHUNK, Bucket, md5_of
 from .s3_errors import Transient, Unsupported, UploadGone
 
 _MOST_PARTS = 10_000  # S3's limit
-_IN_MEMORY = 64 * 1024**2  # bytes of parts that are held at once
+_AT_ONCE = 8  # parts of one upload
 _SAVE_EVERY_S = 1.0
 
 
@@ -166,33 +166,54 @@ def _still_known(bucket: Bucket, upload: Upload) -> bool:
 def _send(
     bucket: Bucket, pool: Executor, upload: Upload, file: int, progress: Progress, memory: Memory
 ) -> None:
-    def send_one(number: int) -> None:
-        length = upload.length(number)
-        data = os.pread(file, length, (number - 1) * upload.part)
-        if len(data) != length:
-            raise Corrupt(f"{upload.key}: the file became shorter while it was sent")
-        md5 = md5_of(data).hex()
-        # A part from before the crash counts if it was made of the bytes that are there now.
-        if upload.parts.get(number, ("", ""))[1] != md5:
-            parameters = {"UploadId": upload.id, "PartNumber": number}
-            etag = bucket.send("upload_part", upload.key, data, **parameters)
-            upload.parts[number] = (etag, md5)
-            memory.save()
-        progress(length)
+    """Reads the file once: what is compared with its digest here is what others send beside."""
 
-    def compare() -> None:
-        digest = hashlib.sha256()
-        for offset in range(0, upload.size, CHUNK):
-            digest.update(os.pread(file, CHUNK, offset))
-        if digest.hexdigest() != upload.sha256 or os.fstat(file).st_size != upload.size:
-            raise Corrupt(f"{upload.key}: the file's bytes are not those of its digest")
+    def send_one(number: int, data: bytes | bytearray) -> None:
+        md5 = md5_of(data)
+        # A part from before the crash counts if it was made of the bytes that are there now.
+        if upload.parts.get(number, ("", ""))[1] != md5.hex():
+            parameters = {"UploadId": upload.id, "PartNumber": number}
+            try:
+                etag = bucket.send("upload_part", upload.key, data, md5, **parameters)
+            except Unsupported:  # rclone cannot take a part again that came with a flipped bit
+                raise UploadGone(upload.key) from None
+            upload.parts[number] = (etag, md5.hex())
+            memory.save()
+        progress(len(data))
+
+    digest = hashlib.sha256()
+
+    def begin(number: int, buffer: bytearray) -> Future[None]:
+        length = upload.length(number)
+        view = memoryview(buffer)[:length]
+        _read(file, (number - 1) * upload.part, view, upload.key)
+        digest.update(view)
+        return pool.submit(send_one, number, buffer if length == len(buffer) else bytes(view))
 
     def tasks() -> Iterator[Future[None]]:
-        yield pool.submit(compare)
         for number in range(1, upload.count + 1):
-            yield pool.submit(send_one, number)
+            buffer = bucket.buffers.take(upload.part)
+            try:
+                task = begin(number, buffer)
+            except BaseException:
+                bucket.buffers.give(buffer)
+                raise
+            task.add_done_callback(lambda _, buffer=buffer: bucket.buffers.give(buffer))  # type: ignore[misc]
+            yield task
 
-    run_some(tasks(), max(2, min(2 * bucket.limits.threads, _IN_MEMORY // upload.part)))
+    run_some(tasks(), _AT_ONCE)
+    if digest.hexdigest() != upload.sha256 or os.fstat(file).st_size != upload.size:
+        raise Corrupt(f"{upload.key}: the file's bytes are not those of its digest")
+
+
+def _read(file: int, offset: int, view: memoryview, key: str) -> None:
+    """Fills `view`."""
+    done = 0
+    while done < len(view):
+        count = os.preadv(file, [view[done:]], offset + done)
+        if count == 0:
+            raise Corrupt(f"{key}: the file became shorter while it was sent")
+        done += count
 
 
 def run_some(tasks: Iterator[Future[None]], at_once: int) -> None:
@@ -221,26 +242,33 @@ def run_some(tasks: Iterator[Future[None]], at_once: int) -> None:
 def _complete(bucket: Bucket, upload: Upload) -> None:
     """Makes the object of the parts. Raises UploadGone if there is none, or another."""
     parts = [{"PartNumber": n, "ETag": f'"{upload.parts[n][0]}"'} for n in sorted(upload.parts)]
+    answer: dict[str, Any] = {}
     # Gone: completed by an earlier try of ours, or lost. The object tells.
     with suppress(UploadGone, ObjectMissing):
-        bucket.call(
+        answer = bucket.call(
             "complete_multipart_upload",
             upload.key,
             UploadId=upload.id,
             MultipartUpload={"Parts": parts},
         )
-    if not _is_there(bucket, upload):
+    if not _is_there(bucket, upload, answer.get("ETag", "")):
         raise UploadGone(upload.key)
 
 
-def _is_there(bucket: Bucket, upload: Upload) -> bool:
+def _is_there(bucket: Bucket, upload: Upload, made: str) -> bool:
+    """True if the object is what was sent. `made` is the ETag that completing told, or empty.
+
+    It, or the object's, is the digest of the parts that the server has; else the object is read
+    again (some tell another ETag later: rclone that of the file on its disk).
+    """
     try:
         head = bucket.call("head_object", upload.key)
     except ObjectMissing:
         return False
     if head["ContentLength"] != upload.size:
         return False
-    if bucket.checks.etag and head.get("ETag", "").strip('"') == upload.etag:
+    told = {made.strip('"'), head.get("ETag", "").strip('"')}
+    if bucket.checks.etag and upload.etag in told:
         return True
     return bucket.read_again(upload.key, upload.size, upload.sha256)
 

@@ -124,7 +124,7 @@ class Publisher:
             resume = self._state / "uploads" / file.sha256
             resume.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                self._put_file(key, path, file, meter, resume)
+                self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
             except Corrupt as error:
                 if path.stat().st_size != file.size or digest_of(path) != file.sha256:
                     raise BadVersion(f"{path}: its bytes are not those of its SHA-256") from error
@@ -134,18 +134,6 @@ class Publisher:
         # Two versions that share a file also share what is remembered of its upload.
         with self._locks.on(key):
             self._ensure(StoredObject(key, file.size), put, meter)
-
-    def _put_file(self, key: str, path: Path, file: File, meter: Meter, resume: Path) -> None:
-        """Once more if the store answers after all.
-
-        A server may give up an upload of which it rejected a part (rclone 1.75 does when a bit
-        was flipped on the way): it closes the connection on all the rest of it.
-        """
-        try:
-            self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
-        except StoreUnavailable:
-            self._store.stat(key)
-            self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
 
     def _put_pack(self, plan: PackPlan, root: Path, meter: Meter) -> PlacedPack:
         known = self._state / "packs" / plan.name

@@ -124,9 +124,7 @@ async def test_whatever_breaks_on_the_way_the_bundle_arrives_as_it_was(rclone, t
     way = rclone.proxied()
     async with office_at(tmp_path / "here", way.url, way.env) as office:
         await office.check()
-        # rclone gives up the whole upload of a flipped part: it takes seconds, so it is below.
-        quick = [fault for fault in FAULTS if fault != ("flip_upload", "PUT", "blobs")]
-        await broken_and_whole(office, way, tmp_path, quick)
+        await broken_and_whole(office, way, tmp_path, FAULTS)
     check_store(way.url, way.env)
 
 
