@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import random
 import zipfile
 
 import pytest
+from aiohttp import web
 
-from modelyard.client import ArgumentsRefused, AsyncClient, Client, Conflict, NotFound
+from modelyard.client import (
+    ArgumentsRefused,
+    AsyncClient,
+    Client,
+    Conflict,
+    NotFound,
+    Transfer,
+)
 
 PART = 8 << 20
 TABLE = b"one,cat\ntwo,dog\n"
@@ -142,3 +152,40 @@ async def test_a_damaged_archive_is_refused_and_leaves_no_upload(here, tmp_path)
         await here.add_dataset(path, parts_above=PART, memory=tmp_path / "memory")
     assert not isinstance(refused.value, Conflict)
     assert list((tmp_path / "memory").iterdir()) == []
+
+
+async def test_lost_connections_are_made_again_and_the_servers_progress_is_told(
+    server, client, tmp_path
+):
+    path = tmp_path / "data.zip"
+    path.write_bytes(b"x" * 10)
+    base, got = "/v2/datasets/uploads", {}
+    upload = {"id": "u", "size": 10, "part_size": 6, "part_count": 2, "state": "receiving"}
+
+    async def lost(request: web.Request) -> web.Response:
+        request.transport.abort()
+        return web.Response()
+
+    async def part(request: web.Request) -> web.Response:
+        body = await request.read()
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        assert request.headers["Content-Digest"] == f"sha-256=:{digest}:"
+        got[request.path[-1]] = body
+        return web.Response(status=204)
+
+    ingesting = {**upload, "state": "ingesting", "progress": {"done": 4, "total": 10}}
+    server.on("POST", f"{base}/", (201, upload))
+    server.on("PUT", f"{base}/u/parts/1", lost, lost, lost, lost, part)
+    server.on("PUT", f"{base}/u/parts/2", (503, {"status": 503}), part)
+    server.on("POST", f"{base}/u/complete", lost, (202, ingesting))
+    server.on("GET", f"{base}/u", ingesting, {**upload, "state": "done", "dataset": "d"})
+    server.on("GET", "/v2/datasets/d", {"id": "d", "name": "data"})
+    told, seen = [], []
+    made = await client.add_dataset(
+        path, parts_above=5, memory=tmp_path / "memory", watch=seen.append,
+        progress=lambda done, total: told.append((done, total)),
+    )  # fmt: skip
+    assert (made.id, made.created) == ("d", True)
+    assert got == {"1": b"x" * 6, "2": b"x" * 4}
+    assert told[-1] == (10, 10)
+    assert seen[0].progress == Transfer(4, 10)
