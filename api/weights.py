@@ -21,7 +21,7 @@ from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
 from ..training.service import RunRecord
 from .responses import json_response
-from .services import BODY, QUERY, Services, model_name_of, services
+from .services import BODY, LOOK_S, QUERY, Services, model_name_of, services
 
 DEFAULT_PAGE = 100
 _LISTED = WeightsSchema(many=True, exclude=("files",))
@@ -59,7 +59,10 @@ async def change_weights(request: web.Request) -> web.StreamResponse:
 
 async def delete_weights(request: web.Request) -> web.StreamResponse:
     """Removes a version here and in the store, if nobody needs it."""
-    here, version = services(request), await version_of(request)
+    here = services(request)
+    if here.sync is not None:  # another server may have named it since the last round
+        await here.sync.look(LOOK_S, fresh_s=0)
+    version = await version_of(request)
     named = [alias for alias in version.aliases if alias != LATEST]
     why = await here.users.why(version.model, version.id)
     if named:

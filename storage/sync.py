@@ -119,12 +119,12 @@ class StoreSync:
         """Something was moved or published here: others should hear of it soon."""
         self._wake.set()
 
-    async def look(self, limit_s: float) -> None:
+    async def look(self, limit_s: float, fresh_s: float = _FRESH_S) -> None:
         """Asks the store now, for something that is not known here; waits at most `limit_s`.
 
-        Returns at once if it was asked a moment ago.
+        Returns at once if it was asked in the last `fresh_s` seconds.
         """
-        if time.monotonic() - self._looked_at < _FRESH_S:
+        if time.monotonic() - self._looked_at < fresh_s:
             return
         self._ended.clear()
         self._wake.set()

@@ -140,6 +140,22 @@ def test_two_servers_follow_each_other(start_server, tmp_path):
     until(lambda: not (second.home / "weights" / made[0]).exists())
 
 
+def test_what_another_server_has_just_named_is_not_deleted(start_server, tmp_path):
+    flags = (*MODEL, "--storage", str(tmp_path / "store"))
+    one = start_server(*flags, home=tmp_path / "one")
+    first, _ = trained(one), trained(one)
+    stored(one, first)
+    other = start_server(*flags, home=tmp_path / "other")
+    until(lambda: first in ids(other))
+    other.delete(WEIGHTS + "0" * 32)
+    put(one, "precious", first)
+    told(one, "precious")
+    answer = other.delete(WEIGHTS + first)
+    assert answer.status_code == 409, answer.text
+    assert "precious" in answer.json()["message"]
+    assert one.delete(WEIGHTS + "aliases/precious").status_code == 204
+
+
 def test_a_dead_store_leaves_a_version_publishing_and_served_until_it_is_back(
     start_server, tmp_path, rclone
 ):
