@@ -12,6 +12,7 @@ from .bodies import CallBody
 from .calls import LONGEST_PAGE, Calls
 from .content import Content, FormBody, Progress, content_of
 from .datasets import Dataset, DatasetReport
+from .errors import RequestRefused
 from .reading import mapping, sequence
 from .transport import Call, path_of
 from .uploading import PartsUpload, UploadMemory, Watch
@@ -20,6 +21,7 @@ PARTS_ABOVE = 64 << 20
 """Bytes above which a dataset is sent in parts."""
 _TAKING_IN_S = 600.0
 """The server's silence while it unpacks and reads what came in one request."""
+_TOO_LARGE = 413
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -44,10 +46,11 @@ class DatasetCalls(Calls):
         it. Content that is there already under this name is found: `created` is False then. An
         address is fetched by the server, and has to lie below a prefix that it allows.
 
-        What is larger than `parts_above` bytes goes in parts, and an interrupted call goes on with
-        them when it is made again with the same unchanged files: the upload is remembered in the
-        folder `memory`, else in $XDG_STATE_HOME/modelyard/uploads. `progress` is called with the
-        bytes that are sent; `watch` with what the server does then (of uploads in parts).
+        What is larger than `parts_above` bytes, or than one request may be, goes in parts. An
+        interrupted call goes on with them when it is made again with the same unchanged files: the
+        upload is remembered in the folder `memory`, else in $XDG_STATE_HOME/modelyard/uploads.
+        `progress` is called with the bytes that are sent; `watch` with what the server does then
+        (of uploads in parts).
 
         Raises ClientError's family, OSError for files that cannot be read.
         """
@@ -57,12 +60,21 @@ class DatasetCalls(Calls):
             return await self._dataset_from(CallBody({"address": source, **query}), {})
         paths = [source] if isinstance(source, str | os.PathLike) else list(source)
         content = await asyncio.to_thread(content_of, paths)
-        if content.size > parts_above:
-            memory_of = UploadMemory(memory)
-            return await PartsUpload(
-                self._transport, content, query, memory_of, self._reconnect_s, progress, watch
-            ).run()
-        return await self._send_whole(content, query, progress)
+        if content.size <= parts_above:
+            try:
+                return await self._send_whole(content, query, progress)
+            except RequestRefused as error:
+                if error.status != _TOO_LARGE or content.size == 0:
+                    raise  # else the server takes it in requests that are smaller
+        return await PartsUpload(
+            self._transport,
+            content,
+            query,
+            UploadMemory(memory),
+            self._reconnect_s,
+            progress,
+            watch,
+        ).run()
 
     async def _send_whole(
         self, content: Content, query: dict[str, str], progress: Progress | None

@@ -154,7 +154,7 @@ async def test_a_damaged_archive_is_refused_and_leaves_no_upload(here, tmp_path)
     assert list((tmp_path / "memory").iterdir()) == []
 
 
-async def test_lost_connections_are_made_again_and_the_servers_progress_is_told(
+async def test_what_is_too_large_for_one_request_goes_in_parts_over_lost_connections(
     server, client, tmp_path
 ):
     path = tmp_path / "data.zip"
@@ -174,6 +174,7 @@ async def test_lost_connections_are_made_again_and_the_servers_progress_is_told(
         return web.Response(status=204)
 
     ingesting = {**upload, "state": "ingesting", "progress": {"done": 4, "total": 10}}
+    server.on("POST", "/v2/datasets/", (413, {"status": 413, "detail": "Too large."}))
     server.on("POST", f"{base}/", (201, upload))
     server.on("PUT", f"{base}/u/parts/1", lost, lost, lost, lost, part)
     server.on("PUT", f"{base}/u/parts/2", (503, {"status": 503}), part)
@@ -182,7 +183,7 @@ async def test_lost_connections_are_made_again_and_the_servers_progress_is_told(
     server.on("GET", "/v2/datasets/d", {"id": "d", "name": "data"})
     told, seen = [], []
     made = await client.add_dataset(
-        path, parts_above=5, memory=tmp_path / "memory", watch=seen.append,
+        path, memory=tmp_path / "memory", watch=seen.append,
         progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert (made.id, made.created) == ("d", True)
