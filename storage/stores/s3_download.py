@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future
+from collections import deque
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 
 from ...errors import Corrupt
 from ..versions import sync_folder
 from .base import Counted
 from .s3_bucket import CHUNK, Bucket
 from .s3_tries import Budget
-from .s3_upload import run_some
 
 _TIMES = 3
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 def download_file(
@@ -51,10 +51,13 @@ def download_file(
 def _fetch(
     bucket: Bucket, pool: Executor, key: str, file: int, size: int, progress: Counted
 ) -> str:
-    """Writes the object's bytes into `file`; returns their SHA-256."""
+    """Writes the object's bytes into `file`; returns their SHA-256.
+
+    Hashing is the slowest of all: it goes on here, in order, while others fetch what is next; so
+    does the writing to the disk, so that little is left for the fsync.
+    """
     part = bucket.limits.part
     count = -(-size // part)
-    digest = _Digest(file, part, size)
     if count != 1 and bucket.call("head_object", key)["ContentLength"] != size:
         raise Corrupt(f"{key}: has not {size} bytes")
 
@@ -66,52 +69,43 @@ def _fetch(
         def action() -> None:
             position = offset
             for chunk in bucket.chunks(key, offset, length, budget, size):
-                os.pwrite(file, chunk, position)
+                _write(file, chunk, position)
                 position += len(chunk)
 
         bucket.tries.call(bucket.what("get_object", key), action, budget)
-        digest.done(number)
+        begin_writeback(file, offset, length)
         progress.add(length)
 
-    def tasks() -> Iterator[Future[None]]:
+    digest = hashlib.sha256()
+    view = memoryview(bytearray(min(CHUNK, size)))
+    ahead: deque[Future[None]] = deque()
+    try:
         for number in range(count):
-            yield pool.submit(fetch_one, number)
+            while len(ahead) < 2 * bucket.limits.threads and number + len(ahead) < count:
+                ahead.append(pool.submit(fetch_one, number + len(ahead)))
+            ahead.popleft().result()
+            end = min((number + 1) * part, size)
+            for offset in range(number * part, end, CHUNK):
+                read = view[: end - offset]
+                os.preadv(file, [read], offset)
+                digest.update(read)
+    finally:
+        for task in ahead:
+            task.cancel()
+        wait(ahead)
+    return digest.hexdigest()
 
-    if count == 1:
-        fetch_one(0)
-    else:
-        run_some(tasks(), 2 * bucket.limits.threads)
-    return digest.hex()
+
+def _write(file: int, chunk: bytes, position: int) -> None:
+    view = memoryview(chunk)
+    while view:  # a disk that becomes full takes some of it first
+        count = os.pwrite(file, view, position)
+        view, position = view[count:], position + count
 
 
-class _Digest:
-    """SHA-256 of a file whose parts are written in any order: as far as it goes without gaps."""
-
-    def __init__(self, file: int, part: int, size: int) -> None:
-        self._file, self._part, self._size = file, part, size
-        self._lock = Lock()
-        self._written: set[int] = set()
-        self._next = 0
-        self._busy = False
-        self._sha256 = hashlib.sha256()
-
-    def done(self, number: int) -> None:
-        """A part is written. Whoever brings the one that is next hashes on; the others go on."""
-        with self._lock:
-            self._written.add(number)
-            if self._busy:
-                return
-            self._busy = True
-        while True:
-            with self._lock:
-                if self._next not in self._written:
-                    self._busy = False
-                    return
-                number = self._next
-                self._next += 1
-            end = min((number + 1) * self._part, self._size)
-            for offset in range(number * self._part, end, CHUNK):
-                self._sha256.update(os.pread(self._file, min(CHUNK, end - offset), offset))
-
-    def hex(self) -> str:
-        return self._sha256.hexdigest()
+def begin_writeback(file: int, offset: int, length: int) -> None:
+    """Lets the kernel begin to write a range of a file to the disk (sync_file_range(2))."""
+    with suppress(AttributeError):  # not Linux
+        ctypes.CDLL(None).sync_file_range(
+            file, ctypes.c_int64(offset), ctypes.c_int64(length), _SYNC_FILE_RANGE_WRITE
+        )
