@@ -6,12 +6,18 @@ else. tests/storage/stores/test_contract.py holds every store to what stands her
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
+
+from ...errors import DiskFull
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Progress = Callable[[int], None]
 """Called with the bytes that were moved since the last call, from several threads; with a negative
@@ -105,7 +111,7 @@ class ObjectStore(ABC):
 
         `resume` is a folder that remembers how far a large upload came: after a crash the same call
         goes on there (`capabilities.list_parts`). Raises Corrupt if the file's bytes are not those
-        of `size` and `sha256`, and OSError of the local disk.
+        of `size` and `sha256`, OSError of the local disk, and DiskFull of the folder's disk.
         """
 
     @abstractmethod
@@ -119,7 +125,7 @@ class ObjectStore(ABC):
         """Fetches to `target`: verified, durable, in one step; before that nothing is there.
 
         Raises ObjectMissing; Corrupt if what comes is not `size` and `sha256`, after some tries;
-        and OSError of the local disk.
+        DiskFull, and other OSErrors of the local disk.
         """
 
     @abstractmethod
@@ -177,6 +183,17 @@ def check_prefix(prefix: str) -> str:
     if prefix:
         check_key(prefix.removesuffix("/"))
     return prefix
+
+
+@contextmanager
+def told_when_full(place: Path) -> Iterator[None]:
+    """A full disk as DiskFull, naming `place`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DiskFull(f"{place}: {error.strerror}: make room there") from error
 
 
 class Counted:

@@ -20,7 +20,15 @@ from typing import BinaryIO
 
 from ...errors import Corrupt, ObjectMissing, StoreRefused, StoreUnavailable
 from ..versions import sync_folder
-from .base import Capabilities, ObjectInfo, ObjectStore, Progress, check_key, check_prefix
+from .base import (
+    Capabilities,
+    ObjectInfo,
+    ObjectStore,
+    Progress,
+    check_key,
+    check_prefix,
+    told_when_full,
+)
 
 _NEW = ".new"
 _CHUNK = 1024**2
@@ -116,7 +124,7 @@ class FolderStore(ObjectStore):
             source = self._path(key).open("rb")
         new = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.new")
         try:
-            with source, new.open("xb") as stream:
+            with source, told_when_full(target), new.open("xb") as stream:
                 _copy(source, stream, size, sha256, progress)
                 _finish(stream)
             new.rename(target)
@@ -268,9 +276,10 @@ class FolderStore(ObjectStore):
 
     @contextmanager
     def _failures(self, key: str = "") -> Iterator[None]:
-        """The folder's failures by what can be done; a full disk stays an OSError."""
+        """The folder's failures by what can be done."""
         try:
-            yield
+            with told_when_full(self.root):
+                yield
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             if not self.root.is_dir():
                 raise StoreUnavailable(

@@ -28,6 +28,7 @@ from .base import (
     Progress,
     check_key,
     check_prefix,
+    told_when_full,
 )
 from .s3_bucket import Bucket, md5_of
 from .s3_client import connect
@@ -36,6 +37,7 @@ from .s3_errors import AlreadyThere, Transient, Unsupported, UploadGone
 from .s3_probe import probe
 from .s3_tries import Budget
 from .s3_upload import Upload, upload_file
+from .s3_whole import is_stored, put_whole, remove_wrong
 
 _LONGEST_LINK_S = 7 * 86400  # Signature Version 4's limit
 _LARGEST_COPY = 5 * 1024**3  # bytes; S3's limit for one request
@@ -119,29 +121,16 @@ class S3Store(ObjectStore):
             return self._put_if_absent(key, data)
         if if_absent and self.stat(key) is not None:
             return False
-        self._put(key, data)
+        put_whole(self._bucket, key, data)
         return True
-
-    def _put(self, key: str, data: bytes, **parameters: Any) -> None:
-        for _ in range(_TIMES):
-            self._bucket.send("put_object", key, data, **parameters)
-            if self._bucket.checks.any or self._is_stored(key, data):
-                return
-        raise Corrupt(f"{key}: the store keeps other bytes than it was given")
 
     def _put_if_absent(self, key: str, data: bytes) -> bool:
         try:
-            self._put(key, data, IfNoneMatch="*")
+            put_whole(self._bucket, key, data, IfNoneMatch="*")
         except AlreadyThere as error:
             # By an earlier try of ours, whose answer was lost?
-            return error.tried_before and self._is_stored(key, data)
+            return error.tried_before and is_stored(self._bucket, key, data)
         return True
-
-    def _is_stored(self, key: str, data: bytes) -> bool:
-        try:
-            return self._bucket.read_again(key, len(data), sha256_of(data).hexdigest())
-        except (ObjectMissing, StoreUnavailable):
-            return False
 
     def put_file(
         self,
@@ -159,7 +148,7 @@ class S3Store(ObjectStore):
         data = path.read_bytes()
         if len(data) != size or sha256_of(data).hexdigest() != sha256:
             raise Corrupt(f"{key}: the file's bytes are not those of its digest")
-        self._put(key, data)
+        put_whole(self._bucket, key, data)
         if progress is not None:
             progress(size)
 
@@ -181,6 +170,8 @@ class S3Store(ObjectStore):
                 return
             except UploadGone:
                 counted.undo()
+        if not bucket.checks.any:
+            remove_wrong(bucket, key, size, sha256)
         raise StoreUnavailable(
             f"{bucket.what('put', key)}: the store lost the upload {_TIMES} times"
         )
@@ -194,11 +185,13 @@ class S3Store(ObjectStore):
         head = bucket.call("head_object", check_key(key))
         source = {"Bucket": bucket.name, "Key": bucket.prefix + key}
         try:
-            if head["ContentLength"] <= _LARGEST_COPY:
-                # Onto itself it may be copied only with something changed: its (empty) metadata.
-                bucket.call("copy_object", key, CopySource=source, MetadataDirective="REPLACE")
-            else:
-                self._touch_parts(key, source, head["ContentLength"])
+            if head["ContentLength"] > _LARGEST_COPY:
+                # A server that cannot copy a part may not know that limit either.
+                with suppress(Unsupported):
+                    self._touch_parts(key, source, head["ContentLength"])
+                    return
+            # Onto itself it may be copied only with something changed: its (empty) metadata.
+            bucket.call("copy_object", key, CopySource=source, MetadataDirective="REPLACE")
         except Unsupported:
             raise NotSupported("this store cannot renew the time of an object") from None
 
@@ -240,8 +233,10 @@ class S3Store(ObjectStore):
                         with suppress(UploadGone, ObjectMissing):
                             bucket.call("abort_multipart_upload", key, UploadId=upload["UploadId"])
                             count += 1
-        except Unsupported:
-            pass  # a server that cannot list them forgets them by itself, or its operator does it
+        except (Unsupported, UploadGone, ObjectMissing):
+            # One that cannot list them forgets them by itself, or its operator does it; some
+            # answer NoSuchUpload when they have none (rclone).
+            pass
         return count
 
     # -- reading --------------------------------------------------------------
@@ -258,8 +253,8 @@ class S3Store(ObjectStore):
                     raise Corrupt(f"{key}: has more than {limit} bytes")
                 data: bytes = body.read()
             etag = answer.get("ETag", "").strip('"')
-            # Small objects are put whole: their ETag is their MD5 wherever the probe's was.
-            if bucket.checks.etag and "-" not in etag and etag != md5_of(data).hex():
+            # Small objects are put whole: their ETag follows from them wherever the probe's did.
+            if bucket.checks.etag and etag not in _etags_of(data, etag):
                 raise Transient("changed on the way")
             return data
 
@@ -270,7 +265,8 @@ class S3Store(ObjectStore):
     ) -> None:
         check_key(key)
         counted = Counted(progress)
-        download_file(self._bucket, self._threads, key, target, size, sha256, counted)
+        with told_when_full(target):
+            download_file(self._bucket, self._threads, key, target, size, sha256, counted)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         bucket = self._bucket
@@ -322,6 +318,13 @@ class S3Store(ObjectStore):
             ExpiresIn=max(1, min(seconds, _LONGEST_LINK_S)),
         )
         return address
+
+
+def _etags_of(data: bytes, etag: str) -> tuple[str, ...]:
+    """What the ETag of these bytes may be; one of several parts is not judged."""
+    md5 = md5_of(data)
+    several = "-" in etag and not etag.endswith("-1")
+    return (md5.hex(), f"{md5_of(md5).hex()}-1", *((etag,) if several else ()))
 
 
 def _info(key: str, size: int, modified: datetime) -> ObjectInfo:

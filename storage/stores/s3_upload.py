@@ -130,10 +130,10 @@ def upload_file(
             memory.save(now=True)
         try:
             _send(bucket, pool, upload, file.fileno(), progress, memory)
-            _complete(bucket, upload)
+            complete(bucket, upload)
         except BaseException as error:
             if resume is None or isinstance(error, Corrupt | UploadGone):
-                _abort(bucket, upload)
+                abort(bucket, upload)
                 memory.forget()
             else:
                 memory.save(now=True)
@@ -239,7 +239,7 @@ def run_some(tasks: Iterator[Future[None]], at_once: int) -> None:
         wait(running)
 
 
-def _complete(bucket: Bucket, upload: Upload) -> None:
+def complete(bucket: Bucket, upload: Upload) -> None:
     """Makes the object of the parts. Raises UploadGone if there is none, or another."""
     parts = [{"PartNumber": n, "ETag": f'"{upload.parts[n][0]}"'} for n in sorted(upload.parts)]
     answer: dict[str, Any] = {}
@@ -273,6 +273,6 @@ def _is_there(bucket: Bucket, upload: Upload, made: str) -> bool:
     return bucket.read_again(upload.key, upload.size, upload.sha256)
 
 
-def _abort(bucket: Bucket, upload: Upload) -> None:
+def abort(bucket: Bucket, upload: Upload) -> None:
     with suppress(ModelyardError, UploadGone, Unsupported, Transient):
         bucket.call("abort_multipart_upload", upload.key, UploadId=upload.id)

@@ -181,8 +181,8 @@ class Publisher:
         try:
             stored = get_sealed(self._store, place, MANIFEST_LIMIT)
             size = len(stored) + SEAL
-        except ObjectMissing:
-            return False
+        except (ObjectMissing, Corrupt):
+            return False  # a damaged one is written again
         theirs = read_bundle(stored, place)
         if sorted(theirs.files) != sorted(manifest.files):
             raise Conflict(f"The store has another bundle as {key}.")

@@ -3,6 +3,7 @@
 import ctypes
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +19,21 @@ from .proxy import FaultProxy
 
 BUCKET = "yard"
 KEY, SECRET = "testkey", "testsecret"
+# Parts of less than S3's 5 MiB: a fault is the same in a small one, and costs a twentieth.
+_MOTO = {"S3_UPLOAD_PART_MIN_SIZE": "65536", "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": "5242880"}
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that stays free until the server starts, and while it is stopped.
+
+    Not one of those that the kernel gives away (from 32768 on by default): any outgoing connection
+    of this machine could take it meanwhile.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environ_for(port: int) -> dict[str, str]:
@@ -98,6 +109,7 @@ class S3Server:
             self.process = subprocess.Popen(
                 self._command(),
                 cwd=self.folder,
+                env={**os.environ, **_MOTO},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -137,7 +149,7 @@ class S3Server:
         while time.monotonic() < until:
             assert self.process is not None
             if self.process.poll() is not None:
-                break
+                break  # perhaps since somebody else answers at this port
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
                 # moto forgets, and takes anybody's request; rclone has its bucket as a folder.

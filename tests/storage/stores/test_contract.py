@@ -11,9 +11,11 @@ import requests
 
 from modelyard.errors import Corrupt, ObjectMissing
 
+from .conftest import PART
+
 KINDS = ["folder", "moto", "rclone"]
 pytestmark = pytest.mark.parametrize("store", KINDS, indirect=True)
-LARGE = 12 * 1024**2 + 7  # three parts, the last one short
+LARGE = 2 * PART + 100_007  # three parts, the last one short
 
 
 def keys(store, *arguments, **more) -> list[str]:
@@ -184,7 +186,7 @@ def test_touching_makes_an_object_new_and_leaves_its_bytes(store, payload):
     assert store.get_range("a", 0, sent.size) == sent.data
 
 
-def test_a_presigned_address_serves_anybody_until_it_expires(store):
+def test_a_presigned_address_serves_anybody_until_it_expires(store, request):
     store.put_bytes("shared/a", b"archive")
     address = store.presign("shared/a", 60, 'wörds "1".zip')
     if address is None:
@@ -193,9 +195,9 @@ def test_a_presigned_address_serves_anybody_until_it_expires(store):
     answer = requests.get(address, timeout=10)
     assert (answer.status_code, answer.content) == (200, b"archive")
     assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in address
-    assert "Signature=0" not in address
-    if "rclone" in str(store):
-        assert requests.get(address[:-4] + "0000", timeout=10).status_code == 403
+    if request.node.callspec.params["store"] == "rclone":  # the one that looks at signatures
+        other = "0000" if not address.endswith("0000") else "1111"
+        assert requests.get(address[:-4] + other, timeout=10).status_code == 403
 
 
 NO_KEYS = ["", "/a", "a/", "a//b", "../a", "a/../b", "a/./b", ".new/a", "a\0b", "a\nb", "a" * 1000]
@@ -218,6 +220,10 @@ def test_no_key_leaves_the_store(store, tmp_path):
                 call(key)
     with pytest.raises(ValueError, match="no key"):
         next(store.list("../"))
+
+
+def test_a_store_without_unfinished_uploads_has_none_to_end(store):
+    assert store.abort_stale(3600) == 0
 
 
 def test_many_threads_use_one_store(store, payload, tmp_path):

@@ -9,6 +9,8 @@ from modelyard.errors import Corrupt, StoreRefused, StoreUnavailable
 from modelyard.storage.stores import open_store
 from modelyard.storage.stores.url import StoreUrl, parse_store_url
 
+from .conftest import QUICK
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -80,6 +82,18 @@ def test_credentials_and_endpoint_of_a_profile_are_used(rclone, tmp_path):
     store = open_store(rclone.fresh().url, {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "yard"})
     store.open()
     assert store.put_bytes("a", b"1")
+    store.close()
+
+
+def test_a_bucket_that_is_no_host_name_of_its_server_is_asked_for_by_path(rclone, tmp_path):
+    """As an AWS configuration file says it, and no server of one's own has names for it."""
+    (tmp_path / "config").write_text("[default]\ns3 =\n  addressing_style = virtual\n")
+    way = rclone.fresh()
+    store = open_store(way.url, {**way.env, "AWS_CONFIG_FILE": str(tmp_path / "config")}, QUICK)
+    store.open()
+    store.put_bytes("a", b"1")
+    assert store.get_bytes("a", 9) == b"1"
+    assert f"{rclone.port}/yard/" in str(store.presign("a", 60, "a"))
     store.close()
 
 
