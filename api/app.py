@@ -123,7 +123,7 @@ async def open_services(
     await runs.start()
     stack.push_async_callback(runs.close)
 
-    await pool.start(defaults.first)
+    await pool.start(defaults)
     retaining = asyncio.ensure_future(keeper.retain_all())
     stack.callback(retaining.cancel)
     if settings.warm_start:

@@ -7,21 +7,31 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
-from ..errors import Busy, NotFound, StorageUnavailable
+from ..errors import Busy, DiskFull, NotFound, StorageUnavailable
+from ..records.aliases import LATEST
+from ..serving.choices import Choice
+from ..serving.handle import ModelHandle
 from ..serving.messages import WeightsRef
 from ..serving.pool import ServingPool
 from ..storage.keeper import WeightsKeeper
-from ..storage.weights import WeightsVersions
+from ..storage.weights import PRODUCTION, WeightsVersion, WeightsVersions
 
 log = logging.getLogger(__name__)
 
 _FIRST_S = 2.0
 """A model's first load waits so long for its files; then it goes on, and they follow."""
+_TRIED = 3
+"""So many versions are tried where none was chosen: each may take minutes to load."""
 _PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Defaults:
-    """`production`, else `latest`: brought here if it is only in the store, loaded, swapped in."""
+    """`production`, else `latest`, else what predictions used last: brought here if it is only in
+    the store, loaded, swapped in.
+
+    A model that has none of these gets the newest of its versions (imports, promotions) that can be
+    loaded: tried in the background, when the model is up.
+    """
 
     def __init__(self, versions: WeightsVersions, keeper: WeightsKeeper, pool: ServingPool) -> None:
         self._versions = versions
@@ -36,17 +46,38 @@ class Defaults:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def first(self, model: str) -> WeightsRef | None:
-        """The version to begin with. Raises StorageUnavailable if it is not here: it follows."""
+    async def choices(self, model: str) -> list[Choice]:
+        """What to begin with. Raises StorageUnavailable if that is not here: it follows."""
         version = await self._versions.default(model)
         if version is None:
-            return None
+            self.follow([model])  # there may be what nobody has tried
+            return []
         try:
             version = await self._keeper.local(version, _FIRST_S)
         except (Busy, StorageUnavailable) as error:
             self.follow([model])
             raise StorageUnavailable(error.message) from error
-        return WeightsRef(version.id, version.folder)
+        found = {version.id: Choice(_ref(version), PRODUCTION in version.aliases)}
+        latest = await self._versions.find(model, LATEST)
+        for other in [*([latest] if latest else []), *await self._versions.proven(model, _TRIED)]:
+            if other.local:
+                found.setdefault(other.id, Choice(_ref(other)))
+        return list(found.values())
+
+    async def taken(self, model: str, version: str) -> None:
+        """Remembers what predictions use, for a time when no alias says it."""
+        try:
+            await self._versions.taken(version)
+        except (DiskFull, StorageUnavailable) as error:
+            log.warning("that %s predicts with %s is not recorded: %s", model, version, error)
+
+    async def take(self, model: str, limit_s: float) -> None:
+        """Has a model that has no weights yet take up what it should have: a prediction waits.
+
+        Raises Busy if fetching takes longer than `limit_s`, StorageUnavailable, NotFound.
+        """
+        if self._pool.get(model).takes_weights:
+            await self._move(model, limit_s, again=False)
 
     def follow(self, models: Iterable[str]) -> None:
         """An alias of these may have moved: their workers move too, in the background."""
@@ -88,16 +119,34 @@ class Defaults:
                     return
                 tries = 0
 
-    async def _move(self, model: str, limit_s: float | None) -> None:
+    async def _move(self, model: str, limit_s: float | None, again: bool = True) -> None:
         handle = self._pool.get(model)
-        version = await self._versions.default(model)
-        if version is None or not handle.takes_weights:
+        if not handle.takes_weights:
             return
+        version = await self._versions.default(model)
+        if version is not None:
+            if again or not handle.refuses(version.id):
+                await self._use(handle, version, limit_s)
+            return
+        for other in await self._versions.list(model, _TRIED):
+            await handle.loaded()
+            if not handle.refuses(other.id):
+                await self._use(handle, other, limit_s)
+            if handle.weights == other.id:
+                return
+
+    async def _use(
+        self, handle: ModelHandle, version: WeightsVersion, limit_s: float | None
+    ) -> None:
         async with self._keeper.holding(version):
             version = await self._keeper.local(version, limit_s)
-            await handle.use_weights(WeightsRef(version.id, version.folder))
+            await handle.use_weights(_ref(version))
 
     def _done(self, model: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(model, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("the default of %s was not moved", model, exc_info=task.exception())
+
+
+def _ref(version: WeightsVersion) -> WeightsRef:
+    return WeightsRef(version.id, version.folder)

@@ -53,11 +53,7 @@ async def predict(request: web.Request) -> web.StreamResponse:
             prediction = await handle.predict(data, reference, folder, timeout)
         except NoWeights:
             # The first version is being taken over at this moment, or is not here yet.
-            default = await here.versions.default(handle.name)
-            if default is None:
-                raise
-            default = await here.keeper.local(default, limit)
-            await handle.use_weights(WeightsRef(default.id, default.folder))
+            await here.defaults.take(handle.name, limit)
             prediction = await handle.predict(data, reference, folder, timeout)
         # With an argument `accept` the plugin has chosen already, and the argument wins.
         # DEEPaaS never looked at the header without it, so clients may have sent anything.

@@ -112,6 +112,7 @@ weights = Table(
     Column("local", Boolean, nullable=False),
     Column("stored", Boolean, nullable=False),
     Column("used_at", UtcDateTime),
+    Column("loaded_at", UtcDateTime),
     Index("weights_by_model", "model", "seq"),
     Index("weights_by_state", "state", "seq"),
     Index("weights_by_dataset", "dataset"),
@@ -120,7 +121,8 @@ weights = Table(
 """One row a weights version. `run` may be a run of another server. `local`: its files are on this
 disk; `stored`: its manifest is in the shared store; one of the two holds. `attempts` counts what
 was tried to publish it, `reason` says why the last one failed. Tags and notes are the entry
-`labels_counter` of their register in the store, once `labels_stored`."""
+`labels_counter` of their register in the store, once `labels_stored`. `loaded_at`: when workers of
+this home last took it up as what predictions use."""
 
 alias_moves = Table(
     "alias_moves",

@@ -23,7 +23,8 @@ class WeightsRecord:
     """One weights version. `files` are `{"path", "size", "sha256"}`; `size` is in bytes.
 
     `used_at` is when a copy that was fetched from the store was last used; it is None for what was
-    made here, which no cache may drop.
+    made here, which no cache may drop. `loaded_at` is when workers of this home last took it up as
+    what predictions use.
     """
 
     id: str
@@ -48,6 +49,7 @@ class WeightsRecord:
     local: bool = True
     stored: bool = False
     used_at: datetime | None = None
+    loaded_at: datetime | None = None
     seq: int = 0
 
 
@@ -109,6 +111,13 @@ def page_of_weights(
     return [
         WeightsRecord(**dict(zip(names, row, strict=True))) for row in connection.execute(query)
     ]
+
+
+def last_loaded(connection: Connection, model: str, limit: int) -> list[WeightsRecord]:
+    """The versions that predictions used by default here, the last one first."""
+    query = select(weights).where(weights.c.model == model, weights.c.loaded_at.is_not(None))
+    query = query.order_by(weights.c.loaded_at.desc(), weights.c.seq.desc()).limit(limit)
+    return [_record(row) for row in connection.execute(query)]
 
 
 def unstored_weights(connection: Connection) -> list[WeightsRecord]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import (
-    Busy,
     ModelUnavailable,
     ModelyardError,
     NotSupported,
@@ -22,19 +21,19 @@ from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
+from .choices import Choice, DefaultWeights
 from .gate import LoadGate
 from .group import WorkerGroup
 from .load_error import LoadError
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
 from .options import ServedOptions
+from .others import OtherVersions
 from .process import WorkerProcess
 from .spare import Spare
 
 log = logging.getLogger(__name__)
 
 _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
-_MORE_VERSIONS = 2  # may be loading at the same time; each is a process with its weights
-DefaultWeights = Callable[[str], Awaitable["WeightsRef | None"]]
 
 
 class ModelHandle:
@@ -53,12 +52,13 @@ class ModelHandle:
         self._gate = gate or LoadGate()
         self._log = logs / f"{source.name}.log"
         self._default: WorkerGroup | None = None
-        self._others: dict[str, WorkerGroup] = {}
-        self._opening: dict[str, asyncio.Task[None]] = {}
+        self._others = OtherVersions(lambda ref: self._group(ref, load=True), options.keep_versions)
         self._spare = Spare(self._import_spare)
         self._swapping = asyncio.Lock()
         self._renewals = 0
         self._newest: WeightsRef | None = None
+        self._refused: set[str] = set()
+        self._source_of_defaults: DefaultWeights | None = None
         self._first_try = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
@@ -67,6 +67,7 @@ class ModelHandle:
 
     def open(self, default_weights: DefaultWeights) -> None:
         """Begins to load; returns at once."""
+        self._source_of_defaults = default_weights
         self._spawn(self._first_load(default_weights))
 
     async def loaded(self) -> None:
@@ -79,9 +80,9 @@ class ModelHandle:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        groups = [*self._others.values(), *([self._default] if self._default else [])]
-        closing = [group.close("The server is stopping.") for group in groups]
-        await asyncio.gather(self._spare.close(), *closing)
+        why = "The server is stopping."
+        closing = [] if self._default is None else [self._default.close(why)]
+        await asyncio.gather(self._spare.close(), self._others.close(why), *closing)
 
     async def _first_load(self, default_weights: DefaultWeights) -> None:
         tries = 0
@@ -107,10 +108,11 @@ class ModelHandle:
         if self.source.problem:
             raise PluginFailed(self.source.problem, original_type="ContractFault")
         problem = None
+        choices: Sequence[Choice] = ()
         try:
-            ref = await default_weights(self.name)
+            choices = await default_weights.choices(self.name)
         except StorageUnavailable as error:  # who tells of them brings them later
-            ref, problem = None, error.message
+            problem = error.message
         if self._default is not None:  # from the try before
             await self._default.close()
         self._default = group = self._group(None, load=False)
@@ -124,13 +126,30 @@ class ModelHandle:
         if "predict" not in capabilities:
             return
         if not self.takes_weights:
-            ref = None
+            choices = ()
         if problem is not None:  # without its weights it would predict something else
             self.weights_error = problem
-            return
-        # If this fails the model cannot predict, but it can still be trained: new weights help.
-        if ref is not None or "weights_optional" in capabilities:
-            await group.assign(ref)
+        elif choices:
+            await self._assign_first(group, choices)
+        elif "weights_optional" in capabilities:
+            await group.assign(None)
+
+    async def _assign_first(self, group: WorkerGroup, choices: Sequence[Choice]) -> None:
+        """The first that can be loaded. Raises why the first cannot, if somebody chose that by hand
+        and there is no other; else the model is up without weights: new ones help."""
+        first: ModelyardError | None = None
+        for choice in choices:
+            try:
+                await group.assign(choice.ref)
+            except ModelyardError as error:
+                text = self.weights_error if first else None
+                self._not_loaded(choice.ref, error)
+                self.weights_error, first = text or self.weights_error, first or error
+            else:
+                await self._taken(choice.ref)
+                return
+        if first is not None and choices[0].by_hand:
+            raise first
 
     def _group(self, ref: WeightsRef | None, load: bool) -> WorkerGroup:
         return WorkerGroup(
@@ -172,20 +191,23 @@ class ModelHandle:
     @property
     def workers(self) -> list[dict[str, Any]]:
         """Every worker as plain data, those of the default version first."""
-        groups = [*([self._default] if self._default else []), *self._others.values()]
+        groups = [*([self._default] if self._default else []), *self._others.groups()]
         return [worker for group in groups for worker in group.workers()]
 
     @property
     def versions(self) -> set[str]:
         """The ids of the versions that workers have loaded or are about to load."""
-        return {*self._others, *self.needed_versions}
+        return {*self._others.ids(), *self.needed_versions}
 
     @property
     def needed_versions(self) -> set[str]:
         """The same without those that are only kept warm."""
         refs = [self._newest, self._default.ref if self._default is not None else None]
-        busy = {one for one, group in self._others.items() if not group.idle}
-        return {*busy, *self._opening, *(ref.id for ref in refs if ref is not None)}
+        return {*self._others.busy(), *(ref.id for ref in refs if ref is not None)}
+
+    def refuses(self, version: str) -> bool:
+        """True if its own code said that it cannot be loaded: trying again changes nothing."""
+        return version in self._refused
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -211,10 +233,11 @@ class ModelHandle:
         if "predict" not in self.description.capabilities:
             raise NotSupported(f"The model {self.name!r} cannot predict.")
         if weights is not None and weights.id != self.weights:
-            group = self._explicit(weights)
+            group = self._others.get(weights)
         elif not group.load:
+            problem = "yet" if self.weights_error is None else f"to use ({self.weights_error})"
             raise NoWeights(
-                f"The model {self.name!r} has no weights yet: train it first "
+                f"The model {self.name!r} has no weights {problem}: train it first "
                 f"(POST /v2/models/{self.name}/train/)."
             )
         return await group.predict(request, folder, limit)
@@ -299,10 +322,24 @@ class ModelHandle:
                 return
             try:
                 await self._swap(ref)
-                self.weights_error = self.error = None
             except ModelyardError as error:
-                self.weights_error = f"Weights {ref.id}: {error.message}"
-                log.error("weights not loaded", extra={"model": self.name, "why": error.message})
+                self._not_loaded(ref, error)
+                if self._newest == ref:
+                    self._newest = None
+            else:
+                self.weights_error = self.error = None
+                await self._taken(ref)
+
+    def _not_loaded(self, ref: WeightsRef, error: ModelyardError) -> None:
+        self.weights_error = f"Weights {ref.id}: {error.message}"
+        log.error("weights not loaded", extra={"model": self.name, "why": error.message})
+        if isinstance(error, PluginFailed) and error.original_type:
+            self._refused.add(ref.id)
+
+    async def _taken(self, ref: WeightsRef) -> None:
+        self._refused.discard(ref.id)
+        if self._source_of_defaults is not None:
+            await self._source_of_defaults.taken(self.name, ref.id)
 
     async def renew(self) -> None:
         """Replaces the workers of a model that chooses its weights itself, without a gap.
@@ -323,7 +360,7 @@ class ModelHandle:
                 log.error("model not renewed", extra={"model": self.name, "why": error.message})
                 return
             self._default, self.weights_error = new, None
-            self._spawn(self._retire(old))
+            self._others.retire(old)
 
     async def _swap(self, ref: WeightsRef) -> None:
         old = self._default
@@ -331,67 +368,21 @@ class ModelHandle:
         if not old.load:
             await old.assign(ref)
             return
-        opening = self._opening.get(ref.id)
-        if opening is not None:
-            await asyncio.wait([opening])
-        new = self._others.pop(ref.id, None)
+        new = await self._others.take(ref.id)
         if new is None:
             new = self._group(ref, load=True)
             await new.open(await self._spare.take())
         self._default = new
         if old.ref is not None:
-            self._others[old.ref.id] = old
-            self._forget_oldest()
+            self._others.keep(old.ref.id, old)
         else:
-            self._spawn(self._retire(old))
+            self._others.retire(old)
 
     async def release(self, version: str) -> None:
         """The version is being deleted: workers of it beside the default ones end."""
         if self._newest is not None and self._newest.id == version:
             self._newest = None  # it could not be loaded, and is not to be tried again
-        opening = self._opening.get(version)
-        if opening is not None:
-            await asyncio.wait([opening])
-        group = self._others.pop(version, None)
-        if group is not None:
-            await group.close("These weights were deleted.")
-
-    def _explicit(self, ref: WeightsRef) -> WorkerGroup:
-        """The group of a version that is not the default; begins to load it if need be."""
-        group = self._others.get(ref.id)
-        if group is None:
-            if len(self._others) > self._options.keep_versions + _MORE_VERSIONS:
-                raise Busy("Too many weights versions are asked for at the same time.", 5.0)
-            group = self._others[ref.id] = self._group(ref, load=True)
-            group.used_at = asyncio.get_running_loop().time()
-            task = self._opening[ref.id] = asyncio.ensure_future(self._open_other(ref, group))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            self._forget_oldest()
-        return group
-
-    async def _open_other(self, ref: WeightsRef, group: WorkerGroup) -> None:
-        try:
-            await group.open()
-        except ModelyardError as error:
-            self._others.pop(ref.id, None)
-            await group.close(f"These weights cannot be loaded: {error.message}")
-        finally:
-            self._opening.pop(ref.id, None)
-        self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        """Keeps as many other versions warm as are allowed; the least recently used go first."""
-        by_use = sorted(self._others, key=lambda version: self._others[version].used_at)
-        for version in by_use[: max(0, len(by_use) - self._options.keep_versions)]:
-            if version not in self._opening:
-                self._spawn(self._retire(self._others.pop(version)))
-
-    async def _retire(self, group: WorkerGroup) -> None:
-        try:
-            await group.drain()
-        finally:
-            await asyncio.shield(group.close())
+        await self._others.release(version, "These weights were deleted.")
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

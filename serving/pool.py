@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..errors import ModelFailedToLoad, ModelNotFound
 from ..models_plugin.plugin import PluginSource
+from .choices import DefaultWeights
 from .gate import LoadGate
-from .handle import DefaultWeights, ModelHandle
+from .handle import ModelHandle
 from .options import ServingOptions
 
 LOG_LIMIT = 32 * 1024**2

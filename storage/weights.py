@@ -27,6 +27,7 @@ from ..records.weights import (
     delete_weights,
     find_weights,
     insert_weights,
+    last_loaded,
     page_of_weights,
     update_weights,
 )
@@ -124,7 +125,7 @@ class WeightsVersions:
     def record_in(self, manifest: Manifest) -> Callable[[Connection], None]:
         """The part of a transaction that lists an installed version.
 
-        It is its model's `latest` from then on if a training made it, or if there is no other.
+        It is its model's `latest` from then on if a training made it.
         Handed out so that the run's own record can change in the same transaction.
         """
         record = record_of(manifest, state=PUBLISHING if self.shared else READY)
@@ -135,7 +136,7 @@ class WeightsVersions:
                 update_weights(connection, record.id, local=True, used_at=None)
             else:
                 insert_weights(connection, record)
-            if record.origin == TRAINED or LATEST not in current_aliases(connection, record.model):
+            if record.origin == TRAINED:
                 move = AliasMove(record.model, LATEST, record.id, 0, self.server, datetime.now(UTC))
                 move_alias(connection, move)
 
@@ -175,8 +176,28 @@ class WeightsVersions:
         return await self.find(model, LATEST)
 
     async def default(self, model: str) -> WeightsVersion | None:
-        """What predictions use that name no version: `production`, else `latest`, else None."""
-        return await self.find(model, PRODUCTION) or await self.find(model, LATEST)
+        """What predictions use that name no version: `production`, else `latest`, else what they
+        used last, else None."""
+        for alias in (PRODUCTION, LATEST):
+            found = await self.find(model, alias)
+            if found is not None:
+                return found
+        return next(iter(await self.proven(model, 1)), None)
+
+    async def proven(self, model: str, limit: int) -> list[WeightsVersion]:
+        """The versions that predictions used by default here, the last one first."""
+
+        def work(connection: Connection) -> list[WeightsVersion]:
+            names = _names(current_aliases(connection, model))
+            found = last_loaded(connection, model, limit)
+            return [self._version(record, names) for record in found]
+
+        return await self._store.read(work)
+
+    async def taken(self, version_id: str) -> None:
+        """Predictions use the version from now on: its workers have loaded it."""
+        now = datetime.now(UTC)
+        await self._store.write(lambda c: update_weights(c, version_id, loaded_at=now))
 
     async def aliases(self, model: str) -> dict[str, str]:
         """The ids of the model's versions by alias."""

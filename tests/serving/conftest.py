@@ -8,6 +8,7 @@ import pytest
 
 from modelyard.models_plugin.plugin import PluginSource
 from modelyard.schemas.transport import RequestData
+from modelyard.serving.choices import Choice
 from modelyard.serving.messages import WeightsRef
 from modelyard.serving.options import ModelOptions, ServingOptions
 from modelyard.serving.pool import ServingPool
@@ -22,6 +23,7 @@ class Serving:
     def __init__(self, pool, folder):
         self.pool = pool
         self.folder = folder
+        self.used = []
 
     async def predict(self, model, timeout_s=None, weights=None, **arguments):
         answer = await self.ask(model, timeout_s, weights, **arguments)
@@ -42,12 +44,25 @@ class Serving:
         return WeightsRef(text, folder)
 
 
+class Begin:
+    """What every model begins with: the first of `texts` that can be loaded."""
+
+    def __init__(self, serving, texts, by_hand):
+        self.serving, self.texts, self.by_hand = serving, texts, by_hand
+
+    async def choices(self, model):
+        return [Choice(self.serving.weights(text), self.by_hand) for text in self.texts]
+
+    async def taken(self, model, version):
+        self.serving.used.append(version)
+
+
 @pytest.fixture
 async def serve(tmp_path):
     """Serves models given as name="module:Attribute"; every worker is ended after the test."""
     opened = []
 
-    async def start(weights=None, env=None, wait=True, options=None, **models):
+    async def start(*weights, env=None, wait=True, options=None, by_hand=True, **models):
         own = ModelOptions(env={"PYTHONPATH": PATHS, **(env or {})})
         pool = ServingPool(
             [PluginSource(name, value) for name, value in models.items()],
@@ -57,10 +72,7 @@ async def serve(tmp_path):
         opened.append(pool)
         serving = Serving(pool, tmp_path)
 
-        async def default(model):
-            return None if weights is None else serving.weights(weights)
-
-        await pool.start(default)
+        await pool.start(Begin(serving, weights, by_hand))
         if wait:
             await pool.wait_loaded(models)
         return serving

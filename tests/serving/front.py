@@ -6,6 +6,7 @@ from pathlib import Path
 
 from modelyard.models_plugin.plugin import PluginSource
 from modelyard.schemas.transport import RequestData
+from modelyard.serving.choices import Choice
 from modelyard.serving.options import ServingOptions
 from modelyard.serving.pool import ServingPool
 
@@ -17,10 +18,13 @@ async def main(folder: Path) -> None:
     ]
     pool = ServingPool(sources, ServingOptions(), folder / "logs")
 
-    async def none(model: str) -> None:
-        return None
+    class Nothing:
+        async def choices(self, model: str) -> list[Choice]:
+            return []
 
-    await pool.start(none)
+        async def taken(self, model: str, version: str) -> None: ...
+
+    await pool.start(Nothing())
     await pool.wait_loaded(["hostile", "bare"])
     hanging = RequestData(body=b'{"do": "hang"}')
     call = asyncio.ensure_future(pool.get("hostile").predict(hanging, None, folder / "call"))

@@ -6,7 +6,14 @@ import signal
 
 import pytest
 
-from modelyard.errors import Busy, ModelyardError, NoWeights, PluginFailed, WorkerDied
+from modelyard.errors import (
+    Busy,
+    ModelFailedToLoad,
+    ModelyardError,
+    NoWeights,
+    PluginFailed,
+    WorkerDied,
+)
 
 MODEL = {"model": "odd_models:Weighty"}
 
@@ -135,3 +142,25 @@ async def test_a_worker_that_died_comes_back_with_the_same_weights(serve):
     except (WorkerDied, PluginFailed):  # it was on its way when the process ended
         answer = await serving.predict("model")
     assert answer["text"] == "b"
+
+
+async def test_a_start_goes_back_to_what_can_be_loaded(serve):
+    serving = await serve("bad", "crash", "a", **MODEL)
+    handle = serving.pool.get("model")
+    assert (handle.state, handle.weights) == ("ready", "a")
+    assert "bad weights" in handle.weights_error
+    assert serving.used == ["a"] and handle.refuses("bad") and not handle.refuses("crash")
+
+
+async def test_weights_that_nobody_chose_do_not_stop_a_start(serve):
+    serving = await serve("bad", by_hand=False, **MODEL)
+    handle = serving.pool.get("model")
+    assert (handle.state, handle.weights, serving.used) == ("ready", None, [])
+    assert "bad" not in handle.needed_versions
+    with pytest.raises(NoWeights, match="bad weights"):
+        await serving.predict("model")
+
+
+async def test_weights_chosen_by_hand_stop_a_start_if_there_are_no_others(serve):
+    with pytest.raises(ModelFailedToLoad, match="bad weights"):
+        await serve("bad", by_hand=True, **MODEL)
