@@ -22,6 +22,7 @@ from ..storage.keeper import WeightsKeeper
 from ..storage.office import StorageOffice
 from ..storage.publishing import Publisher
 from ..storage.retention import Retention
+from ..storage.stores.url import without_secrets
 from ..storage.sync import StoreSync
 from ..storage.weights import WeightsVersions
 from .defaults import Defaults
@@ -126,5 +127,6 @@ async def _office(settings: Settings, home: Home, stack: AsyncExitStack) -> Stor
     except InvalidSettings:
         raise
     except StoreRefused as error:
-        raise CannotStart(f"--storage {settings.storage}: {error.message}") from error
+        told = without_secrets(settings.storage)
+        raise CannotStart(f"--storage {told}: {error.message}") from error
     return office

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import Busy, StoreUnavailable
+from ..errors import Busy, Corrupt, StoreUnavailable
 from .office import StorageOffice
 
 log = logging.getLogger(__name__)
@@ -175,6 +175,10 @@ class StoreCache:
             except StoreUnavailable as error:
                 raise StoreUnavailable(
                     f"{bundle_id} has to be fetched from the store: {error.message}"
+                ) from error
+            except Corrupt as error:
+                raise Corrupt(
+                    f"{bundle_id} cannot be fetched from the store: {error.message}"
                 ) from error
             await shelf.came(bundle_id)
             self._used[bundle_id] = time.monotonic()

@@ -68,6 +68,11 @@ def parse_store_url(text: str) -> StoreUrl:
     return StoreUrl("s3", bucket=bucket, prefix=prefix)
 
 
+def without_secrets(text: str) -> str:
+    """A store's address as an operator wrote it, for messages: what may be a secret is left out."""
+    return re.sub(r"[?#].*", "?…", re.sub(r"(?<=://).*@", "…@", text))
+
+
 def _folder(path: str) -> StoreUrl:
     if not path.startswith("/") or "\0" in path:
         raise StoreRefused("a storage folder is named by its absolute path")

@@ -7,7 +7,7 @@ import pytest
 
 from modelyard.errors import Corrupt, StoreRefused, StoreUnavailable
 from modelyard.storage.stores import open_store
-from modelyard.storage.stores.url import StoreUrl, parse_store_url
+from modelyard.storage.stores.url import StoreUrl, parse_store_url, without_secrets
 
 from .conftest import QUICK
 
@@ -130,3 +130,21 @@ def test_what_a_killed_process_left_in_a_folder_is_removed_and_never_listed(tmp_
     assert store.abort_stale(3600) == 0
     assert store.abort_stale(-60) == 1
     assert stat.S_ISDIR((tmp_path / "store" / ".new").stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://key:SECRET@bucket/p",
+        "s3://key:SEC/SECRET@bucket/p",
+        "s3://SECRET@bucket",
+        "s3://bucket/p?secret=SECRET",
+        "https://key:SECRET@host/p#SECRET",
+    ],
+)
+def test_what_is_told_of_an_address_has_no_secret(text):
+    told = without_secrets(text)
+    assert "SECRET" not in told
+    assert told.startswith(text.partition("://")[0])
+    for plain in ("s3://bucket/a/prefix", "/a/folder", "file:///a/folder"):
+        assert without_secrets(plain) == plain
