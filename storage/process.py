@@ -99,7 +99,7 @@ class Desk:
                 clock = StoreClock(store)
                 self._clock = clock
                 self._publisher = Publisher(store, self.state, self._workers, clock)
-                self._fetcher = Fetcher(store, self._workers)
+                self._fetcher = Fetcher(store, self.state, self._workers)
                 self._catalogue = Catalogue(store, self.state / "catalogue.db", self._workers)
                 self._store = store
             return self._store

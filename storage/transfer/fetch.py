@@ -13,11 +13,19 @@ from pathlib import Path
 from ...errors import Corrupt, DiskFull, NotFound, ObjectMissing
 from ..stores.base import ObjectStore
 from ..versions import BadVersion, sync_folder
-from .layout import MANIFEST_LIMIT, SMALL, blob_key, manifest_key, pack_key, tombstone_key
-from .local import digest_of, make_durable
+from .layout import (
+    MANIFEST_LIMIT,
+    SMALL,
+    blob_key,
+    bundle_id,
+    manifest_key,
+    pack_key,
+    tombstone_key,
+)
+from .local import digest_of, make_durable, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import cut_pack, write_new
-from .sealed import get_sealed
+from .sealed import SEAL, get_sealed
 from .work import KeyedLocks, Meter, Workers
 
 _TRIES = 3
@@ -26,18 +34,21 @@ _SPARE = 16 * 1024 * 1024
 
 
 class Fetcher:
-    """Bundles from the store."""
+    """Bundles from the store. `state` is a folder of the home for what may be forgotten."""
 
-    def __init__(self, store: ObjectStore, workers: Workers) -> None:
-        self._store, self._workers = store, workers
+    def __init__(self, store: ObjectStore, state: Path, workers: Workers) -> None:
+        self._store, self._state, self._workers = store, state, workers
         self._locks = KeyedLocks()
 
     def fetch(self, key: str, root: Path, meter: Meter) -> Path:
         """As StorageOffice.fetch tells."""
         with self._locks.on(f"{root}/{key}"):
-            manifest = read_stored(self._store, key)
-            target = root / manifest.id
+            target = root / bundle_id(key)
+            if self._is_as_it_was(key, target):
+                return target
+            manifest, size = read_stored(self._store, key)
             if is_whole(target, manifest):
+                self._remember(manifest, size, target)
                 return target
             new = root / f".new-{manifest.id}"
             files = new / "files"
@@ -48,7 +59,43 @@ class Fetcher:
             for folder in sorted({(files / file.path).parent for file in wanted}):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fetch_contents(files, manifest, wanted, meter)
-            return _put_in_place(new, target, manifest, wanted)
+            _put_in_place(new, target, manifest, wanted)
+            self._remember(manifest, size, target)
+            return target
+
+    def _memory(self, target: Path) -> Path:
+        name = hashlib.sha256(os.fsencode(target)).hexdigest()[:32]
+        return self._state / "fetched" / f"{name}.json"
+
+    def _remember(self, manifest: BundleManifest, size: int, target: Path) -> None:
+        folders = {""}
+        for file in manifest.files:
+            while (above := file.path.rpartition("/")[0]) and above not in folders:
+                folders.add(above)
+                file = file._replace(path=above)
+        with suppress(OSError):
+            found = [[folder, _times(target, folder)] for folder in sorted(folders)]
+            known = {"size": size, "manifest": seen(target / "manifest.json"), "folders": found}
+            write_json(self._memory(target), known)
+
+    def _is_as_it_was(self, key: str, target: Path) -> bool:
+        """True if it was whole, no file came or went since, and it is published: two requests.
+
+        Whether a file was changed in place is not looked for: nothing of ours does that.
+        """
+        known = read_json(self._memory(target))
+        try:
+            if (
+                not isinstance(known, dict)
+                or known["manifest"] != seen(target / "manifest.json")
+                or any(_times(target, folder) != times for folder, times in known["folders"])
+            ):
+                return False
+        except OSError:
+            return False
+        keys = (manifest_key(key), tombstone_key(key))
+        found = {info.key: info.size for info in self._workers.map(self._store.stat, keys) if info}
+        return found == {keys[0]: known["size"]}
 
     def _still_wanted(self, files: Path, manifest: BundleManifest, meter: Meter) -> list[File]:
         """What an earlier attempt has not brought. Removes what it left and is not whole."""
@@ -133,8 +180,11 @@ class Fetcher:
         )
 
 
-def read_stored(store: ObjectStore, key: str) -> BundleManifest:
-    """The published manifest. Raises NotFound (also for one that was deleted) and BadVersion."""
+def read_stored(store: ObjectStore, key: str) -> tuple[BundleManifest, int]:
+    """The published manifest, and the bytes of its object.
+
+    Raises NotFound (also for one that was deleted) and BadVersion.
+    """
     place = manifest_key(key)
     try:
         text = get_sealed(store, place, MANIFEST_LIMIT)
@@ -144,22 +194,31 @@ def read_stored(store: ObjectStore, key: str) -> BundleManifest:
         raise NotFound(f"{key} was deleted from the store.")
     manifest = read_bundle(text, place)
     check_belongs(manifest, key, place)
-    return manifest
+    return manifest, len(text) + SEAL
 
 
 def is_whole(folder: Path, manifest: BundleManifest) -> bool:
     """True if the folder is this bundle and every file has its size."""
     with suppress(OSError, BadVersion):
-        local = read_bundle((folder / "manifest.json").read_bytes(), str(folder))
-        return sorted(local.files) == sorted(manifest.files) and all(
-            (folder / "files" / file.path).stat().st_size == file.size for file in local.files
-        )
+        text = (folder / "manifest.json").read_bytes()
+        if text != manifest.local():
+            local = read_bundle(text, str(folder))
+            if sorted(local.files) != sorted(manifest.files):
+                return False
+        files = folder / "files"
+        return all((files / file.path).stat().st_size == file.size for file in manifest.files)
     return False
+
+
+def _times(target: Path, folder: str) -> list[int]:
+    """What changes when a name comes into a folder below files/, or goes. Raises OSError."""
+    status = (target / "files" / folder).stat()
+    return [status.st_mtime_ns, status.st_ino]
 
 
 def _put_in_place(
     new: Path, target: Path, manifest: BundleManifest, fetched: Iterable[File]
-) -> Path:
+) -> None:
     (new / "manifest.json").write_bytes(manifest.local())
     # The store's part makes large files durable by itself.
     small = [new / "files" / file.path for file in fetched if file.size < SMALL]
@@ -168,7 +227,6 @@ def _put_in_place(
         shutil.rmtree(target)
     new.rename(target)
     sync_folder(target.parent)
-    return target
 
 
 def _check_space(root: Path, size: int) -> None:

@@ -34,6 +34,12 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def seen(path: Path) -> list[int]:
+    """What tells that a file is the one of before, and was not written since. Raises OSError."""
+    status = path.lstat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
 def digest_of(path: Path) -> str:
     """The file's SHA-256, as hex digits."""
     digest, buffer = hashlib.sha256(), bytearray(_CHUNK)

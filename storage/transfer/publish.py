@@ -21,7 +21,7 @@ from .layout import (
     pack_key,
     tombstone_key,
 )
-from .local import digest_of, read_json, write_json
+from .local import digest_of, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import PackPlan, make_pack, plan_packs
 from .sealed import SEAL, get_sealed
@@ -35,6 +35,14 @@ class StoredObject(NamedTuple):
 
     key: str
     size: int
+
+
+class _Local(NamedTuple):
+    """A bundle's folder, and its manifest as it was when it was read."""
+
+    folder: Path
+    seen: list[int]
+    text: bytes
 
 
 class Publisher:
@@ -55,18 +63,18 @@ class Publisher:
         with self._locks.on(key):
             path = folder / "manifest.json"
             try:
-                text = path.read_bytes()
+                if self._is_published(key, path):
+                    return
+                local = _Local(folder, seen(path), path.read_bytes())
             except FileNotFoundError:
                 raise BadVersion(f"{folder}: has no manifest.json") from None
             deleted = self._store.stat(tombstone_key(key)) is not None
             if deleted and not undelete:
                 raise Conflict(f"{key} was deleted from the store.", deleted=True)
-            if not deleted and self._is_published(key, text):
-                return
-            manifest = read_bundle(text, str(path))
+            manifest = read_bundle(local.text, str(path))
             check_belongs(manifest, key, str(path))
-            if deleted or not self._is_there(key, text, manifest):
-                self._publish(key, folder / "files", text, manifest, meter)
+            if deleted or not self._is_there(key, local, manifest):
+                self._publish(key, local, manifest, meter)
 
     def delete(self, key: str, server: str) -> None:
         """Tombstone first: whoever sees the manifest gone also sees why."""
@@ -78,9 +86,8 @@ class Publisher:
             self._store.delete(manifest_key(key))
             self._memory(key).unlink(missing_ok=True)
 
-    def _publish(
-        self, key: str, root: Path, text: bytes, manifest: BundleManifest, meter: Meter
-    ) -> None:
+    def _publish(self, key: str, local: _Local, manifest: BundleManifest, meter: Meter) -> None:
+        root = local.folder / "files"
         for _ in range(_ROUNDS):
             meter.begin(sum({file.sha256: file.size for file in manifest.files}.values()))
             packs = self._put_contents(root, manifest, meter)
@@ -95,7 +102,7 @@ class Publisher:
             objects = objects_of(manifest.files, packs)
             written = StoredObject(manifest_key(key), len(stored))
             if self._all_there([*objects, written]):
-                self._remember(key, text, len(stored), objects)
+                self._remember(key, local, len(stored), objects)
                 return
         raise StoreUnavailable(f"The store loses objects of {key}: they were put and are gone.")
 
@@ -175,7 +182,7 @@ class Publisher:
                 return False
         return True
 
-    def _is_there(self, key: str, text: bytes, manifest: BundleManifest) -> bool:
+    def _is_there(self, key: str, local: _Local, manifest: BundleManifest) -> bool:
         """True if the store has this bundle whole. Raises Conflict if it has another one."""
         place = manifest_key(key)
         try:
@@ -189,7 +196,7 @@ class Publisher:
         objects = objects_of(theirs.files, theirs.packs)
         if not self._all_there(objects):
             return False
-        self._remember(key, text, size, objects)
+        self._remember(key, local, size, objects)
         return True
 
     def _all_there(self, objects: Iterable[StoredObject]) -> bool:
@@ -205,19 +212,34 @@ class Publisher:
     def _memory(self, key: str) -> Path:
         return self._state / "published" / f"{key.replace('/', '-')}.json"
 
-    def _remember(self, key: str, text: bytes, size: int, objects: Sequence[StoredObject]) -> None:
-        digest = hashlib.sha256(text).hexdigest()
-        write_json(self._memory(key), {"manifest": digest, "size": size, "objects": objects})
+    def _remember(
+        self, key: str, local: _Local, size: int, objects: Sequence[StoredObject]
+    ) -> None:
+        digest = hashlib.sha256(local.text).hexdigest()
+        known = {"seen": local.seen, "manifest": digest, "size": size, "objects": objects}
+        write_json(self._memory(key), known)
 
-    def _is_published(self, key: str, text: bytes) -> bool:
-        """True if just this was published from here, and is there: no large JSON is read for it."""
+    def _is_published(self, key: str, path: Path) -> bool:
+        """True if just this was published from here and all is there: a request for each object.
+
+        No file of the bundle is read for it, and no large JSON. Raises FileNotFoundError.
+        """
         known = read_json(self._memory(key))
-        if not isinstance(known, dict) or known["manifest"] != hashlib.sha256(text).hexdigest():
+        if not isinstance(known, dict) or (
+            known.get("seen") != seen(path) and known["manifest"] != digest_of(path)
+        ):
             return False
-        info = self._store.stat(manifest_key(key))
-        if info is None or info.size != known["size"]:
-            return False
-        return self._all_there(StoredObject(*item) for item in known["objects"])
+        place, size = manifest_key(key), known["size"]
+
+        def look(item: StoredObject) -> bool:
+            if item.key in (place, tombstone_key(key)):
+                info = self._store.stat(item.key)
+                return (0 if info is None else info.size) == item.size
+            return self._is_kept(item)
+
+        objects = [StoredObject(*item) for item in known["objects"]]
+        manifest, tombstone = StoredObject(place, size), StoredObject(tombstone_key(key), 0)
+        return all(self._workers.map(look, [manifest, tombstone, *objects]))
 
 
 def objects_of(files: Iterable[File], packs: Iterable[PlacedPack]) -> list[StoredObject]:

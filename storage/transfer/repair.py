@@ -193,7 +193,7 @@ class Repairer:
         for path in self._state.glob("uploads/*"):
             if now - path.stat().st_mtime > COLLECT_AFTER.total_seconds():
                 shutil.rmtree(path, ignore_errors=True)
-        for pattern in ("packs/*", "published/*"):
+        for pattern in ("packs/*", "published/*", "fetched/*"):
             for path in self._state.glob(pattern):
                 if now - path.stat().st_mtime > _FORGET_S:
                     path.unlink(missing_ok=True)

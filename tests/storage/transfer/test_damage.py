@@ -39,7 +39,7 @@ def test_what_was_damaged_in_every_upload_is_right_after_the_next(way, tmp_path,
     with pytest.raises(StorageUnavailable):
         publisher.publish(key, folder, Meter())
     assert fault.hits >= 2
-    fetcher = Fetcher(store, workers)
+    fetcher = Fetcher(store, tmp_path / "state", workers)
     with pytest.raises(NotFound):
         fetcher.fetch(key, tmp_path / "early", Meter())
     way.faults.clear()

@@ -95,6 +95,25 @@ async def test_publishing_again_writes_nothing(rclone, tmp_path):
         assert [t for t in put if "probes" not in t and other.name not in t] == []
 
 
+async def test_fetching_what_is_there_reads_nothing_of_it(rclone, tmp_path):
+    way = rclone.proxied()
+    folder = make_bundle(tmp_path / "source", FILES)
+    key, root = key_of(folder), tmp_path / "got"
+    async with office_at(tmp_path / "here", way.url, way.env) as office:
+        await office.publish("weights", key, folder)
+        got = await office.fetch(key, root)
+        way.faults.requests.clear()
+        assert await office.fetch(key, root) == got
+        assert [method for method, _ in way.faults.requests] == ["HEAD", "HEAD"]
+
+        # A file that went is brought again, and what was deleted is not told to be there.
+        (got / "files/small/007.bin").unlink()
+        assert contents(await office.fetch(key, root)) == FILES
+        await office.delete(key)
+        with pytest.raises(NotFound):
+            await office.fetch(key, root)
+
+
 async def test_small_files_share_an_object(local, tmp_path):
     many = {f"{n}": rng.randbytes(2000) for n in range(2000)}
     folder = make_bundle(tmp_path / "source", many)
