@@ -10,12 +10,15 @@ from .s3 import S3Store
 from .url import parse_store_url
 
 
-def open_store(url: str, environ: Mapping[str, str], limits: Limits | None = None) -> ObjectStore:
+def open_store(
+    url: str, environ: Mapping[str, str], limits: Limits | None = None, foreign: bool = False
+) -> ObjectStore:
     """The store at `url` (see `url.py`); nothing is asked of it before its `open()`.
 
-    `environ` holds the AWS_* variables. Raises StoreRefused for a URL that names no store.
+    `environ` holds the AWS_* variables. `foreign`: somebody else's, which is only read; opening
+    does not write there to try what it can. Raises StoreRefused for a URL that names no store.
     """
     place = parse_store_url(url)
     if place.kind == "folder":
         return FolderStore(place.path)
-    return S3Store(place.bucket, place.prefix, environ, limits or Limits())
+    return S3Store(place.bucket, place.prefix, environ, limits or Limits(), foreign)

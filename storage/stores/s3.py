@@ -46,12 +46,22 @@ _TIMES = 3
 
 
 class S3Store(ObjectStore):
-    """Objects below `prefix` in `bucket`."""
+    """Objects below `prefix` in `bucket`.
 
-    def __init__(self, bucket: str, prefix: str, environ: Mapping[str, str], limits: Limits):
+    `foreign`: they are only read, and nothing is tried there by writing.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        environ: Mapping[str, str],
+        limits: Limits,
+        foreign: bool = False,
+    ) -> None:
         self.url = f"s3://{bucket}/{prefix}".rstrip("/")
         self._name, self._prefix = bucket, prefix
-        self._environ, self._limits = environ, limits
+        self._environ, self._limits, self._foreign = environ, limits, foreign
         self._lock = threading.Lock()
         self._opened: Bucket | None = None
         self._pool: ThreadPoolExecutor | None = None
@@ -83,7 +93,8 @@ class S3Store(ObjectStore):
         with self._lock:
             if self._opened is None:
                 bucket = self._connect()
-                bucket.checks, self._capabilities = probe(bucket)
+                if not self._foreign:
+                    bucket.checks, self._capabilities = probe(bucket)
                 self._opened = bucket
             return self._opened
 

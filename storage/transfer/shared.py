@@ -53,9 +53,8 @@ def fetch_object(
 ) -> None:
     """As StorageOffice.fetch_object tells."""
     # Its folder as a store of its own, with our credentials: the object may be in another bucket.
-    # It is not opened: opening tries what a store can do by writing into it.
     folder, key = _split(address)
-    store = open_store(folder, environ)
+    store = open_store(folder, environ, foreign=True)
     try:
         _fetch(store, key, address, target, limit, workers, meter)
     except ObjectMissing:

@@ -173,6 +173,20 @@ async def test_a_folder_store_shares_nothing(local, tmp_path):
     assert not (tmp_path / "store" / "shared").exists()
 
 
+async def test_fetching_an_object_writes_nothing_beside_it(rclone, tmp_path):
+    from modelyard.storage.stores import open_store
+
+    way = rclone.proxied()
+    store = open_store(way.url, way.env)
+    store.put_bytes("data/birds.zip", b"birds")
+    store.close()
+    way.faults.requests.clear()
+    async with office_at(tmp_path / "here", str(tmp_path / "store"), way.env) as office:
+        await office.fetch_object(f"{way.url}/data/birds.zip", tmp_path / "got", 5)
+    assert (tmp_path / "got").read_bytes() == b"birds"
+    assert {method for method, _ in way.faults.requests} == {"GET", "HEAD"}
+
+
 @pytest.mark.parametrize("shared", ["folder", "rclone"], indirect=True)
 async def test_an_object_comes_by_its_address_up_to_a_limit(here, shared, tmp_path):
     url, _ = shared
