@@ -11,9 +11,9 @@ from typing import Any
 from ..errors import InvalidArguments, RunNotFound, WeightsNotFound
 from ..schemas.description import FieldDescription
 from ..schemas.transport import RequestData
+from ..training.resuming import DATASET_ARGUMENTS
 from .lineage import manifest_of, recorded_in
 from .services import Services
-from .train_dataset import DATASET_ARGUMENTS
 
 _UNRECORDED = "It is secret and not recorded: give it again."
 _UPLOADED = "A file was sent here, which is not kept: send it again."

@@ -15,13 +15,15 @@ from ..schemas.description import FieldDescription
 from ..schemas.resources import RunSchema
 from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
+from ..serving.messages import Validated
 from ..training.resuming import Resumption, check_recorded_files
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
 from .like import Likeness
 from .responses import json_response
-from .services import BODY, Services, argument_names, model_name_of, model_of, services
+from .services import BODY, Services, model_name_of, model_of, services
 from .train import run_data, run_of
+from .train_dataset import takes_a_name
 
 
 async def pause(request: web.Request) -> web.StreamResponse:
@@ -63,15 +65,13 @@ async def _begin_again(
         raise InvalidArguments(wrong)
     dataset = None if left.trained else await _dataset(here, left)
     request, args, secrets = left.request, record.args, list(names)
-    stand_in: dict[str, Any] = {}
-    if dataset is not None and left.without:
+    stand_in: dict[str, str] = {}
+    if dataset is not None and left.without and takes_a_name(handle):
         # What was uploaded has become this dataset: it is named where the model can be told so.
-        stand_in = dict.fromkeys(filter(None, left.without))
-        if "dataset" in argument_names(handle, "train"):
-            stand_in["dataset"] = dataset.id
-    if request is not None and stand_in:
-        request = replace(request, form=[*request.form, *_named(stand_in)])
-        args = {**args, **stand_in}
+        stand_in = {"dataset": dataset.id}
+    if request is not None and left.without:
+        request = replace(request, form=[*request.form, *stand_in.items()])
+        args = (await _checked_without(handle, request, left)).record
     if request is None:
         request = _filled(handle, left, given)
         checked = await handle.validate("train", request)
@@ -90,6 +90,20 @@ async def _begin_again(
         seed=left.order.seed,
         resumes=left,
     )
+
+
+async def _checked_without(
+    handle: ModelHandle, request: RequestData, left: Resumption
+) -> Validated:
+    """The request without its uploads, as the model takes it. Raises RunConflict if it does not."""
+    try:
+        return await handle.validate("train", request)
+    except InvalidArguments as error:
+        told = ", ".join(name or "the body" for name in left.without)
+        raise RunConflict(
+            f"The run cannot be resumed: the model {handle.name} does not take its stored dataset "
+            f"in place of what was uploaded as {told}. Train again instead."
+        ) from error
 
 
 def _filled(handle: ModelHandle, left: Resumption, given: Mapping[str, Any]) -> RequestData:
@@ -113,10 +127,6 @@ def _filled(handle: ModelHandle, left: Resumption, given: Mapping[str, Any]) -> 
     body = json.dumps(dict(given)).encode() if given else b""
     headers = {"content-type": "application/json"}
     return asked.fill(RequestData(headers=headers, body=body), fields)[0]
-
-
-def _named(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in values.items() if value is not None]
 
 
 def _is_file(field: FieldDescription) -> bool:

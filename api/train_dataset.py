@@ -23,14 +23,12 @@ from ..serving.handle import ModelHandle
 from ..storage.datasets.naming import name_from
 from ..storage.datasets.service import Incoming
 from ..storage.datasets.taking import Item
+from ..training.resuming import DATASET_ARGUMENTS
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
 from .services import Services, argument_names, server_parameter
 
 log = logging.getLogger(__name__)
-
-DATASET_ARGUMENTS = frozenset(("dataset", "archive"))
-"""Arguments whose uploads are datasets."""
 
 
 async def chosen_dataset(
@@ -66,7 +64,7 @@ async def chosen_dataset(
         if choice is not None or (said is None and like is not None):
             raise InvalidArguments({"dataset": [await _unknown(here, named)]})
         return data, None
-    if said is None and _takes_a_name(handle):
+    if said is None and takes_a_name(handle):
         data = replace(data, query=[*data.query, ("dataset", named)])
     folder = await here.datasets.files(record)
     return data, DatasetRef(record.id, record.name, record.digest, folder)
@@ -86,7 +84,8 @@ def _argument(data: RequestData) -> str | None:
     return None
 
 
-def _takes_a_name(handle: ModelHandle) -> bool:
+def takes_a_name(handle: ModelHandle) -> bool:
+    """True if the model has an argument `dataset` that may name a stored one."""
     described: Any = handle.description
     fields = described.train_arguments if described is not None else None
     return any(field.name == "dataset" and field.kind == "string" for field in fields or ())

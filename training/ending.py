@@ -124,6 +124,15 @@ def _name(number: int) -> str:
         return f"signal {number}"
 
 
+def request_of(paths: RunPaths, epoch: int) -> Control | None:
+    """What the server has asked the supervisor of this epoch last, if anything."""
+    with suppress(ValueError, TypeError):
+        data = read_json(paths.control)
+        if data is not None and data.get("epoch") == epoch:
+            return Control.from_data(data)
+    return None
+
+
 def goes_on(paths: RunPaths) -> bool:
     """True if the run's plugin goes on from checkpoints, so that the run may be resumed."""
     try:

@@ -16,11 +16,11 @@ from typing import Any
 from ..errors import Busy, CannotLaunch, ModelyardError, NotFound, StorageUnavailable
 from ..records.runs import Progress, RunRecord, find_run
 from ..records.store import RecordStore
-from ..schemas.states import Phase, Reason, Status
+from ..schemas.states import PAUSABLE, Phase, Reason, Status
 from ..storage.weights import WeightsVersions
 from .conclusion import Conclusion
 from .executor import Executor
-from .loss import judge_loss, trained_for_s
+from .loss import judge_loss, pause_of, trained_for_s
 from .messages import PAUSED, ExitRecord, RunProgress
 from .moves import RunMoves
 from .notices import wait_event
@@ -69,6 +69,8 @@ class RunLife:
         self._launch_it = launch
         self._adopted = not launch
         self._poke = asyncio.Event()
+        self._asking = asyncio.Lock()  # control.json says what was asked for last
+        self.waits = False  # to be tried again; without processes meanwhile
         self._force_at: float | None = None  # monotonic; a cancelled run is ended by us after it
         self._claim_by = time.monotonic() + (around.options.start_limit_s if launch else 0.0)
         self._stamp: Stamp | None = None
@@ -93,22 +95,28 @@ class RunLife:
         """Says that the record has changed."""
         self._poke.set()
 
-    async def pause(self, resumes_by_itself: bool = False) -> None:
+    async def pause(self, resumes_by_itself: bool = False) -> bool:
         """Asks the processes to end, with a checkpoint; in the end the supervisor is forced.
 
-        Raises OSError if the request cannot be written.
+        False if they are not this life's to ask any more: the run was cancelled, has ended, or was
+        launched again. Raises OSError if the request cannot be written.
         """
-        self._record = await self._read()
-        await request_pause(self._around.executor, self._paths, self._record, resumes_by_itself)
-        self._force_at = self._force_at or time.monotonic() + _PAUSE_LIMIT_S
+        async with self._asking:
+            record = await self._read()
+            if record.epoch != self._epoch or record.phase not in PAUSABLE:
+                return False
+            await request_pause(self._around.executor, self._paths, record, resumes_by_itself)
+            self._force_at = self._force_at or time.monotonic() + _PAUSE_LIMIT_S
         self._poke.set()
+        return True
 
     async def cancelled(self) -> None:
         """The record says `cancelled` now: the processes are asked to end, in the end forced."""
-        self._record = await self._read()
-        self._force_at = time.monotonic() + self._around.options.cancel_limit_s
-        if not await request_cancel(self._around.executor, self._paths, self._record):
-            self._force_at = 0.0
+        async with self._asking:
+            self._record = await self._read()
+            self._force_at = time.monotonic() + self._around.options.cancel_limit_s
+            if not await request_cancel(self._around.executor, self._paths, self._record):
+                self._force_at = 0.0
         self._poke.set()
 
     # -- steps ------------------------------------------------------------------------------------
@@ -226,7 +234,7 @@ class RunLife:
         if how.reason == PAUSED and not self._record.ended:
             return await self._paused()
         if not self._record.ended and await asyncio.to_thread(was_interrupted, self._paths, how):
-            count = await asyncio.to_thread(count_interruption, self._paths)
+            count = await asyncio.to_thread(count_interruption, self._paths, self._record.epoch)
             if count <= self._around.options.resume_attempts:
                 place = await asyncio.to_thread(where, self._paths)
                 return await self._go_on(f"{how.message} Going on {place}.")
@@ -258,7 +266,9 @@ class RunLife:
     async def _wait_to_retry(self) -> bool:
         """Back to the queue after a pause, in which the run holds no place."""
         self._poke.clear()
+        self.waits = True
         await wait_event(self._poke, min(_LONGEST_RETRY_S, 2.0 ** (self._record.attempt - 1)))
+        self.waits = False
         moved = await self._around.moves.move(
             self._record.id,
             of_epoch=self._epoch,
@@ -277,6 +287,8 @@ class RunLife:
         record = self._record = await self._read()
         if record.ended:
             return await self._end(_exit(record.epoch, Status.CANCELLED, ""))
+        if await asyncio.to_thread(pause_of, self._paths, record.epoch) is not None:
+            return await self._paused()  # nobody was there to be asked, but it was promised
         if self._adopted:  # the server ended in the middle of the launch: that was no attempt
             return await self._wait_again(attempt=record.attempt - 1)
         limit = self._around.options.start_attempts if attempts is None else attempts

@@ -6,11 +6,11 @@ import time
 from contextlib import suppress
 
 from ..schemas.states import Reason, Status
-from .ending import judge
+from .ending import judge, request_of
 from .executor import read_identity
 from .identity import boot_id, read_stat
 from .messages import Control, ExitRecord
-from .paths import RunPaths, read_json
+from .paths import RunPaths
 
 
 def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
@@ -33,11 +33,8 @@ def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
 
 def pause_of(paths: RunPaths, epoch: int) -> Control | None:
     """The request to pause this epoch, if there is one."""
-    with suppress(ValueError, TypeError):
-        data = read_json(paths.control)
-        if data is not None and data.get("epoch") == epoch and data.get("action") == "pause":
-            return Control.from_data(data)
-    return None
+    asked = request_of(paths, epoch)
+    return asked if asked is not None and asked.action == "pause" else None
 
 
 def trained_for_s(paths: RunPaths) -> float | None:

@@ -11,6 +11,7 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import RunConflict
@@ -18,12 +19,15 @@ from ..records.runs import RunRecord
 from ..schemas.states import Phase, Reason, Status
 from ..schemas.transport import RequestData
 from .checkpoints import CheckpointIndex, sync_tree
-from .ending import goes_on
+from .ending import goes_on, request_of
 from .messages import ExitRecord, RunOrder, RunProgress
 from .paths import RunPaths, read_json, write_bytes, write_json
 
 _BY_OTHERS = {None, "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"}
 """Signals that come from outside; None: nobody saw how the process ended."""
+
+DATASET_ARGUMENTS = frozenset(("dataset", "archive"))
+"""Arguments whose uploads are datasets."""
 
 _FAILURES = {Reason.PLUGIN_FAILED, Reason.PROCESS_DIED, Reason.OUT_OF_MEMORY, Reason.DISK_FULL}
 
@@ -45,6 +49,8 @@ def was_interrupted(paths: RunPaths, how: ExitRecord) -> bool:
         return False
     if how.reason == Reason.INTERRUPTED.value:
         return True
+    if how.reason == Reason.START_FAILED.value:  # after it had been under way
+        return last_step(paths) is not None
     died = how.reason == Reason.PROCESS_DIED.value and how.exit_code is None
     if died and how.signal in _BY_OTHERS:
         return True
@@ -52,11 +58,15 @@ def was_interrupted(paths: RunPaths, how: ExitRecord) -> bool:
     return evaluating and last_step(paths) is not None and how.reason in _FAILURES
 
 
-def count_interruption(paths: RunPaths) -> int:
+def count_interruption(paths: RunPaths, epoch: int) -> int:
     """How often the run was interrupted since it last saved a checkpoint, this time included.
 
-    Kept in the run folder, so that it counts over restarts of the server. Raises OSError.
+    Kept in the run folder, so that it counts over restarts of the server. One that stops and has
+    asked the run to do so as well does not count: 0. Raises OSError.
     """
+    asked = request_of(paths, epoch)
+    if asked is not None and asked.action == "stop":
+        return 0
     step, count = last_step(paths), 0
     with suppress(ValueError, TypeError):
         data = read_json(paths.interruptions) or {}
@@ -118,7 +128,8 @@ def resumption_of(record: RunRecord, paths: RunPaths) -> Resumption:
 
 def _need_files(record: RunRecord, names: tuple[str, ...]) -> None:
     """Raises RunConflict if uploads are needed that nothing stands in for."""
-    if names and (record.dataset is None or len(names) > 1):
+    stored = record.dataset is not None and len(names) == 1
+    if names and not (stored and names[0] in {*DATASET_ARGUMENTS, ""}):
         told = ", ".join(name or "the body" for name in names)
         raise RunConflict(
             f"The run cannot be resumed: it needs what was uploaded as {told}, which was removed "
@@ -147,33 +158,40 @@ def carry_over(old: RunPaths, new: RunPaths) -> None:
     Raises OSError (disk full, say); what was written is for the caller to remove.
     """
     if old.checkpoints.exists():
-        shutil.copytree(
-            old.checkpoints, new.checkpoints, symlinks=True, copy_function=_link, ignore=_unfinished
-        )
+        new.checkpoints.mkdir()
+        for entry in old.checkpoints.iterdir():
+            if entry.is_dir() and not entry.name.endswith((".tmp", ".old")):  # or cut off
+                target = new.checkpoints / entry.name
+                shutil.copytree(entry, target, symlinks=True, copy_function=_link)
+        if old.checkpoints_index.exists():
+            write_bytes(new.checkpoints_index, old.checkpoints_index.read_bytes())
     if old.plugin.exists():
         shutil.copytree(old.plugin, new.plugin, symlinks=True)
     for before, now in ((old.metrics, new.metrics), (old.lineage, new.lineage)):
         if before.exists():
-            shutil.copyfile(before, now)
+            _copy(before, now)
     for folder in (new.checkpoints, new.plugin):
         if folder.exists():
             sync_tree(folder)
-    if old.lineage.exists():
-        shutil.copyfile(old.lineage, new.lineage)
     if old.trained.exists():  # last: from then on the run counts as trained
         write_bytes(new.trained, old.trained.read_bytes())
 
 
 def _link(source: str, target: str) -> None:
-    # Files here are replaced, never written again; even the index may be shared until then.
+    # The files of a checkpoint are never written again.
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _unfinished(folder: str, names: list[str]) -> list[str]:
-    return [name for name in names if name.endswith((".tmp", ".old"))]
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _order(paths: RunPaths) -> RunOrder | None:

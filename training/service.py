@@ -47,6 +47,7 @@ __all__ = ["RunRecord", "RunService", "TrainingOptions"]
 log = logging.getLogger(__name__)
 
 _STOP_LIMIT_S, _PAUSE_LIMIT_S = 9.0, 33.0
+_LOOK_AGAIN_S = 0.02
 
 
 class RunService(RunListing):
@@ -140,14 +141,17 @@ class RunService(RunListing):
     async def _pause_all(self) -> None:
         if self._scheduling is not None:
             self._scheduling.cancel()  # what ends now goes on with the next server
-        asked: list[str] = []
+        asked: list[RunLife] = []
         for run_id, life in list(self._lives.items()):
             record = await self._find(run_id)
             if record.phase in PAUSABLE and await asyncio.to_thread(goes_on, self.paths(record)):
                 with suppress(OSError):  # the disk is full: it is left running
-                    await life.pause(resumes_by_itself=True)
-                    asked.append(run_id)
-        await self._without_lives(lambda: self._lives.keys() & asked, _PAUSE_LIMIT_S)
+                    if await life.pause(resumes_by_itself=True):
+                        asked.append(life)
+        await self._without_lives(
+            lambda: [life for life in asked if life in self._lives.values() and not life.waits],
+            _PAUSE_LIMIT_S,
+        )
 
     async def _without_lives(self, living: Callable[[], Any], limit_s: float) -> None:
         with suppress(TimeoutError):
@@ -158,7 +162,7 @@ class RunService(RunListing):
     @property
     def under_way(self) -> int:
         """How many runs have processes now."""
-        return len(self._lives)
+        return sum(not life.waits for life in self._lives.values())
 
     # -- submit -----------------------------------------------------------------------------------
 
@@ -242,7 +246,7 @@ class RunService(RunListing):
 
         The record may still be in its phase when this returns: `paused` follows within 31.5 s. Of
         a paused run nothing changes. Raises RunNotFound, RunConflict (it has ended, publishes, or
-        cannot go on), DiskFull.
+        cannot go on), DiskFull, and Busy while the server stops.
         """
         while True:
             record = await self.get(model, run_id)
@@ -258,11 +262,14 @@ class RunService(RunListing):
                 if moved is not None:
                     return moved
                 continue  # it was launched in this moment
-            return await self._pause_processes(record)
+            asked = await self._pause_processes(record)
+            if asked is not None:
+                return asked
+            await asyncio.sleep(_LOOK_AGAIN_S)  # it has moved on, or is about to begin
 
-    async def _pause_processes(self, record: RunRecord) -> RunRecord:
-        life = self._lives.get(record.id)
-        if record.phase not in PAUSABLE or life is None:
+    async def _pause_processes(self, record: RunRecord) -> RunRecord | None:
+        """None if there were no processes to ask: the record is to be looked at again."""
+        if record.phase not in PAUSABLE:
             told = f"{record.status.value}, {record.phase.value}"
             raise RunConflict(f"The run cannot be paused: it is {told}.")
         known = await asyncio.to_thread(goes_on, self.paths(record))
@@ -271,12 +278,19 @@ class RunService(RunListing):
                 f"The model {record.model} does not go on from checkpoints (its train() never asks "
                 "for run.resume_from): pausing would lose what is trained. DELETE cancels the run."
             )
+        if not self._open:
+            raise Busy("The server is stopping; its runs go on as they were told to.")
+        life = self._lives.get(record.id)
         try:
-            await life.pause()
+            if life is None or not await life.pause():
+                return None
         except OSError as error:
             raise DiskFull(f"The request to pause cannot be written: {error}") from error
+        # Of its phase: it may have paused, or ended, by now, and says so itself.
         message = "Pausing: it saves a checkpoint."
-        moved = await self._moves.move(record.id, of_epoch=record.epoch, message=message)
+        moved = await self._moves.move(
+            record.id, of_epoch=record.epoch, of_phase=record.phase, message=message
+        )
         return moved or await self._find(record.id)
 
     async def go_on(self, model: str, run_id: str) -> RunRecord:

@@ -9,6 +9,7 @@ import signal
 from ..records.runs import RunRecord
 from ..schemas.states import Reason
 from .executor import Executor, read_identity
+from .loss import pause_of
 from .messages import Control
 from .paths import RunPaths, write_json
 
@@ -33,9 +34,12 @@ async def request_pause(
 ) -> None:
     """Asks the supervisor to end the run's processes, which have 30 s to save a checkpoint.
 
-    The run then waits to be resumed or, if `resumes_by_itself`, goes on with the next server.
-    Raises OSError if that cannot be written (disk full).
+    The run then waits to be resumed or, if `resumes_by_itself`, goes on with the next server: not
+    one that a client has asked to pause just now. Raises OSError if that cannot be written (disk
+    full).
     """
+    if resumes_by_itself and await asyncio.to_thread(pause_of, paths, record.epoch) is not None:
+        return
     action = "stop" if resumes_by_itself else "pause"
     reason = Reason.INTERRUPTED.value if resumes_by_itself else None
     control = Control(epoch=record.epoch, action=action, reason=reason)

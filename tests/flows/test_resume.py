@@ -1,33 +1,63 @@
 """Pause and resume over HTTP, with the built-in classifier: the same weights, bit for bit."""
 
+import io
 import random
+import shutil
 import signal
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from modelyard.models_plugin.image_classifier.demo_data import write_digits
 from modelyard.training.executor import read_identity
 from modelyard.training.paths import RunPaths
+from modelyard.training.resuming import last_step
 
 MODEL = "image-classifier"
 ARGUMENTS = {
-    "dataset": "pictures", "epochs": 6, "batch_size": 16, "flip": 0.5, "threads": 1, "seed": 3,
+    "dataset": "pictures", "epochs": 10, "batch_size": 8, "flip": 0.5, "threads": 1, "seed": 3,
 }  # fmt: skip
 
 
-@pytest.fixture
-def server(start_server, tmp_path):
-    data = tmp_path / "data"
-    write_digits(data / "pictures")
-    for number, picture in enumerate(sorted((data / "pictures").glob("*/*/*.png"))):
-        if number % 6:
-            picture.unlink()
-    flags = ("--data", str(data), "--training-threads", "1", "--training-nice", "0")
-    made = start_server("--model-name", MODEL, *flags)
-    made.wait_ready(MODEL)
+def write_pictures(folder: Path) -> None:
+    """Three classes of noise, each brighter than the one before it."""
+    chance = random.Random(0)
+    for split, count in (("train", 20), ("val", 4), ("test", 4)):
+        for label in range(3):
+            inner = folder / split / f"class{label}"
+            inner.mkdir(parents=True)
+            for number in range(count):
+                pixels = bytes(60 * label + chance.randrange(120) for _ in range(64))
+                Image.frombytes("L", (8, 8), pixels).save(inner / f"{number}.png")
+
+
+MODELS = f"{MODEL},stepper,counter"
+FLAGS = ("--model-name", MODELS, "--training-threads", "1", "--training-nice", "0")
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_pictures(root / "pictures")
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(serve_module, data_root):
+    made = serve_module(*FLAGS, "--data", str(data_root))
+    for model in MODELS.split(","):
+        made.wait_ready(model)
     return made
+
+
+@pytest.fixture(scope="module")
+def unbroken(server):
+    """The files of a training that nothing interrupts."""
+    done = server.wait_run(server.train(MODEL, **ARGUMENTS), timeout=120)
+    assert done["status"] == "done", done
+    return hashes(server, done)
 
 
 def hashes(server, record: dict) -> dict[str, str]:
@@ -47,40 +77,116 @@ def step_of(now: dict) -> int:
     return now["progress"]["step"] or 0
 
 
-def kill(server, record: dict, who: str) -> None:
-    paths = RunPaths(Path(server.home) / "runs" / record["uuid"])
-    identity = read_identity(getattr(paths, who))
+def paths_of(server, record: dict) -> RunPaths:
+    return RunPaths(Path(server.home) / "runs" / record["uuid"])
+
+
+def send_signal(server, record: dict, who: str, number: int = signal.SIGKILL) -> None:
+    identity = read_identity(getattr(paths_of(server, record), who))
     if identity is not None:
-        identity.signal(signal.SIGKILL)
+        identity.signal(number)
 
 
-def test_classifier_that_was_paused_and_killed_ends_with_the_same_bytes(server):
-    unbroken = server.wait_run(server.train(MODEL, **ARGUMENTS), timeout=120)
-    assert unbroken["status"] == "done", unbroken
-    steps = step_of(unbroken)
+def saved(server, record: dict, after: int = 0) -> int:
+    """The step of the run's last checkpoint, as soon as there is one after that step."""
+    paths, end = paths_of(server, record), time.monotonic() + 60
+    while (step := last_step(paths)) is None or step <= after:
+        assert time.monotonic() < end, server.log(record)
+        time.sleep(0.002)
+    return step
+
+
+def test_classifier_that_was_paused_and_killed_ends_with_the_same_bytes(server, unbroken):
     record = server.train(MODEL, **ARGUMENTS)
-    until(server, record, lambda now: now["phase"] == "training" and step_of(now) > steps // 5)
+    step = saved(server, record)
+    send_signal(server, record, "process", signal.SIGSTOP)  # it is quick: held until it is asked
     asked = server.post(server.run(record)["links"]["pause"])
     assert asked.status_code == 200, asked.text
+    send_signal(server, record, "process", signal.SIGCONT)
     paused = until(server, record, lambda now: now["phase"] == "paused" or now["status"] == "done")
     assert paused["phase"] == "paused", paused
     assert (paused["status"], "pause" in paused["links"]) == ("running", False)
+    step = last_step(paths_of(server, record))
     resumed = server.post(paused["links"]["resume"])
     assert (resumed.status_code, resumed.json()["uuid"]) == (200, record["uuid"]), resumed.text
-    until(server, record, lambda now: now["attempt"] == 2 and step_of(now) > steps // 2)
-    kill(server, record, "process")
+    saved(server, record, after=step)
+    send_signal(server, record, "process")
     done = server.wait_run(record, timeout=120)
     assert (done["status"], done["attempt"]) == ("done", 3), (done, server.log(record))
-    assert hashes(server, done) == hashes(server, unbroken)
+    assert hashes(server, done) == unbroken
     refused = server.post(f"{done['links']['self']}/resume")
     assert refused.status_code == 409 and "done" in refused.json()["message"]
 
 
+@pytest.mark.parametrize("with_secret", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_upload_is_replaced_by_the_stored_dataset_that_it_became(server, with_secret):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("labels.csv", f"one,cat,{with_secret}")
+    secret = {"token": "open sesame"} if with_secret else {}
+    record = server.post(
+        "/v2/models/stepper/train/",
+        data={"steps": "400", **secret},
+        files={"archive": ("pets.zip", packed.getvalue())},
+    ).json()
+    until(server, record, lambda now: now["dataset"] and step_of(now) >= 10)
+    assert "uploaded: True, stored: None" in server.log(record)
+    server.delete(record["links"]["self"])
+    ended = server.wait_run(record)
+    answer = server.post(ended["links"]["resume"], json=secret)
+    assert answer.status_code == 200, answer.text
+    again = answer.json()
+    assert (again["dataset"], again["args"]["archive"]) == (server.run(record)["dataset"], None)
+    until(server, again, lambda now: step_of(now) > 5)
+    text = server.log(again)
+    assert "uploaded: False, stored: ['labels.csv']" in text and "went on after step" in text
+    server.delete(again["links"]["self"])
+    server.wait_run(again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["form", "body"])
+def test_classifier_goes_on_with_the_stored_dataset_that_its_upload_became(
+    server, unbroken, data_root, tmp_path, how
+):
+    packed = Path(shutil.make_archive(str(tmp_path / "pictures"), "zip", data_root / "pictures"))
+    given = {name: value for name, value in ARGUMENTS.items() if name != "dataset"}
+    if how == "form":
+        sent = {"data": given, "files": {"archive": (packed.name, packed.read_bytes())}}
+    else:
+        headers = {"Content-Type": "application/zip"}
+        sent = {"params": given, "data": packed.read_bytes(), "headers": headers}
+    record = server.post(f"/v2/models/{MODEL}/train/", **sent).json()
+    saved(server, record)
+    send_signal(server, record, "process", signal.SIGSTOP)
+    dataset = until(server, record, lambda now: now["dataset"])["dataset"]
+    server.delete(record["links"]["self"])
+    send_signal(server, record, "process", signal.SIGCONT)
+    ended = server.wait_run(record)
+    assert (ended["status"], ended["args"]["archive"] is None) == ("cancelled", False)
+    assert not paths_of(server, record).files.exists()
+    answer = server.post(ended["links"]["resume"])
+    assert answer.status_code == 200, answer.text
+    again = answer.json()
+    assert (again["dataset"], again["resumed_from"]) == (dataset, record["uuid"])
+    assert (again["args"]["dataset"], again["args"]["archive"]) == (dataset, None)
+    done = server.wait_run(again, timeout=120)
+    assert done["status"] == "done", (done, server.log(again))
+    assert "resumed after step" in server.log(again)
+    made = hashes(server, done)
+    made["description.json"] = unbroken["description.json"]  # the dataset has another name in it
+    assert made == unbroken
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_classifier_killed_at_random_moments_ends_with_the_same_bytes(server, seed):
+def test_classifier_killed_at_random_moments_ends_with_the_same_bytes(
+    start_server, data_root, seed
+):
+    server = start_server(*FLAGS, "--data", str(data_root))
+    server.wait_ready(MODEL)
     chance = random.Random(seed)
-    arguments = {**ARGUMENTS, "epochs": 8, "early_stopping": 3, "erasing": 0.5}
+    arguments = {**ARGUMENTS, "epochs": 60, "early_stopping": 30, "erasing": 0.5}
     started = time.monotonic()
     unbroken = server.wait_run(server.train(MODEL, **arguments), timeout=300)
     took_s = time.monotonic() - started
@@ -90,19 +196,17 @@ def test_classifier_killed_at_random_moments_ends_with_the_same_bytes(server, se
         time.sleep(chance.uniform(0.0, took_s / 2))
         if chance.random() < 0.3:
             server.kill()
-            kill(server, record, chance.choice(["process", "supervisor"]))
+            send_signal(server, record, chance.choice(["process", "supervisor"]))
             server.start()
             server.wait_ready(MODEL)
         else:
-            kill(server, record, chance.choice(["process", "supervisor"]))
+            send_signal(server, record, chance.choice(["process", "supervisor"]))
     done = server.wait_run(record, timeout=300)
     assert done["status"] == "done", (done, server.log(record))
     assert hashes(server, done) == hashes(server, unbroken)
 
 
-def test_ended_training_is_resumed_as_a_new_one_and_asks_for_its_secrets(start_server):
-    server = start_server("--model-name", "stepper")
-    server.wait_ready("stepper")
+def test_ended_training_is_resumed_as_a_new_one_and_asks_for_its_secrets(server):
     record = server.train("stepper", steps=400, seconds=0.01, token="open sesame")
     until(server, record, lambda now: step_of(now) >= 12)
     assert "pause" in server.run(record)["links"]
@@ -128,9 +232,7 @@ def test_ended_training_is_resumed_as_a_new_one_and_asks_for_its_secrets(start_s
     server.wait_run(again)
 
 
-def test_what_cannot_be_paused_or_resumed_says_why(start_server):
-    server = start_server("--model-name", "counter")
-    server.wait_ready("counter")
+def test_what_cannot_be_paused_or_resumed_says_why(server):
     record = server.train("counter", steps=1000, seconds=0.05)
     until(server, record, lambda now: now["phase"] == "training")
     paused = server.post(f"{record['links']['self']}/pause")

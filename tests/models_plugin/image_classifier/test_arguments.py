@@ -34,7 +34,8 @@ def test_every_argument_is_described_and_every_number_has_its_range(plugin: Plug
         assert field.description, field.name
         if field.kind in ("integer", "number") and not field.choices:
             assert field.minimum is not None and field.maximum is not None, field.name
-    assert set(described.capabilities) == {"predict", "predict_batch", "train", "torch"}
+    expected = {"predict", "predict_batch", "train", "torch", "read_dataset"}
+    assert set(described.capabilities) == expected
 
 
 def test_data_come_by_name_or_as_an_upload_in_either_field(plugin: Plugin) -> None:

@@ -13,8 +13,10 @@ import pytest
 from modelyard.schemas.states import Phase, Reason, Status
 from modelyard.training.marker import marked
 
+from .test_resume import unbroken
+
 FRONT = Path(__file__).parent / "front.py"
-SAMPLE = [(10, 2026)]
+SAMPLE: list[Any] = [(4, 2026)]
 MANY = [pytest.param(30, seed, marks=pytest.mark.slow) for seed in range(5)]
 
 
@@ -35,6 +37,21 @@ def _round(home: Path, seed: int, lives_s: float) -> list[dict[str, Any]]:
     return said
 
 
+async def _settle_pauses(yard: Any, said: list[Any], records: dict[str, Any]) -> list[str]:
+    """Waits until each run that is to pause has; then has them go on, and names them."""
+    last = {line["id"]: line["event"] for line in said if line["event"].endswith("ing")}
+    for run_id, event in last.items():
+        if event == "pausing":
+            now = await yard.until(records[run_id], lambda r: r.ended or r.phase is Phase.PAUSED)
+            assert now.phase is not Phase.PAUSED or marked(run_id) == []
+    paused = []
+    for record in records.values():
+        if (await yard.get(record)).phase is Phase.PAUSED:
+            await yard.service.go_on("behaving", record.id)
+            paused.append(record.id)
+    return paused
+
+
 @pytest.mark.parametrize(("rounds", "seed"), SAMPLE + MANY)
 async def test_server_killed_at_random_moments_keeps_its_word(
     new_yard: Any, home_root: Path, rounds: int, seed: int
@@ -45,11 +62,20 @@ async def test_server_killed_at_random_moments_keeps_its_word(
         said += _round(home_root, seed + number, chance.uniform(0.05, 2.0))
     yard = await new_yard(max_trainings=2, threads=1)
     records = {record.id: record for record in (await yard.service.list("behaving"))[0]}
+    paused = await _settle_pauses(yard, said, records)
     for run_id, record in records.items():
         records[run_id] = await yard.finished(record, 60)
+    for run_id in paused:
+        walk = "save_every" in records[run_id].args
+        assert not walk or records[run_id].status is Status.DONE, records[run_id]
+    for record in records.values():
+        if record.weights is not None and "save_every" in record.args:
+            version = await yard.versions.get("behaving", record.weights)
+            walked = (version.folder / "place.txt").read_text()
+            assert walked == unbroken(record.args["steps"])
 
     acknowledged = {line["id"] for line in said if line["event"] == "acknowledged"}
-    assert len(acknowledged) > 10
+    assert len(acknowledged) > rounds
     assert acknowledged <= set(records), "an acknowledged run was lost"
     assert len(records) <= len(acknowledged) + rounds, "a run that nobody asked for"
     for line in said:
