@@ -30,6 +30,7 @@ from .describe import add_documents
 from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
 from .guard import guard, harden
+from .plugin_tasks import keeps_s3
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 from .slashes import merge_slashes
@@ -165,6 +166,7 @@ def _serving(settings: Settings) -> ServingOptions:
         threads=settings.threads,
         device=settings.device,
         warm=settings.warm,
+        withhold_s3=keeps_s3(settings),
         per_model={
             name: ModelOptions(
                 predict_timeout_s=own.predict_timeout,
@@ -178,9 +180,12 @@ def _serving(settings: Settings) -> ServingOptions:
 
 
 def _training(settings: Settings) -> TrainingOptions:
+    withheld = keeps_s3(settings)
+
     def environment(source: PluginSource) -> dict[str, str]:
         own = settings.models.get(source.name)
-        return plugin_environment(source, own.env if own is not None else {})
+        env = own.env if own is not None else {}
+        return plugin_environment(source, env, withhold_s3=withheld)
 
     return TrainingOptions(
         environment=environment,

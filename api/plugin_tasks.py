@@ -10,6 +10,12 @@ from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..serving.tasks import run_plugin_task
 from ..settings import Settings
+from ..storage.stores.url import parse_store_url
+
+
+def keeps_s3(settings: Settings) -> bool:
+    """True if the variables `AWS_*` are the credentials of this server's own store."""
+    return settings.storage is not None and parse_store_url(settings.storage).kind == "s3"
 
 
 async def run_model_task(
@@ -23,7 +29,10 @@ async def run_model_task(
     """What a task of this model returns. Raises as `run_plugin_task`."""
     own = settings.models.get(source.name)
     environment = plugin_environment(
-        source, own.env if own is not None else {}, threads=settings.threads or 1
+        source,
+        own.env if own is not None else {},
+        threads=settings.threads or 1,
+        withhold_s3=keeps_s3(settings),
     )
     log = home.logs / f"{source.name}.log"
     return await run_plugin_task(source, environment, task, parameters, timeout_s, log)

@@ -2,7 +2,7 @@
 
 Plugins of our contract see an allow-list: keys, tokens and the server's settings stay in the front.
 DEEPaaS modules are used to seeing everything (their images are configured by variables), and do,
-but for the server's settings.
+but for the server's settings, and for the credentials of S3 while they are those of its store.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _ALLOWED = re.compile(
 )
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY)", re.IGNORECASE)
 _SETTINGS = re.compile(r"MODELYARD_\w*\Z")
+_OF_S3 = re.compile(r"AWS_\w*\Z")
 # Where our own interpreter finds its libraries. Another one would take ours before its own, built
 # for another release and of other versions, or not start at all. An operator who wants a path
 # there says so in the model's table.
@@ -38,16 +39,20 @@ def plugin_environment(
     own: Mapping[str, str],
     threads: int | None = None,
     environ: Mapping[str, str] | None = None,
+    withhold_s3: bool = False,
 ) -> dict[str, str]:
     """The environment of a worker or a run process.
 
-    `own` is the model's table `[models.NAME] env`, which wins and may name anything. Math
+    `own` is the model's table `[models.NAME] env`, which wins and may name anything. With
+    `withhold_s3` no `AWS_*` is seen that it does not name: they open the server's store. Math
     libraries are bounded to `threads`: two that take all cores slow each other down many times,
     the more so if a thread that waits for its siblings spins meanwhile, as libgomp's do otherwise
     (two threads beside one busy process on two cores: 640 ms a training step instead of 40).
     """
     environ = os.environ if environ is None else environ
     allowed = {name: value for name, value in environ.items() if _seen(name, source.group)}
+    if withhold_s3:
+        allowed = {name: value for name, value in allowed.items() if not _OF_S3.match(name)}
     if source.python is not None:
         allowed = _in_place_of_ours(allowed, Path(source.python))
     if threads is not None:

@@ -157,7 +157,10 @@ class ModelHandle:
         )
 
     def _start(self, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
-        environment = plugin_environment(self.source, self._options.env, self._options.threads)
+        own = self._options
+        environment = plugin_environment(
+            self.source, own.env, own.threads, withhold_s3=own.withhold_s3
+        )
         return WorkerProcess(environment, self._log, on_end, self.source.python)
 
     def _describe(self, description: ModelDescription) -> None:

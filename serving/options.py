@@ -24,7 +24,8 @@ class ServingOptions:
     `workers` is for each model; `threads` for each worker (None: the cores divided by `workers`).
     `keep_versions` is how many weights versions beside the default one stay warm in a worker of
     their own, the least recently used leaving first. `max_waiting` bounds the calls that wait for
-    one version of a model. Without `warm` a plugin's `warm()` is not called.
+    one version of a model. Without `warm` a plugin's `warm()` is not called. `withhold_s3`: see
+    `plugin_environment`.
     """
 
     load_timeout_s: float = 60.0
@@ -36,6 +37,7 @@ class ServingOptions:
     keep_versions: int = 1
     max_waiting: int = 1000
     warm: bool = True
+    withhold_s3: bool = False
     per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
 
     def of(self, model: str) -> ServedOptions:
@@ -53,6 +55,7 @@ class ServingOptions:
             keep_versions=self.keep_versions,
             max_waiting=self.max_waiting,
             warm=self.warm,
+            withhold_s3=self.withhold_s3,
             env=own.env,
         )
 
@@ -70,4 +73,5 @@ class ServedOptions:
     keep_versions: int
     max_waiting: int
     warm: bool
+    withhold_s3: bool
     env: Mapping[str, str]

@@ -45,6 +45,14 @@ def test_the_servers_settings_are_nobodys_business(source, name):
     assert name not in plugin_environment(source, {}, environ={name: "x"})
 
 
+def test_a_deepaas_module_sees_credentials_of_s3_unless_they_are_the_stores():
+    environ = {"AWS_PROFILE": "x", "AWS_ENDPOINT_URL": "y", "RCLONE_CONFIG": "z"}
+    assert plugin_environment(DEEPAAS, {}, environ=environ) == environ
+    own = {"AWS_PROFILE": "mine"}
+    seen = plugin_environment(DEEPAAS, own, environ=environ, withhold_s3=True)
+    assert seen == {"AWS_PROFILE": "mine", "RCLONE_CONFIG": "z"}
+
+
 def test_a_models_own_table_may_name_anything_and_wins():
     own = {"AWS_PROFILE": "mine", "PATH": "/own"}
     assert plugin_environment(NATIVE, own, environ={"PATH": "/usr/bin"}) == own

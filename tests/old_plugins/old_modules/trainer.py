@@ -79,6 +79,11 @@ def _object(seconds):
     return {"model": object()}
 
 
+def _environment(seconds):
+    names = ("AWS_", "MODELYARD_", "MODULES_OWN")
+    return {name: value for name, value in os.environ.items() if name.startswith(names)}
+
+
 def _sleep(seconds):
     time.sleep(seconds)
     return {"slept": seconds}
