@@ -40,7 +40,8 @@ class DocumentCache:
         for handle in here.pool.all():
             newest = await here.versions.list(handle.name, CHOICES_SHOWN)
             weights = [version.id for version in newest]
-            models.append(ServedModel(handle.name, handle.description, weights))
+            aliases = list(await here.versions.aliases(handle.name))[:CHOICES_SHOWN]
+            models.append(ServedModel(handle.name, handle.description, weights, aliases))
         if models != self._models:
             document = self._make(self._routes, models, __version__, here.settings.base_path, ABOUT)
             self._body = json_bytes(document)

@@ -24,7 +24,6 @@ from .responses import json_response
 from .services import BODY, LOOK_S, QUERY, Services, model_name_of, services
 
 DEFAULT_PAGE = 100
-_LISTED = WeightsSchema(many=True, exclude=("files",))
 
 
 async def list_weights(request: web.Request) -> web.StreamResponse:
@@ -39,8 +38,9 @@ async def list_weights(request: web.Request) -> web.StreamResponse:
         asked = {"limit": limit, "cursor": following, "tag": tag, "state": state}
         given = urlencode({name: value for name, value in asked.items() if value is not None})
         headers["Link"] = f'<{here.url(request.path)}?{given}>; rel="next"'
-    data = [weights_data(here, version) for version in page]
-    return json_response({"weights": _LISTED.dump(data)}, headers=headers)
+    # Not through the schema, which takes a tenth of a millisecond for each: a test compares.
+    data = [listed_data(here, version) for version in page]
+    return json_response({"weights": data}, headers=headers)
 
 
 async def get_weights(request: web.Request) -> web.StreamResponse:
@@ -154,9 +154,20 @@ async def version_of(request: web.Request) -> WeightsVersion:
 
 def weights_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
     """What a client sees of a version."""
+    data = listed_data(here, version)
+    return {**data, "created_at": version.created_at, "files": version.files}
+
+
+def listed_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
+    """What a client sees of a version in a list: plain values, as WeightsSchema dumps them."""
     path = here.url(f"/v2/models/{version.model}/weights/{version.id}")
-    links = {"self": path, **{part: f"{path}/{part}" for part in ("archive", "card", "lineage")}}
-    links["exports"] = f"{path}/exports/"
+    links = {
+        "self": path,
+        "archive": f"{path}/archive",
+        "card": f"{path}/card",
+        "lineage": f"{path}/lineage",
+        "exports": f"{path}/exports/",
+    }
     if version.run is not None:
         links["run"] = here.url(f"/v2/models/{version.model}/train/{version.run}")
     sent = here.keeper.sent(version)
@@ -165,7 +176,7 @@ def weights_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
         "model": version.model,
         "run": version.run,
         "origin": version.origin,
-        "created_at": version.created_at,
+        "created_at": version.created_at.isoformat(),
         "state": version.state,
         "reason": version.reason,
         "attempts": version.attempts,
@@ -174,7 +185,6 @@ def weights_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
         "step": version.step,
         "checkpoint": version.checkpoint,
         "metrics": version.metrics,
-        "files": version.files,
         "size": version.size,
         "aliases": list(version.aliases),
         "tags": list(version.tags),

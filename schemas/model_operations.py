@@ -29,7 +29,8 @@ Which = Literal["predict", "train"]
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model by its name in addresses; `weights` are its selectable versions, newest first.
+    """A model by its name in addresses; `weights` are its selectable versions, newest first, and
+    `aliases` other names of some.
 
     `description` is None as long as its worker has not described it.
     """
@@ -37,6 +38,7 @@ class ServedModel:
     name: str
     description: ModelDescription | None = None
     weights: Sequence[str] = ()
+    aliases: Sequence[str] = ("latest",)
 
     def arguments(self, which: Which) -> list[FieldDescription] | None:
         """The function's arguments; None if there is no such function, as far as is known."""
@@ -84,10 +86,10 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
         )
     ]
     if model.description.contract == "native":
-        about = "The weights version to predict with: an id, or `latest`."
+        about = "The weights version to predict with: an id or an alias."
         schema: dict[str, Any] = {"type": "string"}
         if model.weights:
-            schema["enum"] = ["latest", *model.weights[:CHOICES_SHOWN]]
+            schema["enum"] = [*model.aliases, *model.weights[:CHOICES_SHOWN]]
         names = [("X-Modelyard-Weights", "header"), ("weights", "query")]
         taken = {field.name for field in model.arguments(which) or ()}
         parameters = [

@@ -49,6 +49,9 @@ def served(server, within_s=10, until=None):
 def test_versions_come_a_page_at_a_time_newest_first(server, versions):
     first = server.get(WEIGHTS, params={"limit": 2})
     assert [item["id"] for item in first.json()["weights"]] == versions[:0:-1]
+    for item in first.json()["weights"]:
+        one = server.get(WEIGHTS + item["id"]).json()
+        assert one.pop("files") and one == item, "a list says what the schema would"
     link = first.headers["Link"]
     assert 'rel="next"' in link
     second = server.get(link[1 : link.index(">")])
@@ -97,7 +100,6 @@ def test_a_body_that_is_no_json_object_is_refused(server, versions):
 
 
 def test_production_is_what_predictions_use_and_moves_without_a_restart(server, versions):
-    (worker,) = server.get("/v2/models/counter/").json()["workers"][:1]
     assert served(server, until=versions[2]) == versions[2]
     assert put(server, "production", versions[0]).json()["version"] == versions[0]
     assert served(server, until=versions[0]) == versions[0]
@@ -106,6 +108,13 @@ def test_production_is_what_predictions_use_and_moves_without_a_restart(server, 
     assert server.get(WEIGHTS + "latest").json()["id"] == newest
     time.sleep(0.5)
     assert served(server) == versions[0], "a training does not move production"
+    parameters = server.get("/openapi.json").json()["paths"]["/v2/models/counter/predict/"]
+    (choices,) = [
+        each["schema"]["enum"]
+        for each in parameters["post"]["parameters"]
+        if each["name"] == "weights"
+    ]
+    assert choices[:3] == ["latest", "production", newest]
     answer = server.predict("counter", params={"weights": "production"})
     assert answer.headers["X-Modelyard-Weights"] == versions[0]
     assert put(server, "production", versions[1]).json()["previous"] == versions[0]
@@ -129,7 +138,7 @@ def test_latest_cannot_be_set_by_hand_and_names_have_a_form(server, versions):
 def test_aliases_are_listed_and_stand_at_their_version(server, versions):
     put(server, "staging", versions[1])
     listed = server.get(f"{WEIGHTS}aliases/").json()["aliases"]
-    assert [alias["name"] for alias in listed][0] == "latest"
+    assert listed[0]["name"] == "latest"
     assert {"staging"} <= {alias["name"] for alias in listed}
     assert "staging" in server.get(WEIGHTS + versions[1]).json()["aliases"]
     server.delete(f"{WEIGHTS}aliases/staging")
