@@ -14,13 +14,14 @@ import math
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from ..errors import ModelyardError
 from ..records.aliases import (
@@ -187,14 +188,13 @@ class StoreSync:
             models = set()
             for bundle in page.published:
                 mirror = self._mirrors.get(bundle.kind)
-                try:
-                    if mirror is not None:
+                if mirror is not None:
+                    with _left_out_if_bad(connection, bundle.key):
                         mirror.upsert(connection, bundle.key, bundle.manifest)
-                except BadVersion as error:
-                    log.warning("left out of the store's list: %s", error.message)
                 models |= _model_of(bundle.key)
             for entry in page.registers:
-                models |= self._take_entry(connection, entry)
+                with _left_out_if_bad(connection, entry.register):
+                    models |= self._take_entry(connection, entry)
             return models
 
         moved = await self._store.write(work)
@@ -240,14 +240,16 @@ class StoreSync:
                 counter = max(record.labels_counter, entry.counter + 1)
                 update_weights(connection, version_id, labels_counter=counter)
             elif entry.counter >= record.labels_counter:
-                update_weights(
-                    connection,
-                    version_id,
-                    tags=_texts(entry.value.get("tags")),
-                    notes=entry.value.get("notes"),
-                    labels_counter=entry.counter,
-                    labels_stored=True,
-                )
+                notes = entry.value.get("notes")
+                with _left_out_if_bad(connection, entry.register):
+                    update_weights(
+                        connection,
+                        version_id,
+                        tags=_texts(entry.value.get("tags")),
+                        notes=None if notes is None else str(notes),
+                        labels_counter=entry.counter,
+                        labels_stored=True,
+                    )
 
     def _known(self, connection: Connection) -> list[str]:
         return [key for mirror in self._mirrors.values() for key in mirror.keys(connection)]
@@ -304,6 +306,16 @@ class StoreSync:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._memory)
+
+
+@contextmanager
+def _left_out_if_bad(connection: Connection, key: str) -> Iterator[None]:
+    """What the records cannot take of one entry harms no other one: who wrote it may be broken."""
+    try:
+        with connection.begin_nested():
+            yield
+    except (BadVersion, SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
+        log.warning("left out of the store's list: %s: %s", key, str(error).splitlines()[0][:300])
 
 
 def _model_of(key: str) -> set[str]:
