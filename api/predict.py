@@ -22,7 +22,7 @@ from .services import (
     Services,
     argument_names,
     header_arguments,
-    model_of,
+    described_model_of,
     server_parameter,
     services,
 )
@@ -30,7 +30,7 @@ from .services import (
 
 async def predict(request: web.Request) -> web.StreamResponse:
     """Answers one prediction. The call's folder is gone when the call is over, however it ends."""
-    handle = model_of(request)
+    handle = await described_model_of(request)
     here = services(request)
     folder = here.home.calls / uuid.uuid4().hex
     taken = argument_names(handle, "predict")

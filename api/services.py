@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, WeightsNotFound
+from ..errors import InvalidArguments, ModelUnavailable, WeightsNotFound
 from ..records.home import Home
 from ..records.store import RecordStore
 from ..serving.handle import ModelHandle
@@ -120,6 +121,19 @@ def services(request: web.Request) -> Services:
 def model_of(request: web.Request) -> ModelHandle:
     """The model that the address names. Raises ModelNotFound."""
     return services(request).pool.get(request.match_info["model"])
+
+
+async def described_model_of(request: web.Request) -> ModelHandle:
+    """As `model_of`, its arguments known: they decide which parameters of a query are the server's.
+
+    A model that is being imported is waited for some seconds; what it cannot do then is told where
+    it is asked for. Raises ModelNotFound.
+    """
+    handle = model_of(request)
+    if handle.description is None:
+        with suppress(ModelUnavailable):
+            await handle.describe_again()
+    return handle
 
 
 async def model_name_of(request: web.Request) -> str:

@@ -26,8 +26,8 @@ from .services import (
     Services,
     argument_names,
     header_arguments,
+    described_model_of,
     model_name_of,
-    model_of,
     server_parameter,
     services,
 )
@@ -38,7 +38,7 @@ LONGEST_KEY = 255
 
 async def start(request: web.Request) -> web.StreamResponse:
     """Validates in the model's worker, commits the record, answers; the run starts by itself."""
-    handle = model_of(request)
+    handle = await described_model_of(request)
     here = services(request)
     key = _idempotency_key(request)
     folder = here.home.calls / uuid.uuid4().hex
