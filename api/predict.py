@@ -21,8 +21,8 @@ from .body import CHUNK, ModelRequestReader
 from .services import (
     Services,
     argument_names,
-    header_arguments,
     described_model_of,
+    header_arguments,
     server_parameter,
     services,
 )
