@@ -23,7 +23,14 @@ class TinyTorchClassifier(Model):
         torch.manual_seed(run.seed)
         network = build(x.shape[1], int(y.max()) + 1).to(run.device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.02)
-        for step in range(1, steps + 1):
+        begun, accuracy = 0, 0.0
+        if run.resume_from is not None:  # it was paused or cut off: go on from its checkpoint
+            network.load_state_dict(load_file(run.resume_from.weights / "model.safetensors"))
+            state = torch.load(run.resume_from.state / "state.pt", weights_only=True)
+            optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["random"])
+            begun, accuracy = state["step"], state["accuracy"]
+        for step in range(begun + 1, steps + 1):
             logits = network(x)
             loss = nn.functional.cross_entropy(logits, y)
             optimizer.zero_grad()
@@ -32,10 +39,15 @@ class TinyTorchClassifier(Model):
             accuracy = (logits.argmax(1) == y).float().mean().item()
             run.report(step, loss=loss.item(), accuracy=accuracy)
             run.progress(step, steps, "steps")
-            if run.should_stop:
+            stop = run.should_stop
+            if stop or step == steps or step % 100 == 0:
+                state = {"step": step, "accuracy": accuracy, "random": torch.get_rng_state()}
+                state["optimizer"] = optimizer.state_dict()
+                with run.checkpoint(step, metrics={"accuracy": accuracy}) as checkpoint:
+                    save_file(network.state_dict(), checkpoint.weights / "model.safetensors")
+                    torch.save(state, checkpoint.state / "state.pt")
+            if stop:
                 break
-        with run.checkpoint(step, metrics={"accuracy": accuracy}) as checkpoint:
-            save_file(network.state_dict(), checkpoint.weights / "model.safetensors")
         return {"accuracy": accuracy}
 
     def load(self, weights, device):

@@ -1,9 +1,15 @@
 """The example plugins, installed as their READMEs say, train and predict over HTTP."""
 
+import signal
+import time
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+
+from modelyard.training.executor import read_identity
+from modelyard.training.paths import RunPaths
+from modelyard.training.resuming import last_step
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = {"tiny-torch-classifier", "naive-bayes"}
@@ -34,6 +40,23 @@ def test_the_torch_example_learns_exclusive_or(server):
     )
     probabilities = answer.json()["predictions"]
     assert [max(range(2), key=row.__getitem__) for row in probabilities] == labels
+
+
+@pytest.mark.slow
+def test_the_torch_example_goes_on_after_a_kill_to_the_same_weights(server):
+    points, labels = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    arguments = {"points": points, "labels": labels, "steps": 3000}
+    done = server.wait_run(server.train("tiny-torch-classifier", **arguments))
+    url = f"/v2/models/tiny-torch-classifier/train/?like={done['weights']}"
+    again = server.post(url, json={}).json()
+    paths, end = RunPaths(Path(server.home) / "runs" / again["uuid"]), time.monotonic() + 60
+    while last_step(paths) is None:
+        assert time.monotonic() < end, server.log(again)
+        time.sleep(0.002)
+    read_identity(paths.process).signal(signal.SIGKILL)
+    again = server.wait_run(again)
+    assert (again["status"], again["attempt"]) == ("done", 2), again
+    assert again["message"] == f"Equal bit for bit to version {done['weights']}."
 
 
 def test_the_torch_example_says_what_is_wrong_with_its_data(server):
