@@ -23,6 +23,7 @@ _PLACES = {
     "runs": Place("runs", "runs", "List, watch, pause, resume and cancel trainings."),
     "weights": Place("weights", "weights", "List, name, share, move and delete weights versions."),
     "datasets": Place("datasets", "datasets", "Send, list and remove datasets."),
+    "doctor": Place("doctor", "doctor", "Say whether a home and its store are well."),
     "plugin": Place("plugin", "plugin", "Check a plugin before it is served."),
     "demo": Place("demo", "demo", "Train and predict on real images, to see how it works."),
 }

@@ -135,6 +135,9 @@ class StorageOffice:
         """Removes what nothing refers to and is older than 24 hours; `dry` only counts it."""
         return RepairReport(**await self._line.ask("repair", {"dry": dry}))
 
-    async def check(self) -> None:
-        """Writes, reads, lists and deletes a small object: for `modelyard doctor`."""
-        await self._line.ask("check")
+    async def check(self) -> dict[str, bool]:
+        """Writes, reads, lists and deletes a small object: for `modelyard doctor`.
+
+        Returns what the store was seen to do beyond that (`Capabilities`).
+        """
+        return {str(name): bool(on) for name, on in (await self._line.ask("check")).items()}

@@ -146,7 +146,7 @@ class Desk:
         repairer = Repairer(store, self.state, self._workers, self._clock, job.meter, dry)
         return asdict(repairer.run())
 
-    def _check(self, job: Job, arguments: dict[str, Any]) -> None:
+    def _check(self, job: Job, arguments: dict[str, Any]) -> dict[str, bool]:
         store = self.store()
         key, text = f"probes/{uuid4().hex}", os.urandom(64)
         store.put_bytes(key, text)
@@ -157,6 +157,7 @@ class Desk:
                 raise StoreUnavailable("The store does not list what was put into it.")
         finally:
             store.delete(key)
+        return asdict(store.capabilities)
 
 
 class Job:

@@ -1,0 +1,90 @@
+"""`modelyard doctor`: whether a home and its store are well, and what would mend them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..errors import CannotStart, HomeInUse, ModelyardError
+from ..records.home import Home
+from ..settings import load_settings
+from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
+from ..storage.office import StorageOffice
+from .connection import connection_options, wants_json
+from .printing import print_json
+
+
+@click.command()
+@click.option("--home", metavar="DIR", help="The server's home (also MODELYARD_HOME).")
+@click.option("--storage", metavar="URL", help="Its shared store (also MODELYARD_STORAGE).")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Remove from the store what nothing refers to (older than a day), and bring anew what is "
+    "broken in the home and whole in the store; the latter while no server uses the home.",
+)
+@connection_options
+@click.pass_context
+def doctor(ctx: click.Context, home: str | None, storage: str | None, repair: bool) -> None:
+    """Say whether the home of a server and its shared store are well, with a remedy for each fault.
+
+    Works on this machine, beside a running server, too. Exit code 1 if something was found.
+    """
+    given = {name: value for name, value in (("home", home), ("storage", storage)) if value}
+    try:
+        settings = load_settings(given)
+    except CannotStart as error:
+        raise click.UsageError(error.message) from error
+    place, shared = Home(settings.home), settings.storage is not None
+    done: list[Finding] = []
+    about_store: list[Finding] = []
+    if settings.storage is not None:
+        done, about_store = asyncio.run(_ask_store(settings.storage, place, repair))
+    found = [*done, *check_home(place, shared), *about_store]
+    well = all(one.remedy is None for one in found)
+    if wants_json(ctx):
+        print_json({"well": well, "findings": [asdict(one) for one in found]})
+    else:
+        _print(found)
+    ctx.exit(0 if well else 1)
+
+
+async def _ask_store(url: str, home: Home, repair: bool) -> tuple[list[Finding], list[Finding]]:
+    """What was repaired, or could not be; and how the store is."""
+    is_home = home.format_file.exists()
+    with tempfile.TemporaryDirectory() as elsewhere:
+        # Nothing is written into a folder that is none of ours, or is to become a home.
+        place = home if is_home else Home(Path(elsewhere))
+        office = StorageOffice(url, place, os.environ, Path(elsewhere) / "storage.log")
+        try:
+            done = await _repair(office, home if is_home else None) if repair else []
+            return done, await check_store(office)
+        finally:
+            await office.close()
+
+
+async def _repair(office: StorageOffice, home: Home | None) -> list[Finding]:
+    done = []
+    try:
+        report = await office.repair(dry=False)
+        done.append(Finding("store", f"Removed: {told_of(report)}."))
+        if home is not None:
+            done += await repair_home(home, office)
+    except HomeInUse as error:
+        done.append(Finding("home", f"Not repaired: {error.message}", "Stop that server first."))
+    except ModelyardError as error:
+        done.append(Finding("store", f"Not repaired: {error.message}", "See below."))
+    return done
+
+
+def _print(found: list[Finding]) -> None:
+    for one in found:
+        mark = "ok   " if one.remedy is None else "FAULT"
+        click.echo(f"{mark} {one.part:5} {one.message}")
+        if one.remedy is not None:
+            click.echo(f"            {one.remedy}")

@@ -1,0 +1,254 @@
+"""What is not well with a home and its store, and what would mend it. Nothing is changed but by
+`repair_*`.
+
+Runs in the command `modelyard doctor`, also beside a running server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ModelyardError, StoreUnavailable
+from ..records.home import FORMAT, Home
+from ..records.inspection import KeptBundle, integrity, kept_bundles
+from ..records.revision import newest_revision, revision_of
+from .office import StorageOffice
+from .transfer.results import RepairReport
+
+LEAST_FREE = 1024**3
+"""Bytes: with less free space a training or a fetch is likely to fail."""
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`part` is "home" or "store". Nothing is wrong where there is no `remedy`."""
+
+    part: str
+    message: str
+    remedy: str | None = None
+
+
+def lock_holder(home: Home) -> str | None:
+    """The pid (or "unknown") of the server that uses this home, None if there is none."""
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        # Shared and given back at once: two doctors do not take each other for a server.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+# -- the home -------------------------------------------------------------------------------------
+
+
+def check_home(home: Home, shared: bool) -> Iterator[Finding]:
+    """`shared`: with a store. What cannot be read is a finding, too."""
+    if not home.root.is_dir():
+        yield Finding("home", f"{home.root} is not there: a server makes it at its start.")
+        return
+    if not home.format_file.exists():
+        yield Finding("home", f"{home.root} is no home of Modelyard.", "Name it with --home.")
+        return
+    holder = lock_holder(home)
+    used = "no server uses it" if holder is None else f"the server with pid {holder} uses it"
+    yield _format(home, used)
+    free = shutil.disk_usage(home.root).free
+    low = free < LEAST_FREE
+    yield Finding(
+        "home",
+        f"{_told(free)} of the disk are free.",
+        "Free some space, or give --storage-cache a smaller limit." if low else None,
+    )
+    try:
+        yield _records(home)
+        bundles = kept_bundles(home.database) if home.database.exists() else []
+    except ModelyardError as error:
+        yield Finding("home", error.message, "Do what it says, then ask again.")
+        return
+    yield from _versions(home, bundles, shared)
+
+
+def _format(home: Home, used: str) -> Finding:
+    try:
+        found = int(json.loads(home.format_file.read_bytes())["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Finding(
+            "home",
+            f"{home.format_file} is damaged.",
+            f'Write {{"format": {FORMAT}}} into it: the server adds the rest.',
+        )
+    newer = found > FORMAT
+    return Finding(
+        "home",
+        f"{home.root}: format {found}, {used}.",
+        "A newer release has written it: install that one." if newer else None,
+    )
+
+
+def _records(home: Home) -> Finding:
+    path = home.database
+    if not path.exists() or path.stat().st_size == 0:
+        lost = any(any(part.glob("*")) for part in (home.runs, home.weights))
+        remedy = f"Put a backup of {path} back; a server does not start without." if lost else None
+        return Finding("home", f"{path} is missing or empty.", remedy)
+    problem = integrity(path)
+    if problem is not None:
+        remedy = "Put a backup in its place, or recover it with `sqlite3 FILE .recover`."
+        return Finding("home", f"{path} is damaged: {problem}.", remedy)
+    revision, newest = revision_of(path), newest_revision()
+    later = "" if revision == newest else f" (the next start brings it to {newest})"
+    return Finding("home", f"{path}: whole, revision {revision}{later}.")
+
+
+def _versions(home: Home, bundles: list[KeptBundle], shared: bool) -> Iterator[Finding]:
+    broken = broken_copies(home, bundles)
+    mended = [one for one in broken if one.stored and shared]
+    lost = [one for one in broken if one not in mended]
+    here = sum(one.local for one in bundles)
+    if not broken:
+        yield Finding("home", f"{here} versions and datasets on this disk: all files are there.")
+    if mended:
+        yield Finding(
+            "home",
+            f"Not whole on this disk, but in the store: {_names(mended)}.",
+            "Stop the server and use --repair: they are brought anew from the store.",
+        )
+    if lost:
+        yield Finding(
+            "home",
+            f"Not whole on this disk, the only one known to have them: {_names(lost)}.",
+            "Put them back from a backup or import their archives; else delete them "
+            "(`modelyard weights delete`, `modelyard datasets remove`).",
+        )
+    waiting = [one for one in bundles if shared and one.local and not one.stored]
+    if waiting:
+        reasons = {one.reason for one in waiting if one.reason}
+        why = f" ({'; '.join(sorted(reasons)[:_NAMED])})" if reasons else ""
+        yield Finding(
+            "home",
+            f"Not in the store yet: {_names(waiting)}{why}.",
+            "Keep this disk. A running server with this --storage publishes them; "
+            "`modelyard weights push` tries now.",
+        )
+
+
+def broken_copies(home: Home, bundles: list[KeptBundle]) -> list[KeptBundle]:
+    """Those of `bundles` that should be on this disk, and of which a file is missing or cut."""
+    return [one for one in bundles if one.local and not _is_whole(_folder(home, one))]
+
+
+async def repair_home(home: Home, office: StorageOffice) -> list[Finding]:
+    """Brings anew what is broken here and whole in the store; what is not there stays as it is.
+
+    Raises HomeInUse while a server uses the home, CannotStart and StorageUnavailable.
+    """
+    home.open()
+    with closing(home):
+        broken = broken_copies(home, kept_bundles(home.database))
+        return [await _mended(home, one, office) for one in broken if one.stored]
+
+
+async def _mended(home: Home, bundle: KeptBundle, office: StorageOffice) -> Finding:
+    folder = _folder(home, bundle)
+    away = folder.with_name(f".broken-{bundle.id}")
+    shutil.rmtree(away, ignore_errors=True)
+    if folder.exists():
+        folder.rename(away)
+    try:
+        await office.fetch(bundle.key, folder.parent)
+    except ModelyardError as error:
+        if away.exists():
+            away.rename(folder)
+        text = f"{_names([bundle])} could not be brought anew: {error.message}"
+        return Finding("home", text, "Put it back from a backup, or delete it.")
+    shutil.rmtree(away, ignore_errors=True)
+    return Finding("home", f"Brought anew from the store: {_names([bundle])}.")
+
+
+def _folder(home: Home, bundle: KeptBundle) -> Path:
+    return (home.weights if bundle.kind == "weights" else home.datasets) / bundle.id
+
+
+def _is_whole(folder: Path) -> bool:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        files = json.loads((folder / "manifest.json").read_bytes())["files"]
+        return all(
+            (folder / "files" / item["path"]).stat().st_size == int(item["size"]) for item in files
+        )
+    return False
+
+
+# -- the store ------------------------------------------------------------------------------------
+
+
+async def check_store(office: StorageOffice) -> list[Finding]:
+    """Asks it for what a server needs of it, and counts what nothing refers to."""
+    try:
+        await office.start()
+        if office.problem is not None:
+            raise office.problem
+        able = await office.check()
+        report = await office.repair(dry=True)
+    except StoreUnavailable as error:
+        remedy = "Check the network and the server's address (AWS_ENDPOINT_URL); nothing is lost."
+        return [Finding("store", f"{office.url}: {error.message}", remedy)]
+    except ModelyardError as error:
+        remedy = "Do what it says: no server can publish or fetch before."
+        return [Finding("store", f"{office.url}: {error.message}", remedy)]
+    told = ", ".join(
+        f"{name.replace('_', ' ')}: {'yes' if on else 'no'}" for name, on in able.items()
+    )
+    found = [Finding("store", f"{office.url}: takes, gives and deletes objects ({told}).")]
+    if report.refused is not None:
+        remedy = "Delete that version, or publish it again from where it is whole."
+        return [*found, Finding("store", report.refused, remedy)]
+    if left_over(report):
+        remedy = "--repair removes it."
+        return [
+            *found,
+            Finding("store", f"Older than a day and of no use: {told_of(report)}.", remedy),
+        ]
+    return [*found, Finding("store", "Nothing in it is older than a day and of no use.")]
+
+
+def left_over(report: RepairReport) -> int:
+    """How many objects a repair has removed, or would remove."""
+    return (
+        report.blobs + report.packs + report.shared + report.entries + report.deletions
+    ) + report.uploads
+
+
+def told_of(report: RepairReport) -> str:
+    """What a repair has removed, or would remove."""
+    parts = [
+        (report.blobs + report.packs, f"blobs and packs ({_told(report.size)})"),
+        (report.shared, "archives of links that ended"),
+        (report.entries, "old moves of aliases and labels"),
+        (report.deletions, "unfinished deletions"),
+        (report.uploads, "broken uploads"),
+    ]
+    return ", ".join(f"{count} {what}" for count, what in parts if count) or "nothing"
+
+
+def _names(bundles: list[KeptBundle]) -> str:
+    told = ", ".join(f"{one.owner}/{one.id[:12]}" for one in bundles[:_NAMED])
+    more = len(bundles) - _NAMED
+    return f"{told} and {more} more" if more > 0 else told
+
+
+def _told(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 10**8 else f"{size / 1e6:.1f} MB"

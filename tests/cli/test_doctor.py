@@ -1,0 +1,135 @@
+"""`modelyard doctor`: what it finds in homes and stores, and what it mends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from datetime import UTC, datetime
+
+import pytest
+from yard_bundles import key_of, make_bundle, office_at
+
+from modelyard.records.store import RecordStore
+from modelyard.records.weights import WeightsRecord, insert_weights
+
+A_WEEK = 7 * 24 * 3600
+
+
+@pytest.fixture
+def kept(tmp_path, empty_home):
+    """A home with one version that a folder store has as well; both, and the version's folder."""
+    home, store = tmp_path / "home", tmp_path / "store"
+    shutil.copytree(empty_home, home)
+    bundle = make_bundle(home / "weights", {"a": b"a" * 9, "b": b"b" * 300_000})
+
+    async def publish():
+        async with office_at(home, str(store)) as office:
+            await office.publish("weights", key_of(bundle), bundle)
+
+    asyncio.run(publish())
+    record(home, bundle, stored=True)
+    return home, store, bundle
+
+
+def record(home, bundle, **values):
+    async def work():
+        store = RecordStore(home / "records.db")
+        await store.open()
+        made = WeightsRecord(bundle.name, "m", datetime.now(UTC), **values)
+        await store.write(lambda connection: insert_weights(connection, made))
+        await store.close()
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def doctor(modelyard):
+    """`doctor(home, store, *words)`: the exit code, and the faults it tells with their remedies."""
+
+    def run(home, store=None, *words):
+        flags = () if store is None else ("--storage", store)
+        done = modelyard("doctor", "--home", home, *flags, "--json", *words)
+        assert done.returncode in (0, 1), done.stderr
+        told = json.loads(done.stdout)
+        assert told["well"] is (done.returncode == 0)
+        faults = [f"{one['message']} {one['remedy']}" for one in told["findings"] if one["remedy"]]
+        return done.returncode, faults, [one["message"] for one in told["findings"]]
+
+    return run
+
+
+def test_a_home_and_a_store_that_are_well(doctor, kept, modelyard):
+    home, store, _ = kept
+    code, faults, told = doctor(home, store)
+    assert (code, faults) == (0, [])
+    assert any("no server uses it" in text for text in told)
+    assert any("conditional: yes" in text for text in told)
+    plain = modelyard("doctor", "--home", home)
+    assert plain.returncode == 0 and "FAULT" not in plain.stdout
+
+
+def test_what_is_broken_here_and_whole_in_the_store_is_brought_anew(doctor, kept):
+    home, store, bundle = kept
+    (bundle / "files" / "b").unlink()
+    code, faults, _ = doctor(home, store)
+    assert code == 1 and len(faults) == 1 and "--repair" in faults[0]
+    code, _, told = doctor(home, store, "--repair")
+    assert code == 0 and f"Brought anew from the store: m/{bundle.name[:12]}." in told
+    assert (bundle / "files" / "b").read_bytes() == b"b" * 300_000
+
+
+def test_what_the_store_cannot_give_whole_is_left_as_it_is(doctor, kept):
+    home, store, bundle = kept
+    for blob in store.glob("blobs/sha256/*/*"):
+        blob.chmod(0o600)
+        blob.write_bytes(b"x" * 300_000)
+    (bundle / "files" / "b").unlink(missing_ok=True)
+    code, faults, _ = doctor(home, store, "--repair")
+    assert code == 1 and "could not be brought anew" in faults[0]
+    assert (bundle / "manifest.json").exists() and (bundle / "files" / "a").exists()
+
+
+def test_the_only_copy_is_not_removed_and_what_is_not_published_is_told(doctor, kept):
+    home, store, _ = kept
+    only = make_bundle(home / "weights", {"a": b"x"})
+    record(home, only, state="publishing", reason="the network is down")
+    code, faults, _ = doctor(home, store)
+    assert code == 1 and "Not in the store yet" in faults[0] and "the network is down" in faults[0]
+    (only / "files" / "a").unlink()
+    code, faults, _ = doctor(home, store, "--repair")
+    assert code == 1 and only.exists()
+    assert any("backup" in fault and only.name[:12] in fault for fault in faults)
+
+
+def test_what_nothing_refers_to_is_found_and_removed_beside_a_running_server(
+    doctor, kept, start_server
+):
+    home, store, _ = kept
+    server = start_server("--model-name", "counter", "--storage", str(store), home=home)
+    lost = store / "blobs" / "sha256" / "aa" / ("a" * 64)
+    lost.parent.mkdir(parents=True, exist_ok=True)
+    lost.write_bytes(b"nobody's")
+    old = time.time() - A_WEEK
+    os.utime(lost, (old, old))
+    code, faults, told = doctor(home, store)
+    assert code == 1 and "1 blobs and packs" in faults[0]
+    assert any(f"pid {server.process.pid}" in text for text in told)
+    code, faults, _ = doctor(home, store, "--repair")
+    assert not lost.exists()
+    assert code == 1 and "uses this home" in faults[0], "its part of the home is left alone"
+    assert doctor(home, store)[0] == 0
+
+
+def test_damage_and_a_store_that_is_away_are_told_with_a_remedy(doctor, kept):
+    home, _, _ = kept
+    (home / "home.json").write_text("{")
+    data = bytearray((home / "records.db").read_bytes())
+    data[4096:8192] = b"\xff" * 4096
+    (home / "records.db").write_bytes(data)
+    _, faults, _ = doctor(home, "s3:no-store")
+    assert any("home.json is damaged" in fault for fault in faults)
+    assert any("records.db" in fault and "damaged" in fault for fault in faults)
+    assert faults[-1].startswith("s3:no-store")
