@@ -10,12 +10,11 @@ from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
 from ..serving.tasks import run_plugin_task
 from ..settings import Settings
-from ..storage.stores.url import parse_store_url
 
 
 def keeps_s3(settings: Settings) -> bool:
     """True if the variables `AWS_*` are the credentials of this server's own store."""
-    return settings.storage is not None and parse_store_url(settings.storage).kind == "s3"
+    return settings.storage is not None and settings.storage.lower().startswith("s3:")
 
 
 async def run_model_task(

@@ -33,7 +33,7 @@ from .users import WeightsUsers
 log = logging.getLogger(__name__)
 
 FIRST_S = 15.0
-"""A start waits so long for the store, and once more for its first list."""
+"""A start waits so long for the store, and once more for its first list if it answers."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ async def open_store_rooms(
     A store that is down is no reason not to start. Raises CannotStart, with a remedy, for one that
     refuses this server.
     """
-    office = await _office(settings, home, stack)
+    office, answers = await _office(settings, home, stack)
     shared = office is not None
     versions = WeightsVersions(home.weights, store, home.server_id, shared)
     aliases = Aliases(store, home.server_id, shared)
@@ -104,7 +104,8 @@ async def open_store_rooms(
     if office is not None:
         sync = StoreSync(office, store, [keeper, datasets.shelf], home.store, on_moved)
         stack.push_async_callback(sync.close)
-        await sync.start(FIRST_S)
+        # A store that has not answered yet will not tell in a moment what it has.
+        await sync.start(FIRST_S if answers else 0.0)
     await keeper.start()
     await datasets.start()
     await uploads.start()
@@ -114,9 +115,12 @@ async def open_store_rooms(
     )  # fmt: skip
 
 
-async def _office(settings: Settings, home: Home, stack: AsyncExitStack) -> StorageOffice | None:
+async def _office(
+    settings: Settings, home: Home, stack: AsyncExitStack
+) -> tuple[StorageOffice | None, bool]:
+    """The store, and whether it answers."""
     if settings.storage is None:
-        return None
+        return None, False
     office = StorageOffice(settings.storage, home, os.environ, home.logs / "storage.log")
     stack.push_async_callback(office.close)
     try:
@@ -124,9 +128,10 @@ async def _office(settings: Settings, home: Home, stack: AsyncExitStack) -> Stor
             await office.start()
     except TimeoutError:
         log.warning("the store does not answer; what is here is served, the rest follows")
+        return office, False
     except InvalidSettings:
         raise
     except StoreRefused as error:
         told = without_secrets(settings.storage)
         raise CannotStart(f"--storage {told}: {error.message}") from error
-    return office
+    return office, office.problem is None

@@ -167,11 +167,21 @@ class RunContext(Run):
     def weights(self, version: str) -> Path:
         version_id = self._order.weights.get(version, version)
         if not _VERSION_ID.match(version_id):
-            raise InvalidData(f"there are no weights named {version!r} for this model")
+            raise InvalidData(
+                f"there are no weights named {version!r} for this model: ask for the id of a "
+                "version, or an alias that it had when this training was started"
+            )
         root = Path(self._order.weights_root or "")
         manifest = read_json(root / version_id / "manifest.json") if root.name else None
         if manifest is None or manifest.get("model") != self._order.model:
-            raise InvalidData(f"this model has no weights version {version_id}")
+            model = self._order.model
+            raise InvalidData(
+                f"the weights version {version_id} of {model} is not on this server's disk. If the "
+                "shared store has it, start the training with its id (or alias) as the value of an "
+                "argument, and it is brought here first; or bring it with "
+                f"`modelyard weights pull {model} {version_id}`. Versions that there are: "
+                f"`modelyard weights {model}`"
+            )
         read_version(self._paths, version, version_id)
         return root / version_id / "files"
 

@@ -48,3 +48,12 @@ async def test_large_output_is_a_file_in_the_folder_of_the_run(new_run):
     assert kept.stat().st_size == output["size"]
     assert json.loads(kept.read_bytes()) == {"text": "x" * (1 << 20)}
     assert (run.paths.plugin / "output.json").read_text() == "the plugin's own"
+
+
+async def test_weights_that_are_not_on_this_disk_are_told_with_what_to_do(new_run):
+    run = new_run("far_weights")
+    await run.launch()
+    ended = await run.ended()
+    assert (ended["status"], ended["reason"]) == ("error", "invalid_data")
+    assert "modelyard weights pull behaving " + "a" * 32 in ended["message"]
+    assert "an argument" in ended["message"]

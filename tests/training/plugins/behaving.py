@@ -37,6 +37,9 @@ class Behaving(Model):
             (checkpoint.state / "state.txt").write_text("state")
         return {"final": 0.9}
 
+    def _far_weights(self, run, seconds, steps):
+        return str(run.weights("a" * 32))
+
     def _cooperative(self, run, seconds, steps):
         run.report(1, loss=1.0)
         end = time.monotonic() + seconds
