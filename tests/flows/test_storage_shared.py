@@ -189,6 +189,7 @@ def test_a_dead_store_leaves_a_version_publishing_and_served_until_it_is_back(
     until(lambda: look(newcomer) and served_by(newcomer)[0] == made, within_s=60)
 
 
+@pytest.mark.slow  # as above
 def test_what_is_only_in_a_store_that_is_down_is_503_with_a_time_to_come_again(
     start_server, tmp_path, rclone
 ):
