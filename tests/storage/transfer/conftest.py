@@ -4,7 +4,7 @@ import pytest
 from yard_bundles import office_at
 
 
-@pytest.fixture(params=["folder", "moto", "rclone"])
+@pytest.fixture(params=["folder", pytest.param("moto", marks=pytest.mark.slow), "rclone"])
 def shared(request, tmp_path):
     """(url, environment) of a store that nobody used."""
     if request.param == "folder":
