@@ -89,21 +89,13 @@ class FolderStore(ObjectStore):
         resume: Path | None = None,
     ) -> None:
         target = self._path(key)
-        # A link takes no second place on the disk: what is published never changes in place.
+        # Copied, not linked: a model that writes into its own files must not reach the store.
         with self._failures(key):
             new = self._new_path()
         try:
-            with self._failures(key):
-                linked = self._link(path, new)
-            if linked:
-                with new.open("rb") as source:
-                    _copy(source, None, size, sha256, progress)
-                    os.fsync(source.fileno())
-                os.utime(new)  # a link has the time of its file; this object is new
-            else:
-                with path.open("rb") as source, self._failures(key), new.open("xb") as stream:
-                    _copy(source, stream, size, sha256, progress)
-                    _finish(stream)
+            with path.open("rb") as source, self._failures(key), new.open("xb") as stream:
+                _copy(source, stream, size, sha256, progress)
+                _finish(stream)
             with self._failures(key):
                 self._appear(new, target, False)
         finally:
@@ -252,17 +244,6 @@ class FolderStore(ObjectStore):
         for path in reversed(missing):
             path.mkdir(exist_ok=True)
             sync_folder(path.parent)
-
-    def _link(self, path: Path, new: Path) -> bool:
-        if path.is_symlink() or not path.is_file():
-            return False
-        try:
-            os.link(path, new)
-        except OSError as error:
-            if error.errno not in _NO_LINK:
-                raise
-            return False
-        return True
 
     def _can_link(self) -> bool:
         with self._new_file() as (new, _):
