@@ -17,6 +17,10 @@ from .services import Services
 
 _UNRECORDED = "It is secret and not recorded: give it again."
 _UPLOADED = "A file was sent here, which is not kept: send it again."
+_ABSENT = (
+    "That training read the dataset {name} (digest {digest}), which is not here: send it"
+    " (modelyard datasets add), or name another one."
+)
 _GONE = "The training had this argument, which the model does not have any more."
 
 
@@ -25,7 +29,8 @@ class Likeness:
     """What a training is to share with that of the version `version`.
 
     `arguments` are all of it, as JSON, but for the secret ones, which `secrets` names; `weights`
-    are the versions that it read, by the name it asked for; `dataset` is the id of a stored one.
+    are the versions that it read, by the name it asked for; `dataset` is the id of a stored one,
+    `absent` says which one is not here.
     """
 
     version: str
@@ -34,6 +39,7 @@ class Likeness:
     weights: Mapping[str, str]
     seed: int | None
     dataset: str | None
+    absent: str | None = None
 
     def fill(
         self,
@@ -71,6 +77,8 @@ class Likeness:
                     faults[name] = [_UPLOADED]
             elif not (name in DATASET_ARGUMENTS and data_chosen):
                 values[name] = self._as_of_then(name, field, value)
+        if self.absent is not None and not data_chosen:
+            faults["dataset"] = [self.absent]
         if faults:
             raise InvalidArguments(faults)
         left = replace(
@@ -105,8 +113,13 @@ async def likeness(here: Services, model: str, name: str) -> Likeness:
         raise InvalidArguments(
             {"like": [f"How {version.id} was trained is not recorded: give the arguments."]}
         )
-    dataset = (manifest.get("dataset") or {}).get("id")
-    if dataset is None and version.run is not None:
+    data = manifest.get("dataset") or {}
+    dataset, absent = data.get("id"), None
+    if dataset is not None and await here.datasets.find(dataset) is None:
+        same = await here.datasets.find_digest(str(data.get("digest")))
+        dataset = None if same is None else same.id
+        absent = None if same is not None else _ABSENT.format(**{"name": None, **data})
+    elif dataset is None and version.run is not None:
         # What was uploaded with the request may have become a dataset while it trained.
         with suppress(RunNotFound):
             dataset = (await here.runs.get(model, version.run)).dataset
@@ -117,6 +130,7 @@ async def likeness(here: Services, model: str, name: str) -> Likeness:
         weights=recorded.get("weights") or {},
         seed=recorded.get("seed"),
         dataset=dataset,
+        absent=absent,
     )
 
 

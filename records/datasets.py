@@ -92,6 +92,12 @@ def find_content(connection: Connection, name: str, digest: str) -> DatasetRecor
     return _first(connection, query.order_by(datasets.c.seq))
 
 
+def find_digest(connection: Connection, digest: str) -> DatasetRecord | None:
+    """The eldest version of any name with this content."""
+    query = select(datasets).where(datasets.c.digest == digest)
+    return _first(connection, query.order_by(datasets.c.seq))
+
+
 def local_relatives(connection: Connection, name: str, digest: str) -> list[str]:
     """Ids of versions on this disk that may have files in common: those with the same content,
     then the newest of the name."""

@@ -182,6 +182,9 @@ class TrainArguments(Schema):
             )
 
 
+_SOURCES = frozenset({"dataset", "archive", "from_weights"})
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """The validated arguments of one training; see TrainArguments for meanings and units."""
@@ -217,11 +220,9 @@ class TrainSettings:
     device: str
 
     def to_data(self) -> dict[str, Any]:
-        """JSON values; an upload by the client's name for it."""
-        return {
-            name: value.original_filename if isinstance(value, UploadedFile) else value
-            for name, value in vars(self).items()
-        }
+        """JSON values of all but where data and weights came from: the version's lineage tells
+        that, and by which name they were asked for makes no other weights."""
+        return {name: value for name, value in vars(self).items() if name not in _SOURCES}
 
 
 class PredictArguments(Schema):

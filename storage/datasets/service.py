@@ -187,8 +187,12 @@ class Datasets:
         """The version of this id, name (the newest) or name@number."""
         return await self._store.read(lambda c: records.find_dataset(c, reference))
 
+    async def find_digest(self, digest: str) -> DatasetRecord | None:
+        """A version with this content, whatever its name."""
+        return await self._store.read(lambda c: records.find_digest(c, digest))
+
     async def get(self, reference: str) -> DatasetRecord:
-        """The same. Raises DatasetNotFound."""
+        """The same as `find`. Raises DatasetNotFound."""
         found = await self.find(reference)
         if found is None:
             raise DatasetNotFound(f"There is no dataset {reference!r}.")

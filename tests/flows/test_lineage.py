@@ -176,6 +176,24 @@ def test_what_was_sent_with_a_training_is_a_dataset_when_it_is_repeated(server):
     assert files(server, other["weights"]) != files(server, base["weights"])
 
 
+def test_the_data_of_an_imported_version_are_asked_for_and_known_by_their_content(
+    server, serve_module
+):
+    send(server, "vowels", b"aeiou")
+    base = server.wait_run(server.train("kin", dataset="vowels"))
+    archive = server.get(f"/v2/models/kin/weights/{base['weights']}/archive?format=zip").content
+    other = serve_module("--model-name", "kin", "--no-warm-start")
+    taken = other.post("/v2/models/kin/weights/", files={"file": ("kin.zip", archive)})
+    assert taken.status_code == 201, taken.text
+    answer = like(other, base["weights"])
+    assert answer.status_code == 422 and set(answer.json()) == {"dataset"}
+    assert "vowels" in answer.json()["dataset"][0] and "send it" in answer.json()["dataset"][0]
+    mine = send(other, "alphabet", b"aeiou")
+    again = other.wait_run(like(other, base["weights"]).json())
+    assert again["dataset"] == mine
+    assert files(other, again["weights"]) == files(server, base["weights"])
+
+
 def test_the_parameter_is_documented(server):
     operations = server.get("/openapi.json").json()["paths"]["/v2/models/kin/train/"]
     names = {parameter.get("name") for parameter in operations["post"]["parameters"]}

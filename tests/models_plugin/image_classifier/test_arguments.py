@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.errors import InvalidArguments
+from modelyard.models_plugin.image_classifier.arguments import TrainSettings
 from modelyard.models_plugin.loading import open_plugin
 from modelyard.models_plugin.plugin import Plugin, PluginSource
 from modelyard.schemas.transport import FilePart, RequestData
@@ -93,3 +94,14 @@ def test_pictures_come_one_or_many_under_one_name_or_as_the_body(plugin: Plugin)
     arguments = plugin.arguments("predict", RequestData(files=two, query=[("top_k", "2")]))
     assert [file.original_filename for file in arguments["image"]] == ["a.png", "b.png"]
     assert arguments["top_k"] == 2
+
+
+def test_weights_do_not_depend_on_the_name_by_which_their_data_were_asked_for(
+    plugin: Plugin,
+) -> None:
+    told = [
+        TrainSettings(**plugin.arguments("train", RequestData(query=[("dataset", name)]))).to_data()
+        for name in ("birds", "0" * 32)
+    ]
+    assert told[0] == told[1]
+    assert told[0]["epochs"] > 0
