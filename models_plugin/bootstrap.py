@@ -33,6 +33,7 @@ from typing import Any, Optional  # noqa: E402
 
 KIT = (
     "modelyard",
+    "modelyard.digest",
     "modelyard.errors",
     "modelyard.models_plugin",
     "modelyard.models_plugin.accept",
@@ -105,6 +106,7 @@ KIT = (
     "modelyard.training",
     "modelyard.training.checkpoints",
     "modelyard.training.context",
+    "modelyard.training.data",
     "modelyard.training.events",
     "modelyard.training.failures",
     "modelyard.training.finish",

@@ -54,11 +54,12 @@ class ExportsSchema(Schema):
 
 
 class LineageDatasetSchema(Schema):
-    """The stored dataset that a training read."""
+    """The stored dataset that a training read, or the folder below the server's data root."""
 
-    id = id_field("Its id.", allow_none=True)
+    id = id_field("Its id; null for a folder.", allow_none=True)
     name = text_field("Its name.", allow_none=True)
     digest = text_field("The SHA-256 of its content, whatever it was packed in.", allow_none=True)
+    problem = text_field("Why a folder has no digest: its files changed, say.")
 
 
 class LineageSchema(Schema):

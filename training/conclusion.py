@@ -10,7 +10,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from ..errors import StorageUnavailable
 from ..records.runs import Outcome, Progress, RunRecord, find_run
 from ..records.store import RecordStore
 from ..schemas.states import Phase, Reason, Status
-from ..storage.versions import BadVersion, Manifest
+from ..storage.versions import BadVersion, Manifest, read_manifest
 from ..storage.weights import WeightsVersion, WeightsVersions
 from .dates import local_date
 from .messages import ExitRecord, RunProgress, RunResult
@@ -121,7 +121,12 @@ class Conclusion:
         repeated = await self._versions.find(record.model, record.repeats)
         if repeated is None:
             return f"Version {record.repeats} is not here any more: nothing was compared."
-        return compare_files(record.repeats, repeated.files, manifest.files)
+        told = compare_files(record.repeats, repeated.files, manifest.files)
+        with suppress(BadVersion, OSError):  # its files are not on this disk
+            folder = self._versions.root / repeated.id
+            before = await asyncio.to_thread(read_manifest, folder)
+            told = "\n".join([told, *compare_data(before.dataset, manifest.dataset)])
+        return told
 
     async def _conclude_undone(self, record: RunRecord, paths: RunPaths, how: ExitRecord) -> bool:
         cancelled = how.status == Status.CANCELLED.value
@@ -236,6 +241,25 @@ def compare_files(
     told = ", ".join(differing[:_MOST_NAMED])
     more = f" and {len(differing) - _MOST_NAMED} more" if len(differing) > _MOST_NAMED else ""
     return f"Not equal to version {version}: {told}{more} differ."
+
+
+def compare_data(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """A line if a training read a folder whose files were others than at the repeated training.
+
+    Versions of a stored dataset never change; another one was then chosen on purpose.
+    """
+    old, new = before or {}, after or {}
+    name = new.get("name")
+    if not name or name != old.get("name") or (old.get("id") and new.get("id")):
+        return
+    then, now = old.get("digest"), new.get("digest")
+    if then and now and then != now:
+        yield f"The data in `{name}` are not what they were: digest {then} then, {now} now."
+    elif not (then and now):
+        problem = new.get("problem") or old.get("problem") or "a hash is missing."
+        yield f"Whether the data in `{name}` are what they were is not known: {problem}"
 
 
 def _read_result(paths: RunPaths) -> RunResult:

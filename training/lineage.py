@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from .data import recorded_data
 from .messages import RunOrder
 from .paths import RunPaths, read_json, write_json
 
@@ -91,7 +92,7 @@ def recorded(paths: RunPaths) -> tuple[dict[str, Any], str | None, dict[str, Any
         return {}, None, None
     parent = next(iter((told.get("weights") or {}).values()), None)
     told.pop("format", None)
-    dataset = told.pop("dataset", None)
+    dataset = told.pop("dataset", None) or recorded_data(paths)
     return {**told, "curves": curves(paths.metrics)}, parent, dataset
 
 

@@ -167,8 +167,8 @@ class Manifest(_Message):
     """version/manifest.json: a weights version. `files` are `{"path", "size", "sha256"}`.
 
     `origin` is `training`, `promotion` or `import`; `parent` is the id of the version that it was
-    fine-tuned from; `dataset` the stored dataset, `{"id", "name", "digest"}`; of `lineage` see
-    `lineage.py`.
+    fine-tuned from; `dataset` the stored dataset, `{"id", "name", "digest"}`, or a folder below the
+    data root (`data.recorded_data`); of `lineage` see `lineage.py`.
     """
 
     id: str

@@ -125,6 +125,11 @@ class RunPaths:
         return self.root / "lineage.json"
 
     @property
+    def data(self) -> Path:
+        """The hash of a folder below the data root that the run reads (`data.DataHash`)."""
+        return self.root / "data.json"
+
+    @property
     def result(self) -> Path:
         """What train() returned, or how it failed (`messages.RunResult`)."""
         return self.root / "result.json"

@@ -27,7 +27,8 @@ from ..models_plugin.plugin import Plugin, PluginSource
 from ..schemas.states import Phase, Reason
 from ..schemas.transport import FilePart, RequestData
 from . import lineage
-from .context import RunContext
+from .context import RunContext, stop_byte
+from .data import DataHash
 from .failures import EXIT_DISK_FULL, failure_of
 from .finish import finish
 from .messages import Failure, RunOrder, RunResult, Trained
@@ -52,21 +53,21 @@ def main(run_folder: Path) -> int:
     paths = RunPaths(run_folder)
     order = RunOrder.from_data(read_json(paths.run) or {})
     _prepare(order)
-    reporter = Reporter(paths)
+    reporter, data = Reporter(paths), DataHash(paths, order)
     reporter.start()
     try:
         if not paths.trained.exists():
-            code = _train(paths, order, reporter)
+            code = _train(paths, order, reporter, data)
             if code != EXIT_DONE:
                 return code
-        return _finish(paths, reporter)
+        return _finish(paths, reporter, data)
     except Stopped:
         return EXIT_TERMINATED
     finally:
         reporter.close()
 
 
-def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
+def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash) -> int:
     started = time.monotonic()
     reporter.changed(now=True)
     run = RunContext(paths, order, reporter)
@@ -78,6 +79,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
             _seed_torch(order)
         arguments = plugin.arguments("train", _request(paths, order), order.pinned)
         lineage.begin(paths, order)
+        data.start()
         reporter.expect_training()
         result = plugin.train(run, arguments)
     except Exception as error:
@@ -95,10 +97,12 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter) -> int:
     return EXIT_DONE
 
 
-def _finish(paths: RunPaths, reporter: Reporter) -> int:
+def _finish(paths: RunPaths, reporter: Reporter, data: DataHash) -> int:
     started = time.monotonic()
     reporter.enter(Phase.PUBLISHING.value)
     try:
+        stop = stop_byte(paths)
+        data.wait(lambda: stop[0] != 0)
         finish(paths)
     except Exception as error:
         print(f"The weights could not be published: {error}", file=sys.stderr)

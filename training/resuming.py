@@ -167,9 +167,9 @@ def carry_over(old: RunPaths, new: RunPaths) -> None:
             write_bytes(new.checkpoints_index, old.checkpoints_index.read_bytes())
     if old.plugin.exists():
         shutil.copytree(old.plugin, new.plugin, symlinks=True)
-    for before, now in ((old.metrics, new.metrics), (old.lineage, new.lineage)):
+    for before in (old.metrics, old.lineage, old.data):
         if before.exists():
-            _copy(before, now)
+            _copy(before, new.root / before.name)
     for folder in (new.checkpoints, new.plugin):
         if folder.exists():
             sync_tree(folder)

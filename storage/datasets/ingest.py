@@ -32,10 +32,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...digest import content_digest
 from ...errors import DiskFull, ModelyardError, StorageUnavailable
 from ..versions import sync_folder
 from ..wire import decode, encode, plain_error
-from .content import content_digest, counts
+from .content import counts
 from .sealing import seal
 from .taking import Item, Taken, take
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .content import ContentFile
+from ...digest import ContentFile
 from .taking import Progress
 
 _CHUNK = 1 << 20

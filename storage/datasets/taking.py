@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from ...digest import ContentFile
 from ...errors import BadArchive, InvalidArguments
 from ...unpacking import Limits, Watcher, is_archive, safe_path, unpack
-from .content import ContentFile
 from .parts import open_parts
 
 Progress = Callable[[int, int], None]

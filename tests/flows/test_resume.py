@@ -245,3 +245,24 @@ def test_what_cannot_be_paused_or_resumed_says_why(server):
     gone = server.post(f"{record['links']['self']}/resume")
     assert gone.status_code == 409 and "does not go on" in gone.json()["message"]
     assert server.post(f"/v2/models/counter/train/{'0' * 32}/pause").status_code == 404
+
+
+def test_folder_of_the_data_root_is_told_by_its_hash_and_again_when_it_is_repeated(
+    server, data_root
+):
+    folder = data_root / "mine"
+    shutil.copytree(data_root / "pictures", folder)
+    arguments = {**ARGUMENTS, "dataset": "mine", "epochs": 1}
+    done = server.wait_run(server.train(MODEL, **arguments), timeout=120)
+    path = f"/v2/models/{MODEL}/weights/{done['weights']}"
+    told = server.get(f"{path}/lineage").json()["dataset"]
+    assert (told["id"], told["name"]) == (None, "mine")
+    assert told["digest"] in server.get(f"{path}/card").text
+    packed = Path(shutil.make_archive(str(data_root / "packed"), "tar", folder)).read_bytes()
+    answer = server.post("/v2/datasets/?name=sent", files={"file": ("sent.tar", packed)})
+    assert answer.status_code == 201 and answer.json()["digest"] == told["digest"]
+    (folder / "train" / "class0" / "0.png").unlink()
+    again = server.post(f"/v2/models/{MODEL}/train/?like={done['weights']}")
+    message = server.wait_run(again.json(), timeout=120)["message"]
+    assert "Not equal to version" in message
+    assert f"The data in `mine` are not what they were: digest {told['digest']}" in message

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from modelyard.storage.datasets.content import ContentFile, content_digest, counts
+from modelyard.digest import ContentFile, content_digest
+from modelyard.storage.datasets.content import counts
 from modelyard.storage.datasets.parts import PartsFile, open_parts
 
 A, B = (hashlib.sha256(data).hexdigest() for data in (b"a", b"b"))
