@@ -125,7 +125,7 @@ STAMP := .environment-$(firstword $(shell $(DEPENDENCIES) 2>/dev/null | cksum))
 
 # $(1) the environment's folder, $(2) the extras
 define make_environment
-	@echo "Making $(1) from constraints.txt (some minutes the first time; torch is large)"
+	@echo "Installing packages into $(1), from constraints.txt: some minutes the first time (torch is large)"
 	@rm -rf $(1)
 	@$(PYTHON) -m venv $(1)
 	@$(1)/bin/pip $(PIP_INSTALL) -c constraints.txt setuptools

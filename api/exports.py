@@ -36,8 +36,11 @@ async def make_export(request: web.Request) -> web.StreamResponse:
     here, version = services(request), await _version(request)
     wanted, formats = str(request[BODY]["format"]), _formats(here, version)
     if wanted not in formats:
-        known = f"one of: {', '.join(formats)}" if formats else "any: this model has none"
-        raise InvalidArguments({"format": [f"{wanted!r} is not {known}."]})
+        known = f"{wanted!r} is not one of: {', '.join(formats)}."
+        none = f"This model exports to no other format, so not to {wanted!r}."
+        place = here.url(_path(version).replace("/exports/", "/archive"))
+        archives = f"Archives (tar.gz, tar.xz, zip) always work: GET {place}."
+        raise InvalidArguments({"format": [f"{known if formats else none} {archives}"]})
 
     version = await here.keeper.local(version)
 

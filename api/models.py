@@ -13,6 +13,8 @@ from .services import Services, model_of, services
 
 CHOICES_SHOWN = 100
 _GENERIC = "A model served by Modelyard; its plugin gives no description."
+_UNKNOWN = "A model served by Modelyard."
+"""As long as the plugin has not been imported, or if it cannot be."""
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
@@ -42,7 +44,7 @@ def _model(here: Services, handle: ModelHandle) -> dict[str, Any]:
     path = here.url(f"/v2/models/{handle.name}/")
     described = handle.description
     data: dict[str, Any] = dict(described.metadata) if described else {}
-    data.setdefault("description", data.get("summary") or _GENERIC)
+    data.setdefault("description", data.get("summary") or (_GENERIC if described else _UNKNOWN))
     own_name = data.get("name") if handle.source.group == DEEPAAS_GROUP else None
     data.update(
         id=handle.name,

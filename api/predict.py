@@ -25,6 +25,7 @@ from .services import (
     header_arguments,
     server_parameter,
     services,
+    telling_where,
 )
 
 
@@ -50,7 +51,8 @@ async def predict(request: web.Request) -> web.StreamResponse:
         ours = {"weights", "accept"} - taken
         data.query = [pair for pair in data.query if pair[0] not in ours]
         try:
-            prediction = await handle.predict(data, reference, folder, timeout)
+            with telling_where("weights"):
+                prediction = await handle.predict(data, reference, folder, timeout)
         except NoWeights:
             # The first version is being taken over at this moment, or is not here yet.
             await here.defaults.take(handle.name, limit)

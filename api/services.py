@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,6 +176,21 @@ def server_parameter(request: web.Request, taken: frozenset[str], name: str) -> 
             raise InvalidArguments({name: [f"Given {len(values)} times: give it once."]})
         value = values[0] if values else None
     return value
+
+
+@contextmanager
+def telling_where(*names: str) -> Iterator[None]:
+    """Of parameters of the server that were sent among the plugin's arguments, and refused there
+    as unknown, the refusal tells the place."""
+    try:
+        yield
+    except InvalidArguments as error:
+        for name in names:
+            said = error.errors.get(name)
+            if isinstance(said, list) and said and str(said[0]).startswith("Unknown argument"):
+                header = f"X-Modelyard-{name.title()}"
+                said[0] += f" The server's own {name!r} goes into the query (?{name}=) or {header}."
+        raise
 
 
 def without(pairs: list[tuple[str, str]], names: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -30,6 +30,7 @@ from .services import (
     model_name_of,
     server_parameter,
     services,
+    telling_where,
 )
 from .train_dataset import adopt, chosen_dataset, drop, keep_upload
 
@@ -55,7 +56,8 @@ async def start(request: web.Request) -> web.StreamResponse:
         data, dataset = await chosen_dataset(
             request, here, handle, data, None if kin is None else kin.dataset
         )
-        checked = await handle.validate("train", data)
+        with telling_where("like", "dataset"):
+            checked = await handle.validate("train", data)
         # From the commit on a client that hangs up changes nothing.
         record = await asyncio.shield(
             asyncio.ensure_future(_submit(here, handle, data, checked, folder, key, kin, dataset))

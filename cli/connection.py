@@ -28,6 +28,12 @@ def connection_options(command: F) -> F:
     return command
 
 
+def json_option(command: F) -> F:
+    """Adds `--json` alone, to a command that asks no server."""
+    command.__dict__.setdefault("__click_params__", []).append(make_connection_options()[1])
+    return command
+
+
 def make_connection_options() -> list[click.Option]:
     """The two options themselves, for commands that are made at run time."""
     return [
@@ -87,6 +93,16 @@ def client_of(ctx: click.Context, rest: Sequence[str] = ()) -> Client:
     client = root.with_resource(Client(url))
     root.meta[_CLIENT] = (url, client)
     return client
+
+
+def dataset_told(client: Client, dataset: str | None) -> str | None:
+    """A dataset by its name and number beside its id, as long as the server has it."""
+    if dataset is None:
+        return None
+    try:
+        return f"{client.dataset(dataset).reference}  {dataset}".strip()
+    except ClientError:
+        return dataset
 
 
 def described(client: Client, name: str) -> Model:

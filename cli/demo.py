@@ -2,12 +2,14 @@
 
 Starts a server, trains the built-in image classifier on real pictures of digits, predicts pictures
 that the training never saw, tells the addresses, and serves until Ctrl-C. With DEMO_ONCE=1 it ends
-after the predictions; it exits with 1 if anything failed or the accuracy is too low.
+after the predictions, and tells how to serve the same again; it exits with 1 if anything failed or
+the accuracy is too low.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -85,10 +87,13 @@ def _run(console: Console, home: Path, port: int, epochs: int, once: bool) -> No
         run = _train(console, client, epochs)
         _tell_result(console, client, run)
         _predict(console, client, data / DATASET / "test", run.weights)
-        _tell_addresses(console, server.url, data)
+        if not once:
+            _tell_addresses(console, server.url, data)
         console.print(f"From nothing to predictions in {time.monotonic() - begun:.0f} s.\n")
         if not once:
             _serve_on(console, server)
+    if once:
+        _tell_how_to_serve(console, home, data, server.url)
 
 
 def _write_data(console: Console, home: Path) -> Path:
@@ -187,6 +192,19 @@ def _tell_addresses(console: Console, url: str, data: Path) -> None:
         f"{url}/v2/models/{MODEL}/train/",
         f"  {sys.executable} -m modelyard --url {url} runs",
         "",
+    ]
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _tell_how_to_serve(console: Console, home: Path, data: Path, url: str) -> None:
+    """For a demo whose server has ended: an address of it would lead nowhere."""
+    port = url.rpartition(":")[2]
+    words = ["--model-name", MODEL, "--home", str(home / "server"), "--data", str(data)]
+    command = [sys.executable, "-m", "modelyard", "serve", *words, "--port", port]
+    lines = [
+        "The server has ended; the weights are kept. To serve them again:",
+        f"  {shlex.join(command)}",
+        f"and then open {url}/ui",
     ]
     console.print("\n".join(lines), markup=False, soft_wrap=True)
 

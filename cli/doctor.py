@@ -15,7 +15,7 @@ from ..records.home import Home
 from ..settings import load_settings
 from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
 from ..storage.office import StorageOffice
-from .connection import connection_options, wants_json
+from .connection import json_option, wants_json
 from .printing import print_json
 
 
@@ -28,12 +28,13 @@ from .printing import print_json
     help="Remove from the store what nothing refers to (older than a day), and bring anew what is "
     "broken in the home and whole in the store; the latter while no server uses the home.",
 )
-@connection_options
+@json_option
 @click.pass_context
 def doctor(ctx: click.Context, home: str | None, storage: str | None, repair: bool) -> None:
     """Say whether the home of a server and its shared store are well, with a remedy for each fault.
 
-    Works on this machine, beside a running server, too. Exit code 1 if something was found.
+    Works on this machine, beside a running server, too. Exit code 1 if something was found, or if
+    there is no home at --home.
     """
     given = {name: value for name, value in (("home", home), ("storage", storage)) if value}
     try:
@@ -45,7 +46,7 @@ def doctor(ctx: click.Context, home: str | None, storage: str | None, repair: bo
     about_store: list[Finding] = []
     if settings.storage is not None:
         done, about_store = asyncio.run(_ask_store(settings.storage, place, repair))
-    found = [*done, *check_home(place, shared), *about_store]
+    found = [*done, *check_home(place, shared, named=bool(home)), *about_store]
     well = all(one.remedy is None for one in found)
     if wants_json(ctx):
         print_json({"well": well, "findings": [asdict(one) for one in found]})

@@ -9,7 +9,7 @@ import click
 
 from ..client import Client, ClientError, NotFound, Run
 from . import printing, run_control
-from .connection import client_of, connection_options, wants_json
+from .connection import client_of, connection_options, dataset_told, wants_json
 from .follow import follow
 from .train import tell_end
 
@@ -79,7 +79,7 @@ def runs(
     elif log:
         _log(client, chosen, tail, watched)
     elif chosen:
-        _show(ctx, chosen)
+        _show(ctx, client, chosen)
     if models:
         _list(ctx, client, models, limit, status)
 
@@ -134,7 +134,7 @@ def _log(client: Client, chosen: Sequence[Run], tail: int | None, watched: bool)
             click.echo(client.log(run.model, run.id, tail=tail), nl=False)
 
 
-def _show(ctx: click.Context, chosen: Sequence[Run]) -> None:
+def _show(ctx: click.Context, client: Client, chosen: Sequence[Run]) -> None:
     for run in chosen:
         if wants_json(ctx):
             printing.print_json(run.data)
@@ -146,7 +146,7 @@ def _show(ctx: click.Context, chosen: Sequence[Run]) -> None:
             ("created", printing.moment(run.created_at)),
             ("duration", printing.duration(run)),
             ("weights", run.weights),
-            ("dataset", run.dataset),
+            ("dataset", dataset_told(client, run.dataset)),
             ("resumed from", run.resumed_from),
             ("repeats", run.repeats),
             ("message", run.message),

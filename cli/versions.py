@@ -11,6 +11,7 @@ import click
 
 from ..client import Client, ClientError, NotFound, Weights
 from . import printing
+from .connection import dataset_told
 
 LATEST = "latest"
 _BEGINNING = re.compile(r"[0-9a-f]{6,31}\Z")
@@ -34,8 +35,8 @@ def find(client: Client, model: str, name: str) -> Weights:
         raise ClientError(f"More than one version of {model} begins with {name}.") from None
 
 
-def write(ctx_json: bool, version: Weights) -> None:
-    """One version, whole."""
+def write(ctx_json: bool, client: Client, version: Weights) -> None:
+    """One version, whole; for people, with the name of its dataset."""
     if ctx_json:
         printing.print_json(data_of(version))
         return
@@ -53,7 +54,7 @@ def write(ctx_json: bool, version: Weights) -> None:
         ("checkpoint", version.checkpoint),
         ("metrics", printing.metrics(version.metrics)),
         ("parent", version.parent),
-        ("dataset", version.dataset),
+        ("dataset", dataset_told(client, version.dataset)),
         ("size", printing.size(version.size)),
         *(("file", f"{file.path}  {printing.size(file.size)}") for file in version.files),
     ]

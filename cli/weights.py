@@ -93,7 +93,8 @@ def list_versions(
 @click.pass_context
 def show(ctx: click.Context, model: str, version: str) -> None:
     """Show a VERSION of MODEL with its files."""
-    versions.write(wants_json(ctx), versions.find(client_of(ctx), model, version))
+    client = client_of(ctx)
+    versions.write(wants_json(ctx), client, versions.find(client, model, version))
 
 
 @click.command()

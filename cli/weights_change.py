@@ -33,7 +33,8 @@ def list_aliases(ctx: click.Context, model: str) -> None:
     printing.print_table(
         ("alias", "version", "moved", "before"),
         [(one.name, one.version, printing.moment(one.moved_at), one.previous) for one in found],
-        f"{model} has no aliases yet: train it first.",
+        f"{model} has no aliases yet: set one with `modelyard weights alias set {model} "
+        f"{PRODUCTION} VERSION`, or train it.",
     )
 
 

@@ -133,6 +133,7 @@ def export(
     with shown(ctx, "No file was written.") as transfer:
         name, told = f"{model}-{chosen.id[:8]}.{wanted}", ""
         if not is_archive:
+            _check_format(ctx, client, chosen, wanted)
             transfer.tell(f"The server makes {wanted}")
             made = client.make_export(model, chosen.id, wanted)
             name = f"{model}-{chosen.id[:8]}{Path(made.file).suffix}"
@@ -150,6 +151,21 @@ def _told_by(output: Path | None) -> str:
     """The archive that a file of this name would be."""
     name = "" if output is None else output.name
     return next((kind for kind in ARCHIVES if name.endswith(f".{kind}")), ARCHIVES[0])
+
+
+def _check_format(ctx: click.Context, client: Client, chosen: Weights, wanted: str) -> None:
+    formats = client.exports(chosen.model, chosen.id).formats
+    if wanted in formats:
+        return
+    if formats:
+        known = f"{wanted!r} is not one of: {', '.join([*formats, *ARCHIVES])}."
+    else:
+        *first, last = ARCHIVES
+        known = (
+            f"{chosen.model} exports to no other format, so not to {wanted!r}; "
+            f"{', '.join(first)} and {last} always work."
+        )
+    raise click.UsageError(f"--format: {known}", ctx)
 
 
 def _target(ctx: click.Context, output: Path | None, name: str, force: bool) -> Path:

@@ -55,10 +55,14 @@ def lock_holder(home: Home) -> str | None:
 # -- the home -------------------------------------------------------------------------------------
 
 
-def check_home(home: Home, shared: bool) -> Iterator[Finding]:
-    """`shared`: with a store. What cannot be read is a finding, too."""
+def check_home(home: Home, shared: bool, named: bool = False) -> Iterator[Finding]:
+    """`shared`: with a store. What cannot be read is a finding, too.
+
+    `named`: somebody said that this is the home, so that one that is not there is a fault.
+    """
     if not home.root.is_dir():
-        yield Finding("home", f"{home.root} is not there: a server makes it at its start.")
+        told = f"There is no home at {home.root}: a server makes one at its start."
+        yield Finding("home", told, "Name one that is there with --home." if named else None)
         return
     if not home.format_file.exists():
         yield Finding("home", f"{home.root} is no home of Modelyard.", "Name it with --home.")

@@ -51,7 +51,9 @@ def _made(paths: RunPaths, name: str) -> Path:
     item = index.item(index.best if name == "best" else index.last)
     data = read_json(paths.run)
     if item is None or data is None:
-        raise NotFound(f"The run {paths.id} has no checkpoint {name}.")
+        kept = [one for one in NAMES if index.item(getattr(index, one)) is not None]
+        told = f"It has: {', '.join(kept)}." if kept else "It has none."
+        raise NotFound(f"The run {paths.id} has no checkpoint {name}. {told}")
     known = f"{paths.id} {item.step} {item.created_at}"
     version_id = hashlib.sha256(known.encode()).hexdigest()[:32]
     target = paths.promoted / version_id

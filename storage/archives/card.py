@@ -75,7 +75,11 @@ def _data(manifest: Mapping[str, Any], lineage: Mapping[str, Any]) -> list[str]:
 
 
 def _environment(lineage: Mapping[str, Any]) -> list[str]:
-    environment = dict(_object(lineage.get("environment")))
+    # A run may use fewer threads than the server lets it have, and the latter is what is recorded.
+    environment = {
+        "thread_limit" if name == "threads" else name: value
+        for name, value in _object(lineage.get("environment")).items()
+    }
     packages = _object(environment.pop("packages", None))
     shown = sorted((str(name), _value(version)) for name, version in packages.items())
     lines = _rows(_flat(environment))

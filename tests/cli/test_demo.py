@@ -94,8 +94,9 @@ def test_once_trains_predicts_and_leaves_nothing(start_demo):
     assert "Accuracy on the test split" in output
     assert "loss" in output
     assert "of 10 right" in output
-    for address in ("/ui", "/tensorboard/", "/v2/models/"):
-        assert f"http://127.0.0.1:{demo.port}{address}" in output
+    assert "Swagger UI" not in output and "curl" not in output, "that server is gone"
+    assert "modelyard serve --model-name image-classifier" in output
+    assert f"--port {demo.port}\n" in output
     assert demo.left() == []
     assert not demo.listens()
 

@@ -71,6 +71,14 @@ def test_a_home_and_a_store_that_are_well(doctor, kept, modelyard):
     assert plain.returncode == 0 and "FAULT" not in plain.stdout
 
 
+def test_a_home_that_is_named_and_not_there_is_a_fault(doctor, modelyard, tmp_path):
+    code, faults, _ = doctor(tmp_path / "nowhere")
+    assert code == 1 and faults[0].startswith(f"There is no home at {tmp_path / 'nowhere'}")
+    unnamed = modelyard("doctor", cwd=tmp_path)
+    assert unnamed.returncode == 0 and "There is no home at" in unnamed.stdout
+    assert "--url" not in modelyard("doctor", "--help").stdout
+
+
 def test_what_is_broken_here_and_whole_in_the_store_is_brought_anew(doctor, kept):
     home, store, bundle = kept
     (bundle / "files" / "b").unlink()

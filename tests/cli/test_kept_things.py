@@ -89,6 +89,7 @@ def test_versions_are_labelled_named_and_rolled_back(typed, trained):
     assert "rollback" in typed("weights", "alias", "set", MODEL, "production", "latest")
     assert older in typed("weights", "rollback", MODEL)
     assert "production" in typed("weights", "alias", "list", MODEL)
+    assert "alias set kin production VERSION" in typed("weights", "alias", "list", "kin")
     assert "production" in typed("weights", "delete", MODEL, older, "--yes", code=1)
     typed("weights", "alias", "remove", MODEL, "production")
     assert "add --yes" in typed("weights", "delete", MODEL, older, code=2)
@@ -104,7 +105,8 @@ def test_versions_are_pushed_pulled_saved_linked_and_taken_in(typed, trained, tm
     assert zipfile.is_zipfile(path)
     assert "--force" in typed(*words, code=2)
     assert older in typed("weights", "import", MODEL, path)
-    assert "onnx" in typed("weights", "export", MODEL, "--format", "onnx", code=2)
+    refused = typed("weights", "export", MODEL, "--format", "onnx", code=2)
+    assert "no other format" in refused and "tar.gz, tar.xz and zip always work" in refused
     assert typed("weights", "link", MODEL, older, "--expires", "90m").startswith("http")
     assert "90m, 24h or 7d" in typed("weights", "link", MODEL, "--expires", "soon", code=2)
 
@@ -115,7 +117,8 @@ def test_a_model_that_exports_is_saved_in_its_format(yard, typed, tmp_path):
     assert "largest difference 0.125 in 2 samples" in text
     (path,) = tmp_path.iterdir()
     assert (path.suffix, len(path.read_text().split())) == (".txt", 2)
-    assert "one of: " in typed("weights", "export", "kin", "--format", "onnx", code=2)
+    refused = typed("weights", "export", "kin", "--format", "bogus", code=2)
+    assert "one of: " in refused and "tar.gz" in refused and "The server makes" not in refused
 
 
 def test_a_training_is_repeated_and_compared(typed, trained):
@@ -139,10 +142,11 @@ def test_datasets_are_sent_trained_with_and_removed(typed, tmp_path):
     run = json.loads(typed("train", "reader", "--from-dataset", "pets", "--follow", "--json")
                      .splitlines()[-1])["data"]  # fmt: skip
     assert run["status"] == "done"
-    assert run["dataset"] in typed("runs", run["uuid"])
+    assert f"pets@1  {run['dataset']}" in typed("runs", run["uuid"])
     assert "add --yes" in typed("datasets", "remove", "pets", code=2)
     assert "removed" in typed("datasets", "remove", "pets", "--yes")
     assert "no dataset" in typed("datasets", "show", "pets", code=1)
+    assert run["dataset"] in typed("runs", run["uuid"]), "its id alone"
 
 
 def test_a_run_is_paused_and_resumed_and_secrets_are_asked_for(yard, typed, tmp_path):

@@ -5,6 +5,8 @@ def test_an_argument_named_as_a_parameter_of_the_server_is_the_models_from_the_f
     start_server,
 ):
     server = start_server("--model-name", "slow-import", "--no-warm-start")
+    (listed,) = server.get("/v2/models/").json()["models"]
+    assert listed["state"] != "importing" or "gives no description" not in listed["description"]
     record = server.post("/v2/models/slow-import/train/?dataset=tiny")
     assert record.status_code == 200, record.text
     assert record.json()["args"] == {"dataset": "tiny"}

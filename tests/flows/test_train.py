@@ -75,9 +75,10 @@ def test_arguments_of_a_training_come_by_every_place(server, where):
 
 def test_wrong_arguments_start_nothing(server):
     before = len(server.get("/v2/models/counter/train/").json())
-    answer = server.post("/v2/models/counter/train/", json={"steps": 0, "stepz": 1})
+    answer = server.post("/v2/models/counter/train/", json={"steps": 0, "stepz": 1, "like": "x"})
     assert answer.status_code == 422
-    assert set(answer.json()) <= {"steps", "stepz"}
+    assert "?like=" in answer.json()["like"][0] and "X-Modelyard-Like" in answer.json()["like"][0]
+    assert set(answer.json()) <= {"steps", "stepz", "like"}
     assert len(server.get("/v2/models/counter/train/").json()) == before
 
 

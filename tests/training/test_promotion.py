@@ -49,8 +49,13 @@ async def test_promoted_twice_it_is_the_same_version(paths):
 async def test_what_is_not_there_is_told(paths, tmp_path):
     with pytest.raises(InvalidArguments):
         await promote(paths, "../best")
-    with pytest.raises(NotFound, match="no checkpoint best"):
-        await promote(run_folder(tmp_path / "others"), "best")
+    others = run_folder(tmp_path / "others")
+    with pytest.raises(NotFound, match=r"no checkpoint best\. It has none\."):
+        await promote(others, "best")
+    with Checkpoints(others).save(3, None, True, {}) as checkpoint:
+        (checkpoint.weights / "w.bin").write_bytes(b"w")
+    with pytest.raises(NotFound, match=r"no checkpoint best\. It has: last\."):
+        await promote(others, "best")
 
 
 async def test_full_disk_is_told_and_the_checkpoints_are_as_before(paths, full_disk):

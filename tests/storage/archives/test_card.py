@@ -29,6 +29,7 @@ MANIFEST = {
             "python": "3.11.9",
             "cuda": None,
             "gpus": [],
+            "threads": 2,
             "packages": {"numpy": "2.0", "torch": "2.13"},
         },
         "code": {
@@ -60,6 +61,7 @@ def test_the_card_tells_data_arguments_metrics_curves_environment_and_licence():
             "pets.zip", "Git commit", "model.safetensors",
             "2.0 KiB (2048 bytes)", "7", "b" * 32} <= cells  # fmt: skip
     assert "<td>MIT</td>" in page and "<h3>loss</h3>" in page
+    assert "Thread limit" in cells and "Threads" not in cells
     assert re.search("<code>[▁▂▃▄▅▆▇█]{50}</code>", page)
     first, last = "<td>0</td>\n<td>1</td>", "<td>99</td>\n<td>0.01</td>"
     assert first in page and last in page
