@@ -136,7 +136,7 @@ def lineage(ctx: click.Context, model: str, version: str) -> None:
         ("checkpoint", _joined(found.checkpoint, found.step and f"step {found.step}")),
         ("metrics", printing.metrics(found.metrics)),
         ("dataset", _joined(dataset.get("name"), dataset.get("id"))),
-        ("data hash", dataset.get("digest")),
+        ("data hash", dataset.get("digest") or dataset.get("problem")),
         *(("upload", _joined(u.get("filename"), u.get("sha256"))) for u in found.uploads),
         ("code", _joined(code.get("distribution"), code.get("version"))),
         ("git", _git(code.get("git"))),
