@@ -168,7 +168,11 @@ class BeginUploadSchema(Schema):
         metadata={"description": "Bytes."},
     )
     sha256 = fields.String(
-        validate=_SHA256, metadata={"description": "Of the whole file: checked at the end."}
+        validate=_SHA256,
+        metadata={
+            "description": "Of the whole file: checked at the end.",
+            "pattern": "^[0-9a-fA-F]{64}$",  # JSON Schema has no such anchor
+        },
     )
     name = DatasetName("The dataset's name; without it that of the file.")
     model = text_field("The model whose reader looks at it.")

@@ -16,7 +16,10 @@ class ExportRequestSchema(Schema):
     format = fields.String(
         required=True,
         validate=validate.Regexp(f"{FORMAT_NAME}\\Z"),
-        metadata={"description": "Its format: one of `formats` in the list of exports."},
+        metadata={
+            "description": "Its format: one of `formats` in the list of exports.",
+            "pattern": f"^{FORMAT_NAME}$",  # JSON Schema has no such anchor
+        },
     )
 
 

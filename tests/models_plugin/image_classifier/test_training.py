@@ -39,14 +39,14 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 def test_digits_are_learned_to_97_percent_within_a_minute(
     make_run: MakeRun, train: Train, digits: Path
 ) -> None:
-    started = time.monotonic()
+    started = time.process_time()  # one thread: a minute of an idle machine, whatever else it does
     run = make_run(threads=1, data_root=str(digits.parent))
     result = train(run, dataset="digits")
     assert result["evaluation"]["split"] == "test"
     assert result["evaluation"]["accuracy"] >= 0.97
     assert result["pictures"] == {"train": 1259, "val": 179, "test": 359}
     assert (result["image_size"], result["channels"], result["architecture"]) == (8, 1, "small")
-    assert time.monotonic() - started < 60
+    assert time.process_time() - started < 60
 
 
 def test_the_same_seed_gives_the_same_weights_to_the_bit(
@@ -165,7 +165,7 @@ def test_an_uploaded_archive_is_trained_from_and_removed(
         train(run, **{**QUICK, "dataset": None, field: upload})
         assert same(tensors(run), tensors(by_name))
         assert [entry.name for entry in run.folder.iterdir()] == ["evaluation.json"]
-        assert read_description(run.published_weights).arguments[field] == "mine.zip"
+        assert field not in read_description(run.published_weights).arguments
 
 
 def test_a_fifo_among_the_pictures_ends_the_run_at_once(

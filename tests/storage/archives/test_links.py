@@ -10,7 +10,7 @@ from modelyard.errors import NotPermitted
 from modelyard.storage.archives.formats import ArchiveFormat
 from modelyard.storage.archives.links import Share, link_key, sign, verify
 
-SHARE = Share("m", "a" * 32, ArchiveFormat.TAR_XZ, int(time.time()) + 100)
+SHARE = Share("m", "a" * 32, ArchiveFormat.TAR_XZ, int(time.time()) + 10_000)
 
 
 @pytest.fixture
