@@ -268,8 +268,14 @@ class ModelHandle:
         limit = self._options.validate_timeout_s
         try:
             async with asyncio.timeout(limit):
-                process = await self._describer()
-                return await process.question(message, limit)
+                while True:
+                    process = await self._describer()
+                    try:
+                        return await process.question(message, limit)
+                    except WorkerDied:
+                        if self._closing or not process.dismissed:
+                            raise
+                        await asyncio.sleep(0.02)  # another one takes its place: it is asked
         except TimeoutError:
             if self.error is not None or self._default is None:
                 raise self._unavailable() from None

@@ -74,6 +74,8 @@ class WorkerProcess:
         self.max_batch = 1
         self.exit_reason: str | None = None
         self._cause: str | None = None
+        self.dismissed = False
+        """True once the server has ended it in good order, for another one."""
         self._questions: dict[int, Callable[[Message | ModelyardError], None]] = {}
         self._next = 0
         self.on_end = on_end
@@ -134,6 +136,7 @@ class WorkerProcess:
     async def close(self, timeout_s: float = 3.0) -> None:
         """Hangs up, so that it ends by itself; kills it if it does not."""
         self._cause = self._cause or "was ended by the server"
+        self.dismissed = True
         self._channel.close()
         self._side.close()
         until = self._loop.time() + timeout_s
