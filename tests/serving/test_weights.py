@@ -14,6 +14,7 @@ from modelyard.errors import (
     PluginFailed,
     WorkerDied,
 )
+from modelyard.schemas.transport import RequestData
 
 MODEL = {"model": "odd_models:Weighty"}
 
@@ -164,3 +165,28 @@ async def test_weights_that_nobody_chose_do_not_stop_a_start(serve):
 async def test_weights_chosen_by_hand_stop_a_start_if_there_are_no_others(serve):
     with pytest.raises(ModelFailedToLoad, match="bad weights"):
         await serve("bad", by_hand=True, **MODEL)
+
+
+class _Dismissed:
+    """A worker that is hung up on while it is asked, as a renewal does."""
+
+    dismissed = False
+
+    async def question(self, message, limit_s):
+        self.dismissed = True
+        raise WorkerDied("was ended by the server")
+
+
+async def test_a_question_to_a_worker_that_is_being_replaced_goes_to_the_next_one(
+    serve, monkeypatch
+):
+    serving = await serve(bare="yard_fixtures.bare:Bare")
+    handle = serving.pool.get("bare")
+    asked, describer = _Dismissed(), handle._describer
+
+    async def first_the_old_one():
+        return await describer() if asked.dismissed else asked
+
+    monkeypatch.setattr(handle, "_describer", first_the_old_one)
+    await handle.validate("predict", RequestData())
+    assert asked.dismissed
