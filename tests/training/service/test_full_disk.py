@@ -1,5 +1,7 @@
 """The disk is full while a run trains: it says so, and what was saved before is kept."""
 
+import asyncio
+import contextlib
 import os
 import shutil
 import subprocess
@@ -37,6 +39,14 @@ async def small_yard(small_disk: Path, empty_home: Path) -> AsyncIterator[Yard]:
     yard.kill_all()
 
 
+def fill(disk: Path, filler: Path) -> None:
+    """Leaves 1 MB free: the run removes old checkpoints, so that filling once is not enough."""
+    room = shutil.disk_usage(disk).free - 1_000_000
+    if room > 0:
+        with filler.open("ab") as stream, contextlib.suppress(OSError):
+            stream.write(bytes(room))
+
+
 async def test_checkpoint_that_finds_no_room_ends_the_run_and_harms_nothing(
     small_yard: Any, small_disk: Path
 ) -> None:
@@ -45,9 +55,11 @@ async def test_checkpoint_that_finds_no_room_ends_the_run_and_harms_nothing(
     record = await yard.walk(steps=40, bulk=4_000_000)
     await at_step(yard, record, 6)
     filler = small_disk / "filler"
-    room = shutil.disk_usage(small_disk).free - 1_000_000
-    filler.write_bytes(bytes(room))
-    ended = await yard.finished(record, 30)
+    ending = asyncio.ensure_future(yard.finished(record, 30))
+    while not ending.done():
+        fill(small_disk, filler)
+        await asyncio.sleep(0.005)
+    ended = await ending
     assert (ended.status, ended.reason) == (Status.ERROR, Reason.DISK_FULL)
     assert "make room, then resume" in ended.message
     assert "No space left on device" in ended.message
