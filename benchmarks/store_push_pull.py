@@ -28,6 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
+from blake3 import blake3
+
 from modelyard.records.home import Home
 from modelyard.storage.office import StorageOffice
 
@@ -183,13 +185,15 @@ def _bundle(folder: Path, count: int, size: int) -> None:
     files.mkdir(parents=True)
     listed = []
     for number in range(count):
-        digest = hashlib.sha256()
+        hashers = {"sha256": hashlib.sha256(), "blake3": blake3()}
         with (files / f"{number:05}.bin").open("wb") as file:
             for start in range(0, size, 1 << 20):
                 piece = os.urandom(min(1 << 20, size - start))
-                digest.update(piece)
+                for hasher in hashers.values():
+                    hasher.update(piece)
                 file.write(piece)
-        listed.append({"path": f"{number:05}.bin", "size": size, "sha256": digest.hexdigest()})
+        digests = {name: hasher.hexdigest() for name, hasher in hashers.items()}
+        listed.append({"path": f"{number:05}.bin", "size": size, **digests})
     manifest = {
         **{"format": 1, "kind": "weights", "id": uuid.uuid4().hex, "model": "m"},
         **{"created_at": "2026-11-21T10:00:00+00:00", "files": listed},

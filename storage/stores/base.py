@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from ...errors import DiskFull
+from .digests import Digests
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -103,15 +104,15 @@ class ObjectStore(ABC):
         key: str,
         path: Path,
         size: int,
-        sha256: str,
+        digests: Digests,
         progress: Progress | None = None,
         resume: Path | None = None,
-    ) -> None:
-        """Stores the file at `path`, whole or not at all.
+    ) -> Digests:
+        """Stores the file at `path`, whole or not at all; returns its digests, the BLAKE3 as well.
 
         `resume` is a folder that remembers how far a large upload came: after a crash the same call
         goes on there (`capabilities.list_parts`). Raises Corrupt if the file's bytes are not those
-        of `size` and `sha256`, OSError of the local disk, and DiskFull of the folder's disk.
+        of `size` and `digests`, OSError of the local disk, and DiskFull of the folder's disk.
         """
 
     @abstractmethod
@@ -120,11 +121,11 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def get_file(
-        self, key: str, target: Path, size: int, sha256: str, progress: Progress | None = None
+        self, key: str, target: Path, size: int, digests: Digests, progress: Progress | None = None
     ) -> None:
         """Fetches to `target`: verified, durable, in one step; before that nothing is there.
 
-        Raises ObjectMissing; Corrupt if what comes is not `size` and `sha256`, after some tries;
+        Raises ObjectMissing; Corrupt if what comes is not `size` and `digests`, after some tries;
         DiskFull, and other OSErrors of the local disk.
         """
 

@@ -7,7 +7,6 @@ disk. `.new` holds what is being written; it is on the same file system because 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -29,6 +28,7 @@ from .base import (
     check_prefix,
     told_when_full,
 )
+from .digests import Digests, Hasher
 
 _NEW = ".new"
 _CHUNK = 1024**2
@@ -84,20 +84,21 @@ class FolderStore(ObjectStore):
         key: str,
         path: Path,
         size: int,
-        sha256: str,
+        digests: Digests,
         progress: Progress | None = None,
         resume: Path | None = None,
-    ) -> None:
+    ) -> Digests:
         target = self._path(key)
         # Copied, not linked: a model that writes into its own files must not reach the store.
         with self._failures(key):
             new = self._new_path()
         try:
             with path.open("rb") as source, self._failures(key), new.open("xb") as stream:
-                _copy(source, stream, size, sha256, progress)
+                found = _copy(source, stream, size, Hasher(digests, complete=True), progress)
                 _finish(stream)
             with self._failures(key):
                 self._appear(new, target, False)
+            return found
         finally:
             new.unlink(missing_ok=True)
 
@@ -109,7 +110,7 @@ class FolderStore(ObjectStore):
         return data
 
     def get_file(
-        self, key: str, target: Path, size: int, sha256: str, progress: Progress | None = None
+        self, key: str, target: Path, size: int, digests: Digests, progress: Progress | None = None
     ) -> None:
         # Copied, not linked: a reader that writes into its files must not reach the store.
         with self._failures(key):
@@ -117,7 +118,7 @@ class FolderStore(ObjectStore):
         new = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.new")
         try:
             with source, told_when_full(target), new.open("xb") as stream:
-                _copy(source, stream, size, sha256, progress)
+                _copy(source, stream, size, Hasher(digests), progress)
                 _finish(stream)
             new.rename(target)
             sync_folder(target.parent)
@@ -281,23 +282,23 @@ class FolderStore(ObjectStore):
 
 
 def _copy(
-    source: BinaryIO, stream: BinaryIO | None, size: int, sha256: str, progress: Progress | None
-) -> None:
-    """Reads `source` to its end (into `stream`) and compares. Raises Corrupt."""
-    digest, count = hashlib.sha256(), 0
+    source: BinaryIO, stream: BinaryIO, size: int, hasher: Hasher, progress: Progress | None
+) -> Digests:
+    """Copies `source` to its end into `stream` and compares. Raises Corrupt."""
+    count = 0
     while chunk := source.read(_CHUNK):
-        digest.update(chunk)
+        hasher.update(chunk)
         count += len(chunk)
         if count > size:
             break
-        if stream is not None:
-            stream.write(chunk)
+        stream.write(chunk)
         if progress is not None:
             progress(len(chunk))
-    if count != size or digest.hexdigest() != sha256:
+    if count != size or not hasher.agrees:
         if progress is not None:
             progress(-min(count, size))
-        raise Corrupt(f"{Path(source.name).name}: its bytes are not those of {sha256[:12]}…")
+        raise Corrupt(f"{Path(source.name).name}: its bytes are not those of its digest")
+    return hasher.digests
 
 
 def _finish(stream: BinaryIO) -> None:

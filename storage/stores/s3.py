@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256 as sha256_of
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +29,7 @@ from .base import (
     check_prefix,
     told_when_full,
 )
+from .digests import Digests, Hasher
 from .s3_bucket import Bucket, md5_of
 from .s3_client import connect
 from .s3_download import download_file
@@ -148,41 +148,41 @@ class S3Store(ObjectStore):
         key: str,
         path: Path,
         size: int,
-        sha256: str,
+        digests: Digests,
         progress: Progress | None = None,
         resume: Path | None = None,
-    ) -> None:
+    ) -> Digests:
         check_key(key)
         if size > self._limits.part:
-            self._put_parts(key, path, size, sha256, progress, resume)
-            return
-        data = path.read_bytes()
-        if len(data) != size or sha256_of(data).hexdigest() != sha256:
+            return self._put_parts(key, path, size, digests, progress, resume)
+        data, hasher = path.read_bytes(), Hasher(digests, complete=True)
+        hasher.update(data)
+        if len(data) != size or not hasher.agrees:
             raise Corrupt(f"{key}: the file's bytes are not those of its digest")
         put_whole(self._bucket, key, data)
         if progress is not None:
             progress(size)
+        return hasher.digests
 
     def _put_parts(
         self,
         key: str,
         path: Path,
         size: int,
-        sha256: str,
+        digests: Digests,
         progress: Progress | None,
         resume: Path | None,
-    ) -> None:
+    ) -> Digests:
         bucket, counted = self._bucket, Counted(progress)
         resume = resume if self._known().list_parts else None
         for _ in range(_TIMES):
-            upload = Upload(key, size, sha256, self._limits.part)
+            upload = Upload(key, size, digests, self._limits.part)
             try:
-                upload_file(bucket, self._threads, upload, path, counted.add, resume)
-                return
+                return upload_file(bucket, self._threads, upload, path, counted.add, resume)
             except UploadGone:
                 counted.undo()
         if not bucket.checks.any:
-            remove_wrong(bucket, key, size, sha256)
+            remove_wrong(bucket, key, size, digests)
         raise StoreUnavailable(
             f"{bucket.what('put', key)}: the store lost the upload {_TIMES} times"
         )
@@ -272,12 +272,12 @@ class S3Store(ObjectStore):
         return bucket.tries.call(bucket.what("get_object", key), action, budget)
 
     def get_file(
-        self, key: str, target: Path, size: int, sha256: str, progress: Progress | None = None
+        self, key: str, target: Path, size: int, digests: Digests, progress: Progress | None = None
     ) -> None:
         check_key(key)
         counted = Counted(progress)
         with told_when_full(target):
-            download_file(self._bucket, self._threads, key, target, size, sha256, counted)
+            download_file(self._bucket, self._threads, key, target, size, digests, counted)
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         bucket = self._bucket

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import Corrupt
 from .base import Limits
+from .digests import Digests, Hasher
 from .s3_buffers import Buffers
 from .s3_errors import AlreadyThere, Transient
 from .s3_tries import Budget, Tries
@@ -109,6 +110,9 @@ class Bucket:
         try:
             if answer["ContentLength"] != length:
                 raise Corrupt(f"{key}: {answer['ContentLength']} bytes instead of {length}")
+            total = str(answer.get("ContentRange", "")).rpartition("/")[2]
+            if size is not None and total.isdigit() and int(total) != size:
+                raise Corrupt(f"{key}: has {total} bytes instead of {size}")
             got = 0
             while got < length:
                 chunk = body.read(min(CHUNK, length - got))
@@ -121,15 +125,15 @@ class Bucket:
             # Read to its end a connection is used again; else it is closed.
             body.close()
 
-    def read_again(self, key: str, size: int, sha256: str) -> bool:
+    def read_again(self, key: str, size: int, digests: Digests) -> bool:
         """True if the object's bytes are these, read from the server."""
         budget = Budget(self.limits, size)
 
         def action() -> bool:
-            digest = hashlib.sha256()
+            hasher = Hasher(digests)
             for chunk in self.chunks(key, 0, size, budget, size):
-                digest.update(chunk)
-            return digest.hexdigest() == sha256
+                hasher.update(chunk)
+            return hasher.agrees
 
         try:
             return self.tries.call(self.what("get_object", key), action, budget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import uuid
 from collections import deque
@@ -14,6 +13,7 @@ from pathlib import Path
 from ...errors import Corrupt
 from ..versions import sync_folder
 from .base import Counted
+from .digests import Digests, Hasher
 from .s3_bucket import CHUNK, Bucket
 from .s3_tries import Budget
 
@@ -27,7 +27,7 @@ def download_file(
     key: str,
     target: Path,
     size: int,
-    sha256: str,
+    digests: Digests,
     progress: Counted,
 ) -> None:
     """Fetches `key` to `target`, which appears whole. Raises Corrupt after three wrong answers."""
@@ -36,11 +36,13 @@ def download_file(
         with new.open("x+b") as file:
             for _ in range(_TIMES):
                 with suppress(Corrupt):
-                    if _fetch(bucket, pool, key, file.fileno(), size, progress) == sha256:
+                    hasher = Hasher(digests)
+                    _fetch(bucket, pool, key, file.fileno(), size, progress, hasher)
+                    if hasher.agrees:
                         break
                 progress.undo()
             else:
-                raise Corrupt(f"{key}: is not what {sha256[:12]}… promises, in {_TIMES} tries")
+                raise Corrupt(f"{key}: is not what its digest promises, in {_TIMES} tries")
             os.fsync(file.fileno())
         new.rename(target)
         sync_folder(target.parent)
@@ -49,17 +51,23 @@ def download_file(
 
 
 def _fetch(
-    bucket: Bucket, pool: Executor, key: str, file: int, size: int, progress: Counted
-) -> str:
-    """Writes the object's bytes into `file`; returns their SHA-256.
+    bucket: Bucket,
+    pool: Executor,
+    key: str,
+    file: int,
+    size: int,
+    progress: Counted,
+    hasher: Hasher,
+) -> None:
+    """Writes the object's bytes into `file`, and into `hasher`.
 
-    Hashing is the slowest of all: it goes on here, in order, while others fetch what is next; so
-    does the writing to the disk, so that little is left for the fsync.
+    That goes on here, in order, while others fetch what is next; so does the writing to the disk,
+    so that little is left for the fsync.
     """
     part = bucket.limits.part
     count = -(-size // part)
-    if count != 1 and bucket.call("head_object", key)["ContentLength"] != size:
-        raise Corrupt(f"{key}: has not {size} bytes")
+    if not count and bucket.call("head_object", key)["ContentLength"] != 0:
+        raise Corrupt(f"{key}: is not empty")
 
     def fetch_one(number: int) -> None:
         offset = number * part
@@ -76,7 +84,6 @@ def _fetch(
         begin_writeback(file, offset, length)
         progress.add(length)
 
-    digest = hashlib.sha256()
     view = memoryview(bytearray(min(CHUNK, size)))
     ahead: deque[Future[None]] = deque()
     try:
@@ -88,12 +95,11 @@ def _fetch(
             for offset in range(number * part, end, CHUNK):
                 read = view[: end - offset]
                 os.preadv(file, [read], offset)
-                digest.update(read)
+                hasher.update(read)
     finally:
         for task in ahead:
             task.cancel()
         wait(ahead)
-    return digest.hexdigest()
 
 
 def _write(file: int, chunk: bytes, position: int) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from ...errors import Corrupt, ModelyardError, ObjectMissing
 from .base import Progress
+from .digests import Digests, Hasher
 from .s3_bucket import CHUNK, Bucket, md5_of
 from .s3_errors import Transient, Unsupported, UploadGone
 
@@ -34,7 +35,7 @@ class Upload:
 
     key: str
     size: int
-    sha256: str
+    digests: Digests
     part: int
     id: str = ""
     parts: dict[int, tuple[str, str]] = field(default_factory=dict)
@@ -67,8 +68,9 @@ class Memory:
         """True if an upload of the same bytes to the same key is remembered; it is filled in."""
         try:
             data = json.loads(self._path.read_bytes()) if self._path is not None else {}
-            same = ("key", "size", "sha256")
-            if any(data.get(name) != getattr(self._upload, name) for name in same):
+            upload = self._upload
+            same = {"key": upload.key, "size": upload.size, "sha256": upload.digests.sha256}
+            if any(data.get(name) != value for name, value in same.items()):
                 return False
             parts = {int(number): (str(e), str(m)) for number, (e, m) in data["parts"].items()}
             part, upload_id = int(data["part"]), str(data["id"])
@@ -85,7 +87,7 @@ class Memory:
             self._saved = time.monotonic()
             upload = self._upload
             data = {
-                **{"key": upload.key, "size": upload.size, "sha256": upload.sha256},
+                **{"key": upload.key, "size": upload.size, "sha256": upload.digests.sha256},
                 **{"id": upload.id, "part": upload.part, "parts": dict(upload.parts)},
             }
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,8 +116,10 @@ def upload_file(
     path: Path,
     progress: Progress,
     resume: Path | None,
-) -> None:
-    """Sends the file at `path` in parts. Raises Corrupt if its bytes are not `upload.sha256`.
+) -> Digests:
+    """Sends the file at `path` in parts; returns its digests.
+
+    Raises Corrupt if its bytes are not those of `upload.digests`.
 
     Afterwards the object is whole, or the same as before. Without `resume` nothing is left of a
     failed upload (if the server can be reached).
@@ -129,7 +133,7 @@ def upload_file(
             upload.id = bucket.call("create_multipart_upload", upload.key)["UploadId"]
             memory.save(now=True)
         try:
-            _send(bucket, pool, upload, file.fileno(), progress, memory)
+            digests = _send(bucket, pool, upload, file.fileno(), progress, memory)
             complete(bucket, upload)
         except BaseException as error:
             if resume is None or isinstance(error, Corrupt | UploadGone):
@@ -139,6 +143,7 @@ def upload_file(
                 memory.save(now=True)
             raise
         memory.forget()
+        return digests
 
 
 def _still_known(bucket: Bucket, upload: Upload) -> bool:
@@ -165,7 +170,7 @@ def _still_known(bucket: Bucket, upload: Upload) -> bool:
 
 def _send(
     bucket: Bucket, pool: Executor, upload: Upload, file: int, progress: Progress, memory: Memory
-) -> None:
+) -> Digests:
     """Reads the file once: what is compared with its digest here is what others send beside."""
 
     def send_one(number: int, data: bytes | bytearray) -> None:
@@ -181,13 +186,13 @@ def _send(
             memory.save()
         progress(len(data))
 
-    digest = hashlib.sha256()
+    hasher = Hasher(upload.digests, complete=True)
 
     def begin(number: int, buffer: bytearray) -> Future[None]:
         length = upload.length(number)
         view = memoryview(buffer)[:length]
         _read(file, (number - 1) * upload.part, view, upload.key)
-        digest.update(view)
+        hasher.update(view)
         return pool.submit(send_one, number, buffer if length == len(buffer) else bytes(view))
 
     def tasks() -> Iterator[Future[None]]:
@@ -202,8 +207,9 @@ def _send(
             yield task
 
     run_some(tasks(), _AT_ONCE)
-    if digest.hexdigest() != upload.sha256 or os.fstat(file).st_size != upload.size:
+    if not hasher.agrees or os.fstat(file).st_size != upload.size:
         raise Corrupt(f"{upload.key}: the file's bytes are not those of its digest")
+    return hasher.digests
 
 
 def _read(file: int, offset: int, view: memoryview, key: str) -> None:
@@ -259,18 +265,20 @@ def _is_there(bucket: Bucket, upload: Upload, made: str) -> bool:
     """True if the object is what was sent. `made` is the ETag that completing told, or empty.
 
     It, or the object's, is the digest of the parts that the server has; else the object is read
-    again (some tell another ETag later: rclone that of the file on its disk).
+    again (some tell another ETag later: rclone that of the file on its disk, which it reads whole
+    when it is asked).
     """
+    if bucket.checks.etag and made.strip('"') == upload.etag:
+        return True
     try:
         head = bucket.call("head_object", upload.key)
     except ObjectMissing:
         return False
     if head["ContentLength"] != upload.size:
         return False
-    told = {made.strip('"'), head.get("ETag", "").strip('"')}
-    if bucket.checks.etag and upload.etag in told:
+    if bucket.checks.etag and head.get("ETag", "").strip('"') == upload.etag:
         return True
-    return bucket.read_again(upload.key, upload.size, upload.sha256)
+    return bucket.read_again(upload.key, upload.size, upload.digests)
 
 
 def abort(bucket: Bucket, upload: Upload) -> None:

@@ -8,10 +8,11 @@ upload of one part, which is compared before it becomes the object.
 from __future__ import annotations
 
 from contextlib import suppress
-from hashlib import sha256 as sha256_of
+from hashlib import sha256
 from typing import Any
 
 from ...errors import Corrupt, ModelyardError, ObjectMissing, StoreUnavailable
+from .digests import Digests
 from .s3_bucket import Bucket, md5_of
 from .s3_errors import Unsupported, UploadGone
 from .s3_upload import Upload, abort, complete
@@ -33,30 +34,34 @@ def put_whole(bucket: Bucket, key: str, data: bytes, **parameters: Any) -> None:
         bucket.send("put_object", key, data, **parameters)
         if checks.any or is_stored(bucket, key, data):
             return
-    remove_wrong(bucket, key, len(data), sha256_of(data).hexdigest())
+    remove_wrong(bucket, key, len(data), _digests(data))
     raise Corrupt(f"{key}: the store keeps other bytes than it was given")
 
 
-def remove_wrong(bucket: Bucket, key: str, size: int, sha256: str) -> None:
+def remove_wrong(bucket: Bucket, key: str, size: int, digests: Digests) -> None:
     """Best effort, where a server told nothing by which damage could have been known before.
 
     What is wrong must not be taken for what its name says.
     """
     with suppress(ModelyardError):
-        if not bucket.read_again(key, size, sha256):
+        if not bucket.read_again(key, size, digests):
             bucket.call("delete_object", key)
 
 
 def is_stored(bucket: Bucket, key: str, data: bytes) -> bool:
     """True if the object's bytes are these, read again."""
     try:
-        return bucket.read_again(key, len(data), sha256_of(data).hexdigest())
+        return bucket.read_again(key, len(data), _digests(data))
     except (ObjectMissing, StoreUnavailable):
         return False
 
 
+def _digests(data: bytes) -> Digests:
+    return Digests(sha256(data).hexdigest())
+
+
 def _put_part(bucket: Bucket, key: str, data: bytes) -> None:
-    upload = Upload(key, len(data), sha256_of(data).hexdigest(), len(data))
+    upload = Upload(key, len(data), _digests(data), len(data))
     for _ in range(_TIMES):
         upload.id = bucket.call("create_multipart_upload", key)["UploadId"]
         try:

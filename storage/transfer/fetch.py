@@ -22,7 +22,7 @@ from .layout import (
     pack_key,
     tombstone_key,
 )
-from .local import digest_of, make_durable, read_json, seen, write_json
+from .local import is_as, make_durable, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import cut_pack, write_new
 from .sealed import SEAL, get_sealed
@@ -104,12 +104,11 @@ class Fetcher:
 
         def look(path: Path) -> None:
             file = expected.get(str(path.relative_to(files)))
-            if file is not None and not path.is_symlink() and path.stat().st_size == file.size:
-                meter.check()
-                if digest_of(path) == file.sha256:
-                    kept.add(file.path)
-                    meter.add(file.size)
-                    return
+            meter.check()
+            if file is not None and not path.is_symlink() and is_as(path, file.size, file.digests):
+                kept.add(file.path)
+                meter.add(file.size)
+                return
             path.unlink()
 
         left = [Path(base) / name for base, _, names in os.walk(files) for name in names]
@@ -144,7 +143,7 @@ class Fetcher:
         target = root / first.path
         try:
             self._store.get_file(
-                blob_key(first.sha256), target, first.size, first.sha256, meter.add
+                blob_key(first.sha256), target, first.size, first.digests, meter.add
             )
         except ObjectMissing as error:
             raise _lost(first, error) from error
@@ -203,7 +202,7 @@ def is_whole(folder: Path, manifest: BundleManifest) -> bool:
         text = (folder / "manifest.json").read_bytes()
         if text != manifest.local():
             local = read_bundle(text, str(folder))
-            if sorted(local.files) != sorted(manifest.files):
+            if not local.has_contents_of(manifest):
                 return False
         files = folder / "files"
         return all((files / file.path).stat().st_size == file.size for file in manifest.files)

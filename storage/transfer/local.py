@@ -7,10 +7,11 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from ..stores.digests import Digests, Hasher
 from ..versions import sync_folder
 
 _CHUNK = 1024 * 1024
@@ -42,12 +43,26 @@ def seen(path: Path) -> list[int]:
 
 def digest_of(path: Path) -> str:
     """The file's SHA-256, as hex digits."""
-    digest, buffer = hashlib.sha256(), bytearray(_CHUNK)
+    digest = hashlib.sha256()
+    _read(path, digest.update)
+    return digest.hexdigest()
+
+
+def is_as(path: Path, size: int, digests: Digests) -> bool:
+    """True if the file has these bytes."""
+    if path.stat().st_size != size:
+        return False
+    hasher = Hasher(digests)
+    _read(path, hasher.update)
+    return hasher.agrees
+
+
+def _read(path: Path, update: Callable[[memoryview], None]) -> None:
+    buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
-            digest.update(view[:count])
-    return digest.hexdigest()
+            update(view[:count])
 
 
 def make_durable(files: Iterable[Path], root: Path) -> None:

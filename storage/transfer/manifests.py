@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..stores.digests import Digests
 from ..versions import VERSION_ID, BadVersion
 from .layout import FORMAT, bundle_id, bundle_kind, bundle_model
 from .sealed import seal
 
+_OF_THE_STORE = ("packs", "blake3")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -21,6 +23,11 @@ class File(NamedTuple):
     path: str
     size: int
     sha256: str
+    blake3: str | None = None
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(self.sha256, self.blake3)
 
 
 class PlacedPack(NamedTuple):
@@ -44,14 +51,21 @@ class BundleManifest:
     def size(self) -> int:
         return sum(file.size for file in self.files)
 
+    def has_contents_of(self, other: BundleManifest) -> bool:
+        """True if its files are the other's; a BLAKE3 may be known to one of them alone."""
+        return sorted(file[:3] for file in self.files) == sorted(file[:3] for file in other.files)
+
     def local(self) -> bytes:
         """The manifest.json of the bundle's folder."""
-        return _dump({key: value for key, value in self.data.items() if key != "packs"})
+        return _dump({key: value for key, value in self.data.items() if key not in _OF_THE_STORE})
 
-    def stored(self, packs: Sequence[PlacedPack]) -> bytes:
-        """The store's manifest, sealed: it also tells in which packs the small files are."""
+    def stored(self, packs: Sequence[PlacedPack], blake3: Mapping[str, str]) -> bytes:
+        """The store's manifest, sealed: it also tells in which packs the small files are.
+
+        `blake3` has those that became known when the files were put, by SHA-256.
+        """
         placed = [{"sha256": p.sha256, "size": p.size, "files": dict(p.places)} for p in packs]
-        return seal(_dump({**self.data, "packs": placed}))
+        return seal(_dump({**self.data, "packs": placed, "blake3": blake3}))
 
 
 def read_bundle(text: bytes, where: str) -> BundleManifest:
@@ -60,7 +74,8 @@ def read_bundle(text: bytes, where: str) -> BundleManifest:
         data = json.loads(text)
         if int(data.get("format", 1)) > FORMAT:
             raise BadVersion(f"{where}: written by a newer release of Modelyard")
-        files = [File(str(f["path"]), int(f["size"]), str(f["sha256"])) for f in data["files"]]
+        blake3 = dict(data.get("blake3") or {})
+        files = [_file(item, blake3) for item in data["files"]]
         packs = [_pack(item) for item in data.get("packs") or ()]
         identity = str(data["id"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -87,6 +102,12 @@ def _dump(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":")).encode()
 
 
+def _file(item: Mapping[str, Any], known: Mapping[str, Any]) -> File:
+    sha256 = str(item["sha256"])
+    blake3 = item.get("blake3") or known.get(sha256)
+    return File(str(item["path"]), int(item["size"]), sha256, blake3 and str(blake3))
+
+
 def _pack(item: Mapping[str, Any]) -> PlacedPack:
     places = {str(digest): (int(at), int(size)) for digest, (at, size) in item["files"].items()}
     return PlacedPack(str(item["sha256"]), int(item["size"]), places)
@@ -96,7 +117,7 @@ def _check_files(files: Sequence[File], where: str) -> None:
     sizes: dict[str, int] = {}
     paths: set[str] = set()
     folders: set[str] = set()
-    for path, size, digest in files:
+    for path, size, digest, blake3 in files:
         parts = path.split("/")
         # It comes from elsewhere: it must not name a file outside its folder.
         if "\0" in path or any(part in ("", ".", "..") for part in parts):
@@ -105,6 +126,8 @@ def _check_files(files: Sequence[File], where: str) -> None:
             raise BadVersion(f"{where}: names {path!r} twice")
         if size < 0 or not _DIGEST.match(digest):
             raise BadVersion(f"{where}: {path!r} has no size or no SHA-256")
+        if blake3 is not None and not _DIGEST.match(blake3):
+            raise BadVersion(f"{where}: {path!r} has a BLAKE3 that is none")
         if sizes.setdefault(digest, size) != size:
             raise BadVersion(f"{where}: files of one SHA-256 have two sizes ({path!r})")
         paths.add(path)

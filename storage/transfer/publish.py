@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -21,7 +23,7 @@ from .layout import (
     pack_key,
     tombstone_key,
 )
-from .local import digest_of, read_json, seen, write_json
+from .local import digest_of, is_as, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import PackPlan, make_pack, plan_packs
 from .sealed import SEAL, get_sealed
@@ -35,6 +37,15 @@ class StoredObject(NamedTuple):
 
     key: str
     size: int
+
+
+@dataclass
+class _Contents:
+    """What became of a bundle's files. `blake3` by SHA-256; `put`: the keys that were lacking."""
+
+    packs: list[PlacedPack] = field(default_factory=list)
+    blake3: dict[str, str] = field(default_factory=dict)
+    put: set[str] = field(default_factory=set)
 
 
 class _Local(NamedTuple):
@@ -89,32 +100,34 @@ class Publisher:
     def _publish(self, key: str, local: _Local, manifest: BundleManifest, meter: Meter) -> None:
         root = local.folder / "files"
         for _ in range(_ROUNDS):
+            begun = time.monotonic()
             meter.begin(sum({file.sha256: file.size for file in manifest.files}.values()))
-            packs = self._put_contents(root, manifest, meter)
-            stored = manifest.stored(packs)
+            contents = self._put_contents(root, manifest, meter)
+            stored = manifest.stored(contents.packs, contents.blake3)
             if len(stored) > MANIFEST_LIMIT:
                 raise BadVersion(f"{root}: has too many files for one manifest")
             meter.check()
             self._store.delete(tombstone_key(key))
             self._store.put_bytes(manifest_key(key), stored)
             # A repair elsewhere may have collected what we found there, before it could see
-            # that our manifest needs it.
-            objects = objects_of(manifest.files, packs)
-            written = StoredObject(manifest_key(key), len(stored))
-            if self._all_there([*objects, written]):
+            # that our manifest needs it. What was put just now it lets alone.
+            objects = objects_of(manifest.files, contents.packs)
+            fresh = contents.put if time.monotonic() < begun + TOUCH_AFTER.total_seconds() else ()
+            found = [item for item in objects if item.key not in fresh]
+            if self._all_there([*found, StoredObject(manifest_key(key), len(stored))]):
                 self._remember(key, local, len(stored), objects)
                 return
         raise StoreUnavailable(f"The store loses objects of {key}: they were put and are gone.")
 
-    def _put_contents(self, root: Path, manifest: BundleManifest, meter: Meter) -> list[PlacedPack]:
-        packs: list[PlacedPack] = []
+    def _put_contents(self, root: Path, manifest: BundleManifest, meter: Meter) -> _Contents:
+        contents = _Contents()
         large = {file.sha256: file for file in manifest.files if file.size >= SMALL}
 
         def put_pack(plan: PackPlan) -> None:
-            packs.append(self._put_pack(plan, root, meter))
+            contents.packs.append(self._put_pack(plan, root, contents, meter))
 
         def put_blob(file: File) -> None:
-            self._put_blob(file, root / file.path, meter)
+            self._put_blob(file, root / file.path, contents, meter)
 
         work: list[Callable[[], None]] = [
             *(lambda plan=plan: put_pack(plan) for plan in plan_packs(manifest.files)),
@@ -122,27 +135,32 @@ class Publisher:
         ]
         _check_sizes(root, large.values())
         self._workers.each(lambda call: call(), work)
-        return sorted(packs)
+        contents.packs.sort()
+        return contents
 
-    def _put_blob(self, file: File, path: Path, meter: Meter) -> None:
+    def _put_blob(self, file: File, path: Path, contents: _Contents, meter: Meter) -> None:
         key = blob_key(file.sha256)
 
         def put() -> None:
             resume = self._state / "uploads" / file.sha256
             resume.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                self._store.put_file(key, path, file.size, file.sha256, meter.add, resume)
+                found = self._store.put_file(key, path, file.size, file.digests, meter.add, resume)
             except Corrupt as error:
-                if path.stat().st_size != file.size or digest_of(path) != file.sha256:
-                    raise BadVersion(f"{path}: its bytes are not those of its SHA-256") from error
+                if not is_as(path, file.size, file.digests):
+                    raise BadVersion(f"{path}: its bytes are not those of its digest") from error
                 raise
+            if found.blake3 is not None:
+                contents.blake3[file.sha256] = found.blake3
             shutil.rmtree(resume, ignore_errors=True)
 
         # Two versions that share a file also share what is remembered of its upload.
         with self._locks.on(key):
-            self._ensure(StoredObject(key, file.size), put, meter)
+            self._ensure(StoredObject(key, file.size), put, contents, meter)
 
-    def _put_pack(self, plan: PackPlan, root: Path, meter: Meter) -> PlacedPack:
+    def _put_pack(
+        self, plan: PackPlan, root: Path, contents: _Contents, meter: Meter
+    ) -> PlacedPack:
         known = self._state / "packs" / plan.name
         digest = read_json(known)
         if isinstance(digest, str) and self._is_kept(StoredObject(pack_key(digest), plan.size)):
@@ -159,16 +177,19 @@ class Publisher:
                 self._store.put_bytes(place.key, cast(bytes, data))
                 meter.add(plan.size)
 
-            self._ensure(place, put, meter)
+            self._ensure(place, put, contents, meter)
         write_json(known, digest)
         return plan.placed(digest)
 
-    def _ensure(self, item: StoredObject, put: Callable[[], None], meter: Meter) -> None:
+    def _ensure(
+        self, item: StoredObject, put: Callable[[], None], contents: _Contents, meter: Meter
+    ) -> None:
         meter.check()
         if self._is_kept(item):
             meter.add(item.size)
         else:
             put()
+            contents.put.add(item.key)
 
     def _is_kept(self, item: StoredObject) -> bool:
         """True if the object is there, and young enough to be there for a while."""
@@ -191,7 +212,7 @@ class Publisher:
         except (ObjectMissing, Corrupt):
             return False  # a damaged one is written again
         theirs = read_bundle(stored, place)
-        if sorted(theirs.files) != sorted(manifest.files):
+        if not theirs.has_contents_of(manifest):
             raise Conflict(f"The store has another bundle as {key}.")
         objects = objects_of(theirs.files, theirs.packs)
         if not self._all_there(objects):

@@ -12,6 +12,7 @@ from uuid import uuid4
 from ...errors import Conflict, InvalidArguments, NotFound, ObjectMissing, StoreRefused, TooLarge
 from ..stores import open_store
 from ..stores.base import ObjectStore
+from ..stores.digests import Digests
 from ..versions import sync_folder
 from .layout import TOUCH_AFTER
 from .local import digest_of
@@ -36,7 +37,7 @@ def share(
     meter.begin(size)
     info = store.stat(key)
     if info is None or info.size != size:
-        store.put_file(key, path, size, digest, meter.add)
+        store.put_file(key, path, size, Digests(digest), meter.add)
     elif clock.age(info.modified) > TOUCH_AFTER:
         with suppress(ObjectMissing):
             store.touch(key)

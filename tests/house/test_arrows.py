@@ -33,6 +33,7 @@ GROUND = {"digest", "errors", "settings", "settings_fields", "settings_files", "
 # likes of those for models: it is loaded in worker and run processes only.
 ONLY_IN = {
     "aiohttp": {"api", "client"},
+    "blake3": {"storage", "training"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "torch": {"models_plugin.image_classifier"},
@@ -47,7 +48,7 @@ ONLY_IN = {
 # The rooms that other interpreters read too, or that could be lifted out: only these libraries.
 ONLY_LIBRARIES = {
     "schemas": {"marshmallow", "numpy", "orjson", "apispec", "webargs"},
-    "storage": {"sqlalchemy", "boto3", "botocore", "orjson"},
+    "storage": {"blake3", "sqlalchemy", "boto3", "botocore", "orjson"},
 }
 
 

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from modelyard.storage.stores import open_store
 from modelyard.storage.stores.base import Limits, ObjectStore
+from modelyard.storage.stores.digests import Digests
+
+OTHER = Digests("0" * 64)
+"""Of no bytes."""
 
 PART = 256 * 1024  # S3's least is 5 MiB; the tests' servers take less
 # A silence is noticed within a second: hangs are part of the tests.
@@ -17,11 +22,11 @@ QUICK = Limits(connect_s=2, read_s=1, budget_s=20, part=PART, page=10, pause_s=0
 
 @dataclass(frozen=True)
 class Payload:
-    """A file with what it should be."""
+    """A file with what it should be. The size's parity decides what is known: both are tried."""
 
     path: Path
     size: int
-    sha256: str
+    digests: Digests
 
     @property
     def data(self) -> bytes:
@@ -36,7 +41,8 @@ def payload(tmp_path):
         path = tmp_path / name
         data = os.urandom(size)
         path.write_bytes(data)
-        return Payload(path, size, hashlib.sha256(data).hexdigest())
+        known = blake3(data).hexdigest() if size % 2 else None
+        return Payload(path, size, Digests(hashlib.sha256(data).hexdigest(), known))
 
     return make
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
+from blake3 import blake3
 
 from modelyard.errors import Corrupt, ObjectMissing
 
-from .conftest import PART
+from .conftest import OTHER, PART
 
 KINDS = ["folder", "moto", "rclone"]
 pytestmark = pytest.mark.parametrize("store", KINDS, indirect=True)
@@ -43,8 +44,8 @@ def test_what_is_not_there_is_told_so(store, tmp_path):
     for ask in (
         lambda: store.get_bytes("there/b", 9),
         lambda: store.get_range("there/b", 0, 1),
-        lambda: store.get_file("there/b", tmp_path / "b", 1, "0" * 64),
-        lambda: store.get_file("there/b", tmp_path / "b", LARGE, "0" * 64),
+        lambda: store.get_file("there/b", tmp_path / "b", 1, OTHER),
+        lambda: store.get_file("there/b", tmp_path / "b", LARGE, OTHER),
         lambda: store.touch("there/b"),
     ):
         with pytest.raises(ObjectMissing):
@@ -77,45 +78,61 @@ def test_of_many_conditional_puts_at_once_one_wins(store):
 @pytest.mark.parametrize("size", [0, 1, 100_000, LARGE])
 def test_a_file_comes_back_as_it_went(store, payload, tmp_path, size):
     sent, up, down = payload(size), [], []
-    store.put_file("blobs/a", sent.path, sent.size, sent.sha256, up.append)
+    store.put_file("blobs/a", sent.path, sent.size, sent.digests, up.append)
     assert store.stat("blobs/a").size == size
-    store.get_file("blobs/a", tmp_path / "got", sent.size, sent.sha256, down.append)
+    store.get_file("blobs/a", tmp_path / "got", sent.size, sent.digests, down.append)
     assert (tmp_path / "got").read_bytes() == sent.data
     assert sum(up) == sum(down) == size
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
 
 
+def test_putting_a_file_tells_its_blake3_and_by_it_alone_it_is_compared(store, payload, tmp_path):
+    for size in (1000, LARGE + 1):
+        sent = payload(size)
+        told = store.put_file("a", sent.path, sent.size, sent.digests)
+        assert told == (sent.digests.sha256, blake3(sent.data).hexdigest())
+        store.get_file("a", tmp_path / "got", sent.size, told._replace(sha256="0" * 64))
+        assert (tmp_path / "got").read_bytes() == sent.data
+
+
 def test_a_file_that_is_not_what_its_digest_says_is_not_published(store, payload):
     for size in (1000, LARGE):
         sent = payload(size)
+        for wrong in (OTHER, sent.digests._replace(blake3="0" * 64)):
+            with pytest.raises(Corrupt):
+                store.put_file("a", sent.path, sent.size, wrong)
         with pytest.raises(Corrupt):
-            store.put_file("a", sent.path, sent.size, "0" * 64)
+            store.put_file("a", sent.path, sent.size - 1, sent.digests)
         with pytest.raises(Corrupt):
-            store.put_file("a", sent.path, sent.size - 1, sent.sha256)
-        with pytest.raises(Corrupt):
-            store.put_file("a", sent.path, sent.size + 1, sent.sha256)
+            store.put_file("a", sent.path, sent.size + 1, sent.digests)
         assert store.stat("a") is None
 
 
 def test_an_object_that_is_not_what_its_digest_says_reaches_no_file(store, payload, tmp_path):
     for size in (1000, LARGE):
         sent, moved = payload(size), []
-        store.put_file("a", sent.path, sent.size, sent.sha256)
-        for expected, digest in ((size, "0" * 64), (size - 1, sent.sha256), (2 * size, "1" * 64)):
+        store.put_file("a", sent.path, sent.size, sent.digests)
+        wrong = (
+            (size, OTHER),
+            (size, sent.digests._replace(blake3="0" * 64)),
+            (size - 1, sent.digests),
+            (2 * size, OTHER),
+        )
+        for expected, digests in wrong:
             with pytest.raises(Corrupt):
-                store.get_file("a", tmp_path / "got", expected, digest, moved.append)
+                store.get_file("a", tmp_path / "got", expected, digests, moved.append)
         assert sum(moved) <= 0 and not (tmp_path / "got").exists()
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_file_that_was_there_is_replaced_only_by_a_verified_one(store, payload, tmp_path):
     sent = payload(1000)
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     (tmp_path / "got").write_bytes(b"old")
     with pytest.raises(Corrupt):
-        store.get_file("a", tmp_path / "got", sent.size, "0" * 64)
+        store.get_file("a", tmp_path / "got", sent.size, OTHER)
     assert (tmp_path / "got").read_bytes() == b"old"
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
     assert (tmp_path / "got").read_bytes() == sent.data
 
 
@@ -177,7 +194,7 @@ def test_what_is_deleted_is_gone(store):
 def test_touching_makes_an_object_new_and_leaves_its_bytes(store, payload):
     sent = payload(LARGE)
     os.utime(sent.path, (1, 1))
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     first = store.stat("a").modified
     assert first > datetime.now(UTC) - timedelta(minutes=1), "as old as its file, not as its object"
     time.sleep(1.1)  # S3 tells whole seconds
@@ -207,9 +224,9 @@ def test_no_key_leaves_the_store(store, tmp_path):
     for key in NO_KEYS:
         for call in (
             lambda key: store.put_bytes(key, b"1"),
-            lambda key: store.put_file(key, tmp_path / "no", 1, "0" * 64),
+            lambda key: store.put_file(key, tmp_path / "no", 1, OTHER),
             lambda key: store.get_bytes(key, 1),
-            lambda key: store.get_file(key, tmp_path / "a", 1, "0" * 64),
+            lambda key: store.get_file(key, tmp_path / "a", 1, OTHER),
             lambda key: store.get_range(key, 0, 1),
             lambda key: store.stat(key),
             lambda key: store.delete(key),
@@ -230,8 +247,8 @@ def test_many_threads_use_one_store(store, payload, tmp_path):
     sent = [payload(200_000 + n, f"p{n}") for n in range(12)]
 
     def there_and_back(n: int) -> bool:
-        store.put_file(f"t/{n}", sent[n].path, sent[n].size, sent[n].sha256)
-        store.get_file(f"t/{n}", tmp_path / f"got{n}", sent[n].size, sent[n].sha256)
+        store.put_file(f"t/{n}", sent[n].path, sent[n].size, sent[n].digests)
+        store.get_file(f"t/{n}", tmp_path / f"got{n}", sent[n].size, sent[n].digests)
         return (tmp_path / f"got{n}").read_bytes() == sent[n].data
 
     with ThreadPoolExecutor(12) as pool:

@@ -57,9 +57,9 @@ def test_an_upload_of_parts_outlives_a_fault_in_a_part(broken, payload, kind, tm
     store, way = broken
     sent, moved = payload(LARGE), []
     fault = way.faults.add(kind, "PUT", "partNumber=2")
-    store.put_file("a", sent.path, sent.size, sent.sha256, moved.append)
+    store.put_file("a", sent.path, sent.size, sent.digests, moved.append)
     assert fault.hits == 1 and sum(moved) == sent.size
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
 
 
 @pytest.mark.parametrize("kind", ONE_WAY)
@@ -67,9 +67,9 @@ def test_an_upload_of_parts_outlives_a_fault_at_its_beginning(broken, payload, k
     store, way = broken
     sent = payload(PART + 1)
     fault = way.faults.add(kind, "POST", "uploads")
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     assert fault.hits == 1
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
 
 
 @pytest.mark.parametrize("kind", [*ONE_WAY, "hang_body"])
@@ -77,9 +77,9 @@ def test_a_complete_whose_answer_is_lost_is_told_by_the_object(broken, payload, 
     store, way = broken
     sent, moved = payload(PART + 1), []
     fault = way.faults.add(kind, "POST", "uploadId")
-    store.put_file("a", sent.path, sent.size, sent.sha256, moved.append)
+    store.put_file("a", sent.path, sent.size, sent.digests, moved.append)
     assert fault.hits == 1 and sum(moved) == sent.size
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
 
 
 @pytest.mark.parametrize("kind", [*ONE_WAY, "reset_upload", "flip_upload"])
@@ -87,7 +87,7 @@ def test_a_small_object_outlives_a_fault(broken, payload, kind):
     store, way = broken
     sent = payload(70_000)
     fault = way.faults.add(kind, "PUT")
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     assert fault.hits == 1
     assert store.get_bytes("a", sent.size) == sent.data
 
@@ -96,9 +96,9 @@ def test_a_small_object_outlives_a_fault(broken, payload, kind):
 def test_a_download_outlives_a_fault(broken, payload, kind, tmp_path):
     store, way = broken
     sent, moved = payload(LARGE), []
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     fault = way.faults.add(kind, "GET", "/a")
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256, moved.append)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests, moved.append)
     assert fault.hits == 1 and sum(moved) == sent.size
     assert (tmp_path / "got").read_bytes() == sent.data
 
@@ -109,9 +109,9 @@ def test_a_bit_that_flips_on_the_way_down_is_seen_and_fetched_again(
 ):
     store, way = broken
     sent, moved = payload(size), []
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     way.faults.add("flip_download", "GET", "/a")
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256, moved.append)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests, moved.append)
     assert (tmp_path / "got").read_bytes() == sent.data
     assert sum(moved) == size
 
@@ -119,13 +119,13 @@ def test_a_bit_that_flips_on_the_way_down_is_seen_and_fetched_again(
 def test_bits_that_flip_always_are_told_and_reach_no_file(broken, payload, tmp_path):
     store, way = broken
     sent = payload(1000)
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     way.faults.add("flip_download", "GET", times=None)
     with pytest.raises(Corrupt):
-        store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+        store.get_file("a", tmp_path / "got", sent.size, sent.digests)
     assert not (tmp_path / "got").exists()
     way.faults.clear()
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
 
 
 def test_a_manifest_with_a_flipped_bit_is_asked_for_again(broken):
@@ -178,11 +178,11 @@ def test_nothing_is_published_while_the_fault_lasts(server, opened, payload, tmp
         for kind in ("flip_upload", "reset_upload", "drop"):
             way.faults.add(kind, "PUT", times=None)
             with pytest.raises(StoreUnavailable):
-                store.put_file("a", sent.path, sent.size, sent.sha256)
+                store.put_file("a", sent.path, sent.size, sent.digests)
             way.faults.clear()
             assert store.stat("a") is None, (kind, size)
-            store.put_file("a", sent.path, sent.size, sent.sha256)
-            store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+            store.put_file("a", sent.path, sent.size, sent.digests)
+            store.get_file("a", tmp_path / "got", sent.size, sent.digests)
             store.delete("a")
 
 
@@ -195,7 +195,7 @@ def test_what_is_wrong_under_its_name_is_removed_where_it_is_seen_late(moto, ope
         sent = payload(size)
         way.faults.first("flip_upload", "PUT", times=None)
         with pytest.raises(Corrupt if size < PART else StoreUnavailable):
-            store.put_file("a", sent.path, sent.size, sent.sha256)
+            store.put_file("a", sent.path, sent.size, sent.digests)
         assert store.stat("a") is None
 
 
@@ -216,8 +216,8 @@ def test_a_server_whose_etags_say_nothing_is_read_again(moto, opened, payload, t
     for size in (1000, LARGE):
         sent = payload(size)
         way.faults.first("flip_upload", "PUT", "partNumber=1" if size > PART else "")
-        store.put_file("a", sent.path, sent.size, sent.sha256)
-        store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+        store.put_file("a", sent.path, sent.size, sent.digests)
+        store.get_file("a", tmp_path / "got", sent.size, sent.digests)
 
 
 def test_a_store_that_was_away_serves_when_it_is_back(rclone, opened, payload, tmp_path):
@@ -229,15 +229,15 @@ def test_a_store_that_was_away_serves_when_it_is_back(rclone, opened, payload, t
         with pytest.raises(StoreUnavailable):
             store.open()
         with pytest.raises(StoreUnavailable):
-            store.put_file("a", sent.path, sent.size, sent.sha256)
+            store.put_file("a", sent.path, sent.size, sent.digests)
     finally:
         rclone.start()
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     rclone.stop()
     rclone.start()
     # It has forgotten every upload, and says NoSuchUpload when it is asked for a list of them.
     assert store.abort_stale(3600) == 0
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
     store.close()
 
 
@@ -254,13 +254,13 @@ def test_a_broken_upload_goes_on_where_it_stopped(broken, payload, tmp_path):
     sent, moved = payload(LARGE), []
     way.faults.add("drop", "PUT", "partNumber=4", times=None)
     with pytest.raises(StoreUnavailable):
-        store.put_file("a", sent.path, sent.size, sent.sha256, resume=tmp_path / "resume")
+        store.put_file("a", sent.path, sent.size, sent.digests, resume=tmp_path / "resume")
     assert store.stat("a") is None
     way.faults.clear()
     way.faults.requests.clear()
-    store.put_file("a", sent.path, sent.size, sent.sha256, moved.append, tmp_path / "resume")
+    store.put_file("a", sent.path, sent.size, sent.digests, moved.append, tmp_path / "resume")
     assert parts_sent(way) == ["4"] and sum(moved) == sent.size
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
     assert list((tmp_path / "resume").iterdir()) == []
 
 
@@ -269,13 +269,13 @@ def test_a_broken_upload_of_other_bytes_begins_anew(broken, payload, tmp_path):
     sent = payload(LARGE)
     way.faults.add("drop", "PUT", "partNumber=4", times=None)
     with pytest.raises(StoreUnavailable):
-        store.put_file("a", sent.path, sent.size, sent.sha256, resume=tmp_path / "resume")
+        store.put_file("a", sent.path, sent.size, sent.digests, resume=tmp_path / "resume")
     way.faults.clear()
     way.faults.requests.clear()
     other = payload(LARGE)
-    store.put_file("a", other.path, other.size, other.sha256, resume=tmp_path / "resume")
+    store.put_file("a", other.path, other.size, other.digests, resume=tmp_path / "resume")
     assert parts_sent(way) == ["1", "2", "3", "4"]
-    store.get_file("a", tmp_path / "got", other.size, other.sha256)
+    store.get_file("a", tmp_path / "got", other.size, other.digests)
 
 
 def test_an_upload_that_the_server_forgot_begins_anew(broken, payload, tmp_path):
@@ -283,13 +283,13 @@ def test_an_upload_that_the_server_forgot_begins_anew(broken, payload, tmp_path)
     sent = payload(LARGE)
     way.faults.add("drop", "PUT", "partNumber=4", times=None)
     with pytest.raises(StoreUnavailable):
-        store.put_file("a", sent.path, sent.size, sent.sha256, resume=tmp_path / "resume")
+        store.put_file("a", sent.path, sent.size, sent.digests, resume=tmp_path / "resume")
     way.faults.clear()
     # Not tried with an hour: moto tells 2010 for the beginning of every upload.
     assert store.abort_stale(-60) == 1
     assert store.abort_stale(-60) == 0
-    store.put_file("a", sent.path, sent.size, sent.sha256, resume=tmp_path / "resume")
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests, resume=tmp_path / "resume")
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
 
 
 def test_without_a_folder_to_remember_a_failed_upload_leaves_nothing(broken, payload):
@@ -297,7 +297,7 @@ def test_without_a_folder_to_remember_a_failed_upload_leaves_nothing(broken, pay
     sent = payload(LARGE)
     way.faults.add("drop", "PUT", "partNumber=4", times=None)
     with pytest.raises(StoreUnavailable):
-        store.put_file("a", sent.path, sent.size, sent.sha256)
+        store.put_file("a", sent.path, sent.size, sent.digests)
     way.faults.clear()
     assert store.abort_stale(-60) == 0
 
@@ -307,11 +307,12 @@ import os, sys
 from pathlib import Path
 from modelyard.storage.stores import open_store, s3
 from modelyard.storage.stores.base import Limits
+from modelyard.storage.stores.digests import Digests
 url, path, size, sha256, resume, part = sys.argv[1:]
 store = open_store(url, os.environ, Limits(part=int(part), threads=2))
 store.open()
 done = lambda count: print(count, flush=True)
-store.put_file("a", Path(path), int(size), sha256, done, Path(resume))
+store.put_file("a", Path(path), int(size), Digests(sha256), done, Path(resume))
 os._exit(0)
 """
 
@@ -329,9 +330,9 @@ def test_an_upload_outlives_the_kill_of_its_process(server, opened, payload, tmp
     store = opened(way, replace(QUICK, read_s=10, part=part))
     sent = payload(12 * part + 7)
     resume = tmp_path / "resume"
-    command = [sys.executable, "-c", SENDER, way.url, str(sent.path), str(sent.size), sent.sha256]
+    words = [way.url, sent.path, sent.size, sent.digests.sha256, resume, part]
     sender = subprocess.Popen(
-        [*command, str(resume), str(part)],
+        [sys.executable, "-c", SENDER, *map(str, words)],
         env={**os.environ, **way.env},
         stdout=subprocess.PIPE,
     )
@@ -342,8 +343,8 @@ def test_an_upload_outlives_the_kill_of_its_process(server, opened, payload, tmp
     sender.wait(10)
     if store.stat("a") is not None:
         pytest.fail("it was published before its parts were all there")
-    store.put_file("a", sent.path, sent.size, sent.sha256, resume=resume)
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests, resume=resume)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
     assert store.abort_stale(-60) <= 1  # one that was begun, and killed before it was remembered
 
 
@@ -358,7 +359,7 @@ def test_an_object_too_large_for_one_copy_is_touched_in_parts(
     monkeypatch.setattr(s3, "_COPY_PART", PART)
     store, way = broken
     sent = payload(LARGE)
-    store.put_file("a", sent.path, sent.size, sent.sha256)
+    store.put_file("a", sent.path, sent.size, sent.digests)
     first = store.stat("a").modified
     way.faults.requests.clear()
     time.sleep(1.1)  # S3 tells whole seconds
@@ -369,5 +370,5 @@ def test_an_object_too_large_for_one_copy_is_touched_in_parts(
     with pytest.raises(StoreUnavailable):
         store.touch("a")
     way.faults.clear()
-    store.get_file("a", tmp_path / "got", sent.size, sent.sha256)
+    store.get_file("a", tmp_path / "got", sent.size, sent.digests)
     assert store.abort_stale(-60) == 0

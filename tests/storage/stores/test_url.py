@@ -7,6 +7,7 @@ import pytest
 
 from modelyard.errors import StoreRefused, StoreUnavailable
 from modelyard.storage.stores import open_store
+from modelyard.storage.stores.digests import Digests
 from modelyard.storage.stores.url import StoreUrl, parse_store_url, without_secrets
 
 from .conftest import QUICK
@@ -107,17 +108,15 @@ def test_a_folder_whose_parent_is_away_is_not_made(tmp_path):
 def test_whoever_writes_into_a_file_that_was_put_or_got_does_not_reach_the_store(tmp_path):
     store = open_store(str(tmp_path / "store"), {})
     store.open()
-    file, sha256 = (
-        tmp_path / "a",
-        "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
-    )
+    file = tmp_path / "a"
+    known = Digests("ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb")
     file.write_bytes(b"a")
-    store.put_file("blobs/a", file, 1, sha256)
-    store.get_file("blobs/a", tmp_path / "got", 1, sha256)
+    store.put_file("blobs/a", file, 1, known)
+    store.get_file("blobs/a", tmp_path / "got", 1, known)
     (tmp_path / "got").write_bytes(b"b")
     assert store.get_bytes("blobs/a", 9) == b"a"
     file.write_bytes(b"c")
-    store.get_file("blobs/a", tmp_path / "got", 1, sha256)
+    store.get_file("blobs/a", tmp_path / "got", 1, known)
     assert (tmp_path / "got").read_bytes() == b"a"
 
 
