@@ -20,6 +20,9 @@ from modelyard.records.store import RecordStore
 from modelyard.training.identity import Identity
 from modelyard.training.paths import read_json
 
+# A shell that starts us in the background has SIGINT ignored, in all that we start too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Not tests/plugins: what stands there is installed for whoever has it on the path.
 sys.path.append(str(Path(__file__).parent / "servers"))
 pytest_plugins = ["yard_s3.fixtures"]

@@ -30,6 +30,7 @@ from .sealed import SEAL, get_sealed
 from .work import KeyedLocks, Meter, StoreClock, Workers
 
 _ROUNDS = 3
+_LOOK_AGAIN_S = 3600.0
 
 
 class StoredObject(NamedTuple):
@@ -238,12 +239,13 @@ class Publisher:
     ) -> None:
         digest = hashlib.sha256(local.text).hexdigest()
         known = {"seen": local.seen, "manifest": digest, "size": size, "objects": objects}
-        write_json(self._memory(key), known)
+        write_json(self._memory(key), {**known, "looked_at": time.time()})
 
     def _is_published(self, key: str, path: Path) -> bool:
-        """True if just this was published from here and all is there: a request for each object.
+        """True if just this was published from here, and its objects were there within the hour.
 
-        No file of the bundle is read for it, and no large JSON. Raises FileNotFoundError.
+        The manifest guards them from then on. Two requests; later one for each object. No file of
+        the bundle is read for it, and no large JSON. Raises FileNotFoundError.
         """
         known = read_json(self._memory(key))
         if not isinstance(known, dict) or (
@@ -258,9 +260,14 @@ class Publisher:
                 return (0 if info is None else info.size) == item.size
             return self._is_kept(item)
 
-        objects = [StoredObject(*item) for item in known["objects"]]
+        fresh = 0 <= time.time() - known.get("looked_at", 0) < _LOOK_AGAIN_S
+        objects = [] if fresh else [StoredObject(*item) for item in known["objects"]]
         manifest, tombstone = StoredObject(place, size), StoredObject(tombstone_key(key), 0)
-        return all(self._workers.map(look, [manifest, tombstone, *objects]))
+        if not all(self._workers.map(look, [manifest, tombstone, *objects])):
+            return False
+        if not fresh:
+            write_json(self._memory(key), {**known, "looked_at": time.time()})
+        return True
 
 
 def objects_of(files: Iterable[File], packs: Iterable[PlacedPack]) -> list[StoredObject]:
