@@ -34,9 +34,11 @@ class LinkRequestSchema(Schema):
 
     format = _format()
     expires_s = fields.Integer(
+        strict=True,
         load_default=DAY_S,
         validate=validate.Range(min=1, max=LONGEST_LINK_S),
         metadata={"description": "Seconds until it ends."},
+        error_messages={"invalid": "Not a whole number: give seconds, such as 86400."},
     )
 
 

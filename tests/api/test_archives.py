@@ -311,6 +311,7 @@ def test_a_link_ends_and_cannot_be_changed_into_another(here):
     link = shared(here, expires_s=1)
     token = urlsplit(link["url"]).path.rpartition("/")[2]
     assert requests.get(link["url"][:-6] + "AAAAAA", timeout=30).status_code == 403
+    assert requests.get(link["url"] + "=", timeout=30).status_code == 403
     time.sleep(1.2)
     ended = requests.get(link["url"], timeout=30)
     assert ended.status_code == 403 and "expired" in ended.json()["detail"]
@@ -319,10 +320,10 @@ def test_a_link_ends_and_cannot_be_changed_into_another(here):
 
 
 def test_what_a_link_may_be_is_checked(here):
-    wrong = [{"expires_s": 0}, {"expires_s": 10**9}, {"format": "rar"}, {"other": 1}]
-    for body in wrong:
+    wrong = [{"expires_s": value} for value in (0, 10**9, "5", 1.5, True, None)]
+    for body in (*wrong, {"format": "rar"}, {"other": 1}):
         answer = here.post(weights("latest", "/link"), json=body)
-        assert answer.status_code == 422 and list(body) == list(answer.json())
+        assert answer.status_code == 422 and list(body) == list(answer.json()), body
 
 
 def test_a_link_behind_a_proxy_is_of_the_name_and_scheme_that_the_client_used(here):

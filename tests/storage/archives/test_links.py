@@ -1,5 +1,6 @@
 """Share links: what was signed is given until it expires, and nothing else."""
 
+import base64
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -31,10 +32,24 @@ def test_a_link_ends(key):
 
 def test_every_changed_character_makes_a_link_invalid(key):
     token = sign(key, SHARE)
-    for at in range(len(token) - 1):  # the last one has bits that mean nothing
+    for at in range(len(token)):
         changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         with pytest.raises(NotPermitted):
             verify(key, changed, time.time())
+
+
+def test_a_link_has_one_spelling(key):
+    token = sign(key, SHARE)
+    payload, mac = token.split(".")
+    decoded = base64.urlsafe_b64decode(mac + "=")
+    same = {mac[:-1] + letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"}
+    same = {text for text in same if base64.urlsafe_b64decode(text + "=") == decoded} - {mac}
+    assert same, "the last letter has bits that mean nothing"
+    others = [f"{payload}.{text}" for text in same]
+    others += [token + "=", token + "==", f"{payload}=.{mac}", f"{payload}==.{mac}", token + "."]
+    for spelling in others:
+        with pytest.raises(NotPermitted):
+            verify(key, spelling, time.time())
 
 
 @pytest.mark.parametrize("token", ["", ".", "x", "x.y", "é.é", "." * 50, "[].AAAA", "A" * 1000])
