@@ -7,7 +7,13 @@ from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
 from . import parameters, weights
 from .route import MODEL, RUN, WEIGHTS, Route, answer
 
-_ALIAS = {**MODEL, "alias": PathParameter("The name.", "[A-Za-z][A-Za-z0-9._-]{0,99}")}
+_ALIAS = {
+    **MODEL,
+    "alias": PathParameter(
+        "The name; no id of a version, and no word of the addresses of versions (`archive`).",
+        "[A-Za-z][A-Za-z0-9._-]{0,99}",
+    ),
+}
 _CHECKPOINT = {**RUN, "name": PathParameter("Which of its checkpoints.", "best|last")}
 _NOTHING = {204: ResponseDoc("Done.", None, ())}
 _VERSION = answer("The version.", resources.WeightsSchema)

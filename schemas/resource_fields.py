@@ -5,10 +5,12 @@ Runs in the front.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields
 
 from .states import Word
 
@@ -44,3 +46,27 @@ def text_field(about: str, **kwargs: Any) -> fields.String:
 def time_field(about: str, **kwargs: Any) -> fields.DateTime:
     """A moment, given and told in UTC."""
     return fields.DateTime(metadata={"description": f"{about} RFC 3339, UTC."}, **kwargs)
+
+
+# Unicode's categories Cc, Cs, Zl and Zp: they end lines, steer terminals, or cannot be written as
+# UTF-8 at all (half of a surrogate pair, which JSON can name).
+_CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
+_WHITE = "\n\r\t"
+
+
+def without_controls(lines: bool = False) -> Callable[[str], None]:
+    """A validator of texts that others see in lists and terminals: no NUL, no escape sequences.
+
+    With `lines` ends of lines and tabs are taken.
+    """
+    pattern = re.compile(f"(?![{_WHITE}])[{_CONTROL}]" if lines else f"[{_CONTROL}]")
+
+    def check(value: str) -> None:
+        found = pattern.search(value)
+        if found is not None:
+            raise ValidationError(
+                f"Has the control character U+{ord(found[0]):04X} at {found.start() + 1}: leave "
+                "it out."
+            )
+
+    return check

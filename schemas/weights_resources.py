@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from .resource_fields import id_field, text_field, time_field
+from .resource_fields import id_field, text_field, time_field, without_controls
 
 MOST_TAGS, LONGEST_TAG, LONGEST_NOTES = 100, 100, 20_000
 
@@ -88,14 +88,19 @@ class LabelsSchema(Schema):
     """What people say of a version; what is left out stays."""
 
     tags = fields.List(
-        fields.String(validate=validate.Length(min=1, max=LONGEST_TAG)),
+        fields.String(validate=[validate.Length(min=1, max=LONGEST_TAG), without_controls()]),
         validate=validate.Length(max=MOST_TAGS),
-        metadata={"description": "All its tags; an empty list removes them."},
+        metadata={
+            "description": "All its tags, without control characters; an empty list removes them."
+        },
     )
     notes = fields.String(
         allow_none=True,
-        validate=validate.Length(max=LONGEST_NOTES),
-        metadata={"description": "Its notes; null removes them."},
+        validate=[validate.Length(max=LONGEST_NOTES), without_controls(lines=True)],
+        metadata={
+            "description": "Its notes, without control characters but ends of lines and tabs; null "
+            "removes them."
+        },
     )
 
 

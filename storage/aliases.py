@@ -24,7 +24,10 @@ from ..records.weights import find_weights, known_weights
 from .versions import VERSION_ID
 
 ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,99}\Z")
-_RESERVED = {"aliases"}  # the part of an address below which they are found
+RESERVED = frozenset(
+    {"aliases", "archive", "card", "exports", "fetch", "lineage", "link", "retry", "rollback"}
+)
+"""The words of the addresses of versions, which aliases stand among (a test compares)."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Aliases:
 
         Raises InvalidArguments for `latest` and for what is no name, WeightsNotFound.
         """
-        _check_name(alias)
+        _check_new(alias)
 
         def work(connection: Connection) -> Alias:
             other = current_aliases(connection, model).get(version)
@@ -92,10 +95,10 @@ class Aliases:
     async def rollback(self, model: str, alias: str, principal: str = "") -> Alias:
         """Has the alias name again what it named before; twice: what it named before that.
 
-        Raises InvalidArguments for `latest`, NotFound for an alias that never was, and Conflict if
+        Raises InvalidArguments as `move`, NotFound for an alias that never was, and Conflict if
         there is nothing to go back to.
         """
-        _check_name(alias)
+        _check_new(alias)
 
         def work(connection: Connection) -> Alias:
             moves = moves_of(connection, model, alias)
@@ -146,12 +149,22 @@ def kept_by_aliases(connection: Connection, model: str) -> set[str]:
     return kept
 
 
+def _check_new(alias: str) -> None:
+    """What is refused as a name. An alias that an earlier release let be called so can be removed:
+    it would protect its version for ever else."""
+    _check_name(alias)
+    if VERSION_ID.match(alias):
+        raise InvalidArguments({"alias": ["This is the id of a version: give another name."]})
+    if alias.lower() in RESERVED:
+        told = f"`{alias}` is a word of the addresses of versions: give another name, such as "
+        raise InvalidArguments({"alias": [told + "`staging`."]})
+
+
 def _check_name(alias: str) -> None:
     if alias == LATEST:
         raise InvalidArguments(
             {"alias": ["`latest` moves by itself, to what a training made. Set `production`."]}
         )
-    if not ALIAS.match(alias) or VERSION_ID.match(alias) or alias in _RESERVED:
-        raise InvalidArguments(
-            {"alias": ["Not a name: a letter, then up to 99 letters, digits, dots or dashes."]}
-        )
+    if not ALIAS.match(alias):
+        told = "Not a name: give a letter, then up to 99 letters, digits, `.`, `_` and `-`."
+        raise InvalidArguments({"alias": [told]})

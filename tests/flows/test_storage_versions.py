@@ -1,8 +1,12 @@
 """Weights versions over HTTP: labels, names, what predictions use, what may be deleted."""
 
+import re
 import time
+from urllib.parse import quote
 
 import pytest
+
+from modelyard.api.routes import ROUTES
 
 WEIGHTS = "/v2/models/counter/weights/"
 
@@ -87,6 +91,27 @@ def test_a_wrong_label_is_refused_by_its_name(server, versions, body, field):
     assert answer.status_code == 422 and field in answer.json()
 
 
+@pytest.mark.parametrize(
+    "letter", ["\0", "\x1b", "\x7f", "\x85", "\u2028", "\n", "\ud800 1234567890123456789"]
+)
+def test_control_characters_in_labels_are_refused_by_their_place(server, versions, letter):
+    before = server.get(WEIGHTS + versions[0]).json()
+    answer = patch(server, versions[0], tags=["good", f"a{letter}b"])
+    assert answer.status_code == 422 and "U+" in answer.json()["tags"]["1"][0], answer.text
+    if letter != "\n":
+        answer = patch(server, versions[0], notes=f"a{letter}b")
+        assert answer.status_code == 422 and "U+" in answer.json()["notes"][0], answer.text
+    assert server.get(WEIGHTS + versions[0]).json() == before
+
+
+def test_notes_have_lines_and_tabs_and_every_language(server, versions):
+    for notes in ("one\n\ttwo\r\nthree", "très bon, 很好, עברית, 👩🏽‍🔬"):
+        assert patch(server, versions[0], notes=notes).json()["notes"] == notes
+        tag = notes[-5:].strip()
+        assert patch(server, versions[0], tags=[tag]).json()["tags"] == [tag]
+    patch(server, versions[0], tags=[], notes=None)
+
+
 def test_a_body_that_is_no_json_object_is_refused(server, versions):
     import requests
 
@@ -133,6 +158,28 @@ def test_latest_cannot_be_set_by_hand_and_names_have_a_form(server, versions):
         assert put(server, name, versions[0]).status_code in (404, 422), name
     assert put(server, "latest", versions[0]).json()["alias"]
     assert put(server, "staging", "f" * 32).status_code == 404
+
+
+def test_an_alias_is_no_word_of_the_addresses_of_versions(server, versions):
+    """Whatever route is added beside a version, its word cannot be an alias."""
+    paths = [re.split("/weights/", route.doc.path) for route in ROUTES]
+    after = "/".join(path[1] for path in paths if len(path) == 2)
+    words = {word for word in after.split("/") if word and not word.startswith("{")}
+    assert words >= {"aliases", "archive", "card", "link", "retry"}
+    for word in [*words, "Archive"]:
+        answer = put(server, word, versions[0])
+        assert answer.status_code == 422, word
+        assert "another name" in answer.json()["alias"][0], answer.text
+        assert server.post(f"{WEIGHTS}aliases/{word}/rollback").status_code == 422
+        assert server.delete(f"{WEIGHTS}aliases/{word}").status_code == 404, "it never was"
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0", "a\nb", "a\x7f", "a\x9bb", "a/b", "a b", "é", "a" * 101, "0a"]
+)
+def test_an_alias_is_letters_digits_dots_and_dashes(server, versions, name):
+    answer = put(server, quote(name, safe=""), versions[0])
+    assert answer.status_code == 422 and "letter" in answer.json()["alias"][0], answer.text
 
 
 def test_aliases_are_listed_and_stand_at_their_version(server, versions):
