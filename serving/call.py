@@ -4,31 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import ModelyardError
 from ..schemas.transport import RequestData
 from .messages import Prediction
 from .process import WorkerProcess
 
+_SMALL = 16 * 1024
+"""Bytes. Requests below are of one shape: their lengths tell of digits, not of work."""
+
+
+class Queue(Protocol):
+    """Where a call may wait."""
+
+    def remove(self, call: Call) -> bool:
+        """False if it does not wait here."""
+
 
 @dataclass(eq=False)
 class Call:
     """One prediction on its way.
 
-    `timeout_s` is its deadline, from its arrival. `batched`: it was sent together with others;
-    `alone`: its batch killed a worker, so it goes by itself the next time.
+    `items` is what it counts for in a batch, `arrived` the loop's time; `timeout_s` is its
+    deadline, from then. `queue` is where it waits. `batched`: it was sent together with
+    others; `alone`: its batch killed a worker, so it goes by itself the next time.
     """
 
     request: RequestData
     folder: Path
     future: asyncio.Future[Prediction]
     timeout_s: float
+    arrived: float
+    items: int = 1
     timer: asyncio.TimerHandle | None = None
-    slot: Slot | None = None
+    batch: Batch | None = None
+    queue: Queue | None = None
     batched: bool = False
     alone: bool = False
+    shape: Hashable = field(init=False)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.request.body)
+        self.shape = shape_of(self.request, self.items)
 
     def settle(self, result: Prediction | ModelyardError) -> None:
         if self.timer is not None:
@@ -43,18 +66,53 @@ class Call:
             self.future.set_result(result)
 
 
+def shape_of(request: RequestData, items: int) -> Hashable:
+    """What calls must have in common to be one batch: about as many bytes an item, of one kind.
+
+    Nobody looks into a request here; this is as near to the shape of its tensors as the front gets.
+    """
+    files = request.files if request.raw is None else [*request.files, request.raw]
+    size = len(request.body) + sum(file.size for file in files)
+    each = size // max(1, items)
+    kind = files[0].content_type if files else ""
+    return kind, 0 if each < _SMALL else each.bit_length() // 2
+
+
+@dataclass(eq=False)
+class Batch:
+    """Calls that went to a worker together.
+
+    `began` is when the worker began with it (the loop's time), None while it has another one.
+    `calls` are those that are not answered yet.
+    """
+
+    slot: Slot
+    calls: list[Call]
+    shape: Hashable
+    items: int
+    sent: float
+    began: float | None = None
+
+
 @dataclass(eq=False)
 class Slot:
-    """A place for one worker; the process in it is replaced when it dies."""
+    """A place for one worker; the process in it is replaced when it dies.
+
+    `batches`: what the worker has, the one that it works on first.
+    """
 
     process: WorkerProcess | None = None
     loaded: bool = False
     restarts: int = 0
     failures: int = 0
     last_exit: str | None = None
-    sent_at: float = 0.0
     load_s: float = 0.0
-    calls: list[Call] = field(default_factory=list)
+    batches: deque[Batch] = field(default_factory=deque)
+
+    @property
+    def free(self) -> bool:
+        """True if its worker can be sent something."""
+        return self.loaded and self.process is not None and self.process.alive
 
     @property
     def state(self) -> str:
@@ -63,4 +121,4 @@ class Slot:
             return "restarting"
         if not self.loaded:
             return "loading"
-        return "busy" if self.calls else "idle"
+        return "busy" if self.batches else "idle"

@@ -1,7 +1,7 @@
 """The workers that serve one weights version of a model, and the calls that wait for them.
 
-Runs in the front. A worker gets what has gathered when it is free: an idle one answers at once, a
-busy one batches by itself (if the plugin has a batched form).
+Runs in the front. Who gets which call is decided in `dispatch.py`; here workers are started,
+loaded, and started again.
 """
 
 from __future__ import annotations
@@ -9,43 +9,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import (
-    Busy,
-    DeadlineExceeded,
     ModelUnavailable,
     ModelyardError,
     PluginFailed,
-    WorkerDied,
 )
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
-from .call import Call, Slot
+from .call import Slot
+from .dispatch import Dispatcher
 from .messages import (
-    Answered,
     Described,
     Load,
-    Message,
-    Predict,
     Prediction,
     Start,
     WeightsRef,
 )
+from .observer import Observer
 from .options import ServedOptions
 from .process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-_SPARED_S = 1.0
-"""A worker is not killed before it had so long: a client in a hurry is no reason to load anew."""
-_ABANDONED_S = 5.0
-"""At least so long may a call go on whose client has gone."""
 
 Starter = Callable[[Callable[[WorkerProcess], None]], WorkerProcess]
 
@@ -65,16 +56,18 @@ class WorkerGroup:
         ref: WeightsRef | None,
         load: bool,
         on_described: Callable[[ModelDescription], None],
+        observer: Observer,
     ) -> None:
         self.ref = ref
         self.load = load
-        self.used_at = 0.0
         self._source = source
         self._options = options
         self._start = start
         self._on_described = on_described
         self._slots = [Slot() for _ in range(options.workers if load else 1)]
-        self._queue: deque[Call] = deque()
+        self.calls = Dispatcher(source.name, options, self._slots, observer)
+        self.calls.version = None if ref is None else ref.id
+        self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -97,11 +90,12 @@ class WorkerGroup:
         process = await self._imported()
         await self._load(process, ref)
         self.ref, self.load = ref, True
+        self.calls.version = None if ref is None else ref.id
         self._slots[0].loaded = True
         while len(self._slots) < self._options.workers:
             self._slots.append(Slot())
             self._spawn(self._refill(self._slots[-1]))
-        self._dispatch()
+        self.calls.dispatch()
 
     async def _imported(self) -> WorkerProcess:
         """The first worker, once it has the plugin: it may just be starting anew."""
@@ -115,21 +109,20 @@ class WorkerGroup:
 
     async def drain(self) -> None:
         """Returns when nothing waits or runs here any more."""
-        while self._queue or any(slot.calls for slot in self._slots):
-            await asyncio.sleep(0.05)
+        await self.calls.drain()
 
     async def close(self, why: str = "The model is being unloaded.") -> None:
         """Ends the workers; calls that are still here fail with `why`."""
         self._closing = True
         for task in self._tasks:
             task.cancel()
-        self._fail_waiting(ModelUnavailable(why))
+        self.calls.fail_waiting(ModelUnavailable(why))
         processes = [slot.process for slot in self._slots if slot.process is not None]
         await asyncio.gather(*(process.close() for process in processes))
 
     @property
     def idle(self) -> bool:
-        return not self._queue and not any(slot.calls for slot in self._slots)
+        return self.calls.idle
 
     @property
     def ready(self) -> bool:
@@ -155,133 +148,11 @@ class WorkerGroup:
 
     # -- calls --------------------------------------------------------------------------------
 
-    async def predict(self, request: RequestData, folder: Path, timeout_s: float) -> Prediction:
+    async def predict(
+        self, request: RequestData, folder: Path, timeout_s: float, items: int = 1
+    ) -> Prediction:
         """One call's answer; see `ModelHandle.predict`."""
-        if len(self._queue) >= self._options.max_waiting:
-            raise Busy(f"{len(self._queue)} calls wait for this model already.")
-        call = Call(request, folder, self._loop.create_future(), timeout_s)
-        call.timer = self._loop.call_later(timeout_s, self._expired, call)
-        self.used_at = self._loop.time()
-        self._queue.append(call)
-        self._dispatch()
-        try:
-            return await call.future
-        except asyncio.CancelledError:
-            # Its client has gone: a call that waits gives up its place and its body.
-            if call.slot is not None:
-                self._abandon(call, call.slot)
-            elif call in self._queue:
-                self._queue.remove(call)
-                call.timer.cancel()
-            raise
-
-    def _dispatch(self) -> None:
-        """Hands waiting calls to free workers."""
-        for slot in self._slots:
-            if slot.loaded and not slot.calls and slot.process is not None and slot.process.alive:
-                slot.calls = self._gather(slot.process.max_batch)
-                if not slot.calls:
-                    return
-                self._send(slot, slot.process)
-
-    def _gather(self, most: int) -> list[Call]:
-        batch: list[Call] = []
-        while self._queue and len(batch) < most:
-            if self._queue[0].future.done():  # its client has gone, or its time was over
-                gone = self._queue.popleft()
-                if gone.timer is not None:
-                    gone.timer.cancel()
-                continue
-            if self._queue[0].alone and batch:
-                break
-            batch.append(self._queue.popleft())
-            if batch[-1].alone:
-                break
-        return batch
-
-    def _send(self, slot: Slot, process: WorkerProcess) -> None:
-        last = slot.calls[-1]
-        slot.sent_at = self._loop.time()
-        for call in list(slot.calls):
-            call.slot, call.batched = slot, len(slot.calls) > 1
-            message = Predict(
-                request=call.request.to_data(),
-                folder=str(call.folder),
-                more=call is not last,
-                body=call.request.body,
-            )
-            process.ask(message, lambda answer, c=call: self._answered(c, answer))  # type: ignore[misc]
-
-    def _answered(self, call: Call, answer: Message | ModelyardError) -> None:
-        slot = call.slot
-        assert slot is not None
-        slot.calls.remove(call)
-        call.slot = None
-        if not isinstance(answer, WorkerDied):
-            slot.failures = 0
-            slot.sent_at = self._loop.time()  # of a batch that goes one by one, the next begins
-        if isinstance(answer, WorkerDied) and call.batched and not call.future.done():
-            call.alone = True
-            self._queue.appendleft(call)
-        elif isinstance(answer, Answered):
-            weights = self.ref.id if self.ref is not None else None
-            call.settle(
-                Prediction(answer.content_type, answer.body, answer.path, answer.filename, weights)
-            )
-        elif isinstance(answer, ModelyardError):
-            call.settle(answer)
-        else:
-            call.settle(PluginFailed(f"The model's process answered with {type(answer).__name__}."))
-        if not slot.calls:
-            self._dispatch()
-
-    def _expired(self, call: Call) -> None:
-        """The deadline: a call that waits is dropped; one that hangs takes its worker along.
-
-        Its client is told in any case. But the time that it waited is not the worker's, which is
-        killed only when it has worked for that long: else, whenever more calls come than it can
-        answer, each would be killed just after it began.
-        """
-        slot = call.slot
-        call.timer = None
-        if not call.future.done():
-            where = "in the queue" if slot is None else "in the model"
-            call.future.set_exception(
-                DeadlineExceeded(f"No answer within {call.timeout_s:g} s; the call was {where}.")
-            )
-        if slot is None:
-            if call in self._queue:
-                self._queue.remove(call)
-        elif slot.process is not None:
-            over = slot.sent_at + max(_SPARED_S, call.timeout_s) - self._loop.time()
-            if over > 0:
-                call.timer = self._loop.call_later(over, self._expired, call)
-            else:
-                # Python code cannot be interrupted from outside; the process can.
-                slot.process.kill(
-                    "was killed: a call in it passed its deadline, or its client had gone"
-                )
-
-    def _abandon(self, call: Call, slot: Slot) -> None:
-        """Nobody wants this answer any more: it may not hold the worker for long.
-
-        Ending it means a new worker. So it is given as long as that takes to load: then the calls
-        that wait never wait more than twice as long as with the better choice.
-        """
-        if call.batched or call.timer is None:
-            return
-        now = self._loop.time()
-        limit = max(_ABANDONED_S, slot.load_s)
-        if call.timer.when() <= now + limit:
-            return
-        call.timer.cancel()
-        call.timeout_s = now - slot.sent_at + limit
-        call.timer = self._loop.call_later(limit, self._expired, call)
-
-    def _fail_waiting(self, error: ModelyardError) -> None:
-        queue, self._queue = self._queue, deque()
-        for call in queue:
-            call.settle(error)
+        return await self.calls.predict(request, folder, timeout_s, items)
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -304,7 +175,7 @@ class WorkerGroup:
             await asyncio.shield(process.close(0.0))
             raise
         slot.loaded, slot.load_s = self.load, self._loop.time() - began
-        self._dispatch()
+        self.calls.dispatch()
 
     async def import_plugin(self, process: WorkerProcess) -> None:
         """Has it import and describe the plugin. Raises PluginFailed."""
@@ -344,6 +215,7 @@ class WorkerGroup:
         slot.last_exit = process.exit_reason
         log.warning("worker ended", extra={"model": self._source.name, "why": slot.last_exit})
         if was_loaded or not self.load:
+            self._observer.worker_ended(self._source.name, slot.last_exit or "")
             slot.restarts += 1
             self._spawn(self._refill(slot))
 
@@ -358,7 +230,7 @@ class WorkerGroup:
             except ModelyardError as error:
                 slot.last_exit = error.message
                 if not self.ready:
-                    self._fail_waiting(ModelUnavailable(error.message, _backoff(slot)))
+                    self.calls.fail_waiting(ModelUnavailable(error.message, _backoff(slot)))
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -15,7 +15,6 @@ from ..errors import (
     NoWeights,
     PluginFailed,
     StorageUnavailable,
-    WorkerDied,
 )
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
@@ -26,9 +25,11 @@ from .gate import LoadGate
 from .group import WorkerGroup
 from .load_error import LoadError
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
+from .observer import Observer, Unobserved
 from .options import ServedOptions
 from .others import OtherVersions
 from .process import WorkerProcess
+from .questions import Questions
 from .spare import Spare
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,12 @@ class ModelHandle:
     """What `api/` holds of a model. `state`: importing, ready, failed or restarting."""
 
     def __init__(
-        self, source: PluginSource, options: ServedOptions, logs: Path, gate: LoadGate | None = None
+        self,
+        source: PluginSource,
+        options: ServedOptions,
+        logs: Path,
+        gate: LoadGate | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.source = source
         self.name = source.name
@@ -50,6 +56,7 @@ class ModelHandle:
         self.predict_timeout_s = options.predict_timeout_s
         self._options = options
         self._gate = gate or LoadGate()
+        self._observer = observer or Unobserved()
         self._log = logs / f"{source.name}.log"
         self._default: WorkerGroup | None = None
         self._others = OtherVersions(lambda ref: self._group(ref, load=True), options.keep_versions)
@@ -60,6 +67,9 @@ class ModelHandle:
         self._refused: set[str] = set()
         self._source_of_defaults: DefaultWeights | None = None
         self._first_try = asyncio.Event()
+        self._questions = Questions(
+            self._processes, self._first_try, options.validate_timeout_s, self._unavailable
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
 
@@ -76,7 +86,7 @@ class ModelHandle:
 
     async def close(self) -> None:
         """Ends every worker, within seconds."""
-        self._closing = True
+        self._closing = self._questions.closing = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -153,7 +163,13 @@ class ModelHandle:
 
     def _group(self, ref: WeightsRef | None, load: bool) -> WorkerGroup:
         return WorkerGroup(
-            self.source, self._options, self._start, ref if load else None, load, self._describe
+            self.source,
+            self._options,
+            self._start,
+            ref if load else None,
+            load,
+            self._describe,
+            self._observer,
         )
 
     def _start(self, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
@@ -248,53 +264,24 @@ class ModelHandle:
     async def validate(self, which: str, request: RequestData) -> Validated:
         """Checks arguments, also while the worker predicts. Raises as `predict` does."""
         message = Validate(which=which, request=request.to_data(), body=request.body)
-        answer = await self._ask(message)
+        answer = await self._questions.ask(message)
         assert isinstance(answer, Validated)
         return answer
 
     async def describe_again(self) -> ModelDescription:
         """A fresh description: choices may have changed."""
-        answer = await self._ask(Describe())
+        answer = await self._questions.ask(Describe())
         assert isinstance(answer, Described)
         described = ModelDescription.from_data(answer.description)
         if described != self.description:  # the same object while it says the same
             self.description = described
         # Describing anew is also what lets a worker see new choices when it checks arguments.
-        for process in self._default.processes() if self._default is not None else []:
+        for process in self._processes() or ():
             process.ask(Describe(), lambda answer: None)
         return described
 
-    async def _ask(self, message: Describe | Validate) -> Any:
-        limit = self._options.validate_timeout_s
-        try:
-            async with asyncio.timeout(limit):
-                while True:
-                    process = await self._describer()
-                    try:
-                        return await process.question(message, limit)
-                    except WorkerDied:
-                        if self._closing or not process.dismissed:
-                            raise
-                        await asyncio.sleep(0.02)  # another one takes its place: it is asked
-        except TimeoutError:
-            if self.error is not None or self._default is None:
-                raise self._unavailable() from None
-            raise ModelUnavailable(
-                f"The model's process did not answer within {limit:g} s.", 5.0
-            ) from None
-        except WorkerDied as error:
-            raise ModelUnavailable(error.message, 2.0) from None
-
-    async def _describer(self) -> WorkerProcess:
-        """A process that answers questions; one that is being started is waited for."""
-        await self._first_try.wait()
-        while True:
-            processes = self._default.processes() if self._default is not None else []
-            if processes:
-                return processes[0]
-            if self._default is None:
-                raise self._unavailable()
-            await asyncio.sleep(0.02)
+    def _processes(self) -> list[WorkerProcess] | None:
+        return None if self._default is None else self._default.processes()
 
     def _unavailable(self) -> ModelUnavailable:
         if self.error is not None:
@@ -382,6 +369,7 @@ class ModelHandle:
             new = self._group(ref, load=True)
             await new.open(await self._spare.take())
         self._default = new
+        new.calls.take_over(old.calls)
         if old.ref is not None:
             self._others.keep(old.ref.id, old)
         else:

@@ -14,6 +14,8 @@ class ModelOptions:
     predict_timeout_s: float | None = None
     workers: int | None = None
     device: str | None = None
+    max_wait_ms: float | None = None
+    latency_target_ms: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -23,9 +25,10 @@ class ServingOptions:
 
     `workers` is for each model; `threads` for each worker (None: the cores divided by `workers`).
     `keep_versions` is how many weights versions beside the default one stay warm in a worker of
-    their own, the least recently used leaving first. `max_waiting` bounds the calls that wait for
-    one version of a model. Without `warm` a plugin's `warm()` is not called. `withhold_s3`: see
-    `plugin_environment`.
+    their own, the least recently used leaving first. `max_waiting` and
+    `max_waiting_size` bound the items and bytes that wait for one version of a model; `queue_s` how
+    long its queue may last, in which `least_waiting` items are always allowed. Without `warm` a
+    plugin's `warm()` is not called. `withhold_s3`: see `plugin_environment`.
     """
 
     load_timeout_s: float = 60.0
@@ -35,7 +38,10 @@ class ServingOptions:
     threads: int | None = None
     device: str = "auto"
     keep_versions: int = 1
-    max_waiting: int = 1000
+    max_waiting: int = 10_000
+    max_waiting_size: int = 256 * 1024**2
+    queue_s: float = 0.7
+    least_waiting: int = 100
     warm: bool = True
     withhold_s3: bool = False
     per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
@@ -54,6 +60,11 @@ class ServingOptions:
             device=own.device or self.device,
             keep_versions=self.keep_versions,
             max_waiting=self.max_waiting,
+            max_waiting_size=self.max_waiting_size,
+            queue_s=self.queue_s,
+            least_waiting=self.least_waiting,
+            max_wait_s=(own.max_wait_ms or 0.0) / 1000,
+            latency_target_s=own.latency_target_ms and own.latency_target_ms / 1000,
             warm=self.warm,
             withhold_s3=self.withhold_s3,
             env=own.env,
@@ -72,6 +83,11 @@ class ServedOptions:
     device: str
     keep_versions: int
     max_waiting: int
+    max_waiting_size: int
+    queue_s: float
+    least_waiting: int
+    max_wait_s: float
+    latency_target_s: float | None
     warm: bool
     withhold_s3: bool
     env: Mapping[str, str]

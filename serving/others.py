@@ -52,7 +52,7 @@ class OtherVersions:
             if len(self._groups) > self._most + _MORE_VERSIONS:
                 raise Busy("Too many weights versions are asked for at the same time.", 5.0)
             group = self._groups[ref.id] = self._make(ref)
-            group.used_at = asyncio.get_running_loop().time()
+            group.calls.used_at = asyncio.get_running_loop().time()
             self._opening[ref.id] = self._spawn(self._open(ref, group))
             self._forget_oldest()
         return group
@@ -96,7 +96,7 @@ class OtherVersions:
             await asyncio.wait([opening])
 
     def _forget_oldest(self) -> None:
-        by_use = sorted(self._groups, key=lambda version: self._groups[version].used_at)
+        by_use = sorted(self._groups, key=lambda version: self._groups[version].calls.used_at)
         for version in by_use[: max(0, len(by_use) - self._most)]:
             if version not in self._opening:
                 self.retire(self._groups.pop(version))

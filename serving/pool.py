@@ -13,6 +13,7 @@ from ..models_plugin.plugin import PluginSource
 from .choices import DefaultWeights
 from .gate import LoadGate
 from .handle import ModelHandle
+from .observer import Observer
 from .options import ServingOptions
 
 LOG_LIMIT = 32 * 1024**2
@@ -25,11 +26,15 @@ class ServingPool:
     """The models by name. Nothing is started before `start`."""
 
     def __init__(
-        self, sources: Sequence[PluginSource], options: ServingOptions, logs: Path
+        self,
+        sources: Sequence[PluginSource],
+        options: ServingOptions,
+        logs: Path,
+        observer: Observer | None = None,
     ) -> None:
         gate = LoadGate()
         self._handles = {
-            source.name: ModelHandle(source, options.of(source.name), logs, gate)
+            source.name: ModelHandle(source, options.of(source.name), logs, gate, observer)
             for source in sources
         }
         self._logs = logs

@@ -22,7 +22,9 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,27 @@ class Connection:
             leave()
 
 
+class Timing:
+    """How long a batch takes, for its last answer; `last` None: for no answer.
+
+    `began` is time.perf_counter's. A batch that had to be tried again tells nothing.
+    """
+
+    def __init__(self, began: float, last: messages.Predict | None) -> None:
+        self.began = began
+        self.last = last
+        self.forward_s = 0.0
+
+    @contextlib.contextmanager
+    def forward(self) -> Iterator[None]:
+        """Counts the block as the plugin's own."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.forward_s += time.perf_counter() - started
+
+
 class Worker:
     """One plugin behind two sockets."""
 
@@ -122,6 +145,7 @@ class Worker:
         return messages.Done(message.id)
 
     def _predict(self, batch: list[messages.Predict]) -> None:
+        began = time.perf_counter()
         calls: list[tuple[messages.Predict, Any]] = []
         for message in batch:
             try:
@@ -129,25 +153,41 @@ class Worker:
                 calls.append((message, self._opened().arguments("predict", request)))
             except BaseException as error:
                 self._main.send(_told(message.id, error))
+        timing = Timing(began, calls[-1][0] if calls else None)
         if len(calls) > 1:
             try:
-                results = self._opened().predict_batch([arguments for _, arguments in calls])
+                with timing.forward():
+                    results = self._opened().predict_batch([arguments for _, arguments in calls])
             except errors.ModelyardError:
-                results = None  # one by one: only the guilty call is to fail
+                results, timing.last = None, None  # one by one: only the guilty call is to fail
             if results is not None:
                 for (message, arguments), result in zip(calls, results):  # noqa: B905 - Python 3.8
-                    self._guard(message, lambda m, a=arguments, r=result: self._encode(m, a, r))
+                    self._guard(
+                        message, lambda m, a=arguments, r=result: self._encode(m, a, r, timing)
+                    )
                 return
         for message, arguments in calls:
-            self._guard(
-                message, lambda m, a=arguments: self._encode(m, a, self._opened().predict(a))
-            )
+            self._guard(message, lambda m, a=arguments: self._answer_one(m, a, timing))
 
-    def _encode(self, message: Any, arguments: Any, result: Any) -> messages.Message:
+    def _answer_one(self, message: Any, arguments: Any, timing: Timing) -> messages.Message:
+        with timing.forward():
+            result = self._opened().predict(arguments)
+        return self._encode(message, arguments, result, timing)
+
+    def _encode(
+        self, message: Any, arguments: Any, result: Any, timing: Timing
+    ) -> messages.Message:
         os.umask(self._surroundings.umask)  # else the front might not read a file that is made now
         answer = self._opened().answer("predict", result, arguments, Path(message.folder))
+        last = message is timing.last
         return messages.Answered(
-            message.id, answer.content_type, answer.path, answer.filename, answer.body
+            message.id,
+            answer.content_type,
+            answer.path,
+            answer.filename,
+            answer.body,
+            time.perf_counter() - timing.began if last else 0.0,
+            timing.forward_s if last else 0.0,
         )
 
     # -- the side thread ----------------------------------------------------------------------

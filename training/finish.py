@@ -119,7 +119,7 @@ def _take(source: Path, target: Path) -> list[dict[str, Any]]:
 
 def _digests(path: Path) -> dict[str, str]:
     """Its SHA-256, and its BLAKE3 where the model's interpreter can tell it."""
-    hashers = {"sha256": hashlib.sha256()}
+    hashers: dict[str, Any] = {"sha256": hashlib.sha256()}
     with suppress(ImportError):
         from blake3 import blake3
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,8 +63,8 @@ async def serve(tmp_path):
     """Serves models given as name="module:Attribute"; every worker is ended after the test."""
     opened = []
 
-    async def start(*weights, env=None, wait=True, options=None, by_hand=True, **models):
-        own = ModelOptions(env={"PYTHONPATH": PATHS, **(env or {})})
+    async def start(*weights, env=None, wait=True, options=None, by_hand=True, own=None, **models):
+        own = replace(own or ModelOptions(), env={"PYTHONPATH": PATHS, **(env or {})})
         pool = ServingPool(
             [PluginSource(name, value) for name, value in models.items()],
             ServingOptions(per_model=dict.fromkeys(models, own), **(options or {})),

@@ -38,7 +38,7 @@ def test_nonsense_on_the_socket_is_told_and_not_waited_for():
         messages.Described(6, {"name": "m"}, 8),
         messages.Done(7),
         messages.Validated(8, {"a": None}, ["token"]),
-        messages.Answered(9, "image/png", None, "a.png", b"\x89PNG"),
+        messages.Answered(9, "image/png", None, "a.png", b"\x89PNG", 0.25, 0.125),
         messages.Failed(10, "Busy", "later", {"x": 1}),
     ],
     ids=lambda message: type(message).__name__,

@@ -1,0 +1,297 @@
+"""Hands the calls of one version to its workers, in batches. Runs in the front.
+
+A worker gets what has gathered when it has room, so that an idle one answers at once and a busy one
+batches by itself (if the plugin has a batched form). While short batches run, the next one is on
+its way already: a worker that has to wait for the front has nothing to do meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+
+from ..errors import Busy, DeadlineExceeded, ModelyardError, PluginFailed, WorkerDied
+from ..schemas.transport import RequestData
+from .call import Batch, Call, Slot
+from .messages import Answered, Message, Predict, Prediction
+from .observer import BatchDone, Observer
+from .options import ServedOptions
+from .pace import Pace
+from .waiting import Waiting
+
+_SPARED_S = 1.0
+"""A worker is not killed before it had so long: a client in a hurry is no reason to load anew."""
+_ABANDONED_S = 5.0
+"""At least so long may a call go on whose client has gone."""
+_AHEAD_S = 0.05
+"""A second batch is sent ahead of the end of one that takes less; else it waits for any worker."""
+_UNKNOWN_WAIT_S = 1.0
+
+
+class Dispatcher:
+    """The calls that wait for `slots` (a list that its owner fills), and those that are in them."""
+
+    def __init__(
+        self, model: str, options: ServedOptions, slots: list[Slot], observer: Observer
+    ) -> None:
+        self.version: str | None = None
+        self.used_at = 0.0
+        self._model = model
+        self._options = options
+        self._slots = slots
+        self._observer = observer
+        self._pace = Pace(options.latency_target_s)
+        self._waiting = Waiting()
+        self._coming = 0
+        self._wake: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    # -- what is there ------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not any(slot.batches for slot in self._slots)
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Items that wait, and items that are in workers."""
+        busy = sum(call.items for slot in self._slots for b in slot.batches for call in b.calls)
+        return self._waiting.items, busy
+
+    # -- at the door --------------------------------------------------------------------------
+
+    def check_room(self, size: int, items: int = 1) -> None:
+        """Raises Busy if so many bytes and items more cannot wait here; the first always can."""
+        if not self._waiting and not self._coming:
+            return
+        waiting, own = self._waiting, self._options
+        workers = sum(slot.free for slot in self._slots)
+        likely = self._pace.items_in(own.queue_s, workers)
+        most = min(own.max_waiting, max(likely, own.least_waiting))
+        if waiting.items + items > most:
+            told = f"{waiting.items} items wait for this model already"
+        elif waiting.size + self._coming + size > own.max_waiting_size:
+            told = f"{waiting.size + self._coming} bytes wait for this model already"
+        else:
+            return
+        self._observer.refused(self._model, "full")
+        wait = self._pace.wait_s(waiting.items, workers)
+        raise Busy(f"{told}.", _UNKNOWN_WAIT_S if wait is None else wait)
+
+    def come(self, size: int) -> None:
+        """So many bytes of a body are coming (or, below 0, have come) for a call."""
+        self._coming += size
+
+    # -- calls --------------------------------------------------------------------------------
+
+    async def predict(
+        self, request: RequestData, folder: Path, timeout_s: float, items: int = 1
+    ) -> Prediction:
+        """One call's answer; see `ModelHandle.predict`."""
+        self.check_room(len(request.body), items)
+        self.used_at = now = self._loop.time()
+        call = Call(request, folder, self._loop.create_future(), timeout_s, now, items)
+        call.timer = self._loop.call_later(timeout_s, self._expired, call)
+        self._waiting.add(call)
+        self.dispatch()
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            # Its client has gone: a call that waits gives up its place and its body.
+            if call.batch is not None:
+                self._abandon(call, call.batch)
+            elif self._drop(call) and call.timer is not None:
+                call.timer.cancel()
+                self._observer.refused(self._model, "gone")
+            raise
+
+    def dispatch(self) -> None:
+        """Hands waiting calls to workers that have room."""
+        if not self._waiting:
+            return
+        for slot in self._slots:
+            if slot.free and not slot.batches and not self._send_next(slot):
+                return
+        for slot in self._slots:
+            if not self._waiting:
+                return
+            if slot.free and len(slot.batches) == 1 and self._is_short(slot.batches[0]):
+                self._send_next(slot)
+
+    def fail_waiting(self, error: ModelyardError) -> None:
+        """All that wait are told this."""
+        for call in self._waiting.clear():
+            call.settle(error)
+
+    def take_over(self, other: Dispatcher) -> None:
+        """The calls that wait there wait here from now on."""
+        self._waiting.put_back(*other._waiting.clear())
+        self.dispatch()
+
+    async def drain(self) -> None:
+        """Returns when nothing waits or runs here any more."""
+        while not self.idle:
+            await asyncio.sleep(0.02)
+
+    # -- batches ------------------------------------------------------------------------------
+
+    def _is_short(self, batch: Batch) -> bool:
+        # Of one that is not known nothing is sent ahead: it may take minutes, or kill its worker.
+        return 0 < self._pace.seconds(batch.shape, batch.items) < _AHEAD_S
+
+    def _send_next(self, slot: Slot) -> bool:
+        """Sends a worker the next batch; False if there is none to send now."""
+        process, oldest = slot.process, self._waiting.oldest
+        if process is None or oldest is None:
+            return False
+        most_ever = process.max_batch
+
+        def most(shape: Hashable) -> int:
+            return self._pace.most(shape, most_ever)
+
+        if self._still_gathers(oldest, most_ever):
+            return False
+        calls = self._waiting.gather(most)
+        now = self._loop.time()
+        batch = Batch(slot, calls, oldest.shape, sum(call.items for call in calls), now)
+        if not slot.batches:
+            batch.began = now
+        slot.batches.append(batch)
+        waited = [now - call.arrived for call in calls]
+        last = calls[-1]
+        times = (batch, waited)
+        for call in list(calls):
+            call.batch, call.batched = batch, len(calls) > 1
+            message = Predict(
+                request=call.request.to_data(),
+                folder=str(call.folder),
+                more=call is not last,
+                body=call.request.body,
+            )
+            process.ask(message, lambda answer, c=call: self._answered(c, answer, times))  # type: ignore[misc]
+        return True
+
+    def _still_gathers(self, oldest: Call, most: int) -> bool:
+        """True if the model waits for more (`max_wait_ms`), and may: comes back when it is time."""
+        wait = self._options.max_wait_s
+        if not wait or self._waiting.items >= self._pace.most(oldest.shape, most) or oldest.alone:
+            return False
+        due = oldest.arrived + wait
+        if due <= self._loop.time():
+            return False
+        if self._wake is None or self._wake.when() > due or self._wake.cancelled():
+            if self._wake is not None:
+                self._wake.cancel()
+            self._wake = self._loop.call_at(due, self._woken)
+        return True
+
+    def _woken(self) -> None:
+        self._wake = None
+        self.dispatch()
+
+    def _answered(
+        self, call: Call, answer: Message | ModelyardError, times: tuple[Batch, list[float]]
+    ) -> None:
+        batch, waited = times
+        slot, begun = batch.slot, batch.began is not None
+        batch.calls.remove(call)
+        call.batch = None
+        died = isinstance(answer, WorkerDied)
+        if not died:
+            slot.failures = 0
+        if (
+            isinstance(answer, WorkerDied)
+            and not call.future.done()
+            and (call.batched or not begun)
+        ):
+            # It may be that another call of its batch killed the worker: by itself it will tell.
+            # What the worker had not begun with has killed nobody.
+            call.alone = call.alone or begun
+            self._waiting.put_back(call)
+        else:
+            self._settle(call, answer)
+        if batch.calls:
+            return
+        slot.batches.remove(batch)
+        if died:
+            return
+        now = self._loop.time()
+        if isinstance(answer, Answered) and answer.worked_s > 0:
+            self._pace.learn(batch.shape, batch.items, answer.worked_s)
+            self._observer.batch_done(
+                self._model,
+                BatchDone(self.version, batch.items, waited, answer.worked_s, answer.forward_s),
+            )
+        if slot.batches:
+            slot.batches[0].began = now
+        self.dispatch()
+
+    def _settle(self, call: Call, answer: Message | ModelyardError) -> None:
+        if isinstance(answer, Answered):
+            call.settle(
+                Prediction(
+                    answer.content_type, answer.body, answer.path, answer.filename, self.version
+                )
+            )
+        elif isinstance(answer, ModelyardError):
+            call.settle(answer)
+        else:
+            call.settle(PluginFailed(f"The model's process answered with {type(answer).__name__}."))
+
+    # -- deadlines ----------------------------------------------------------------------------
+
+    def _expired(self, call: Call) -> None:
+        """The deadline: a call that waits is dropped; one that hangs takes its worker along.
+
+        Its client is told in any case. But the time that it waited is not the worker's, which is
+        killed only when it has worked for that long: else, whenever more calls come than it can
+        answer, each would be killed just after it began.
+        """
+        batch = call.batch
+        call.timer = None
+        if not call.future.done():
+            where = "in the queue" if batch is None else "in the model"
+            call.future.set_exception(
+                DeadlineExceeded(f"No answer within {call.timeout_s:g} s; the call was {where}.")
+            )
+            self._observer.refused(self._model, "deadline")
+        if batch is None:
+            self._drop(call)
+            return
+        now = self._loop.time()
+        began = now if batch.began is None else batch.began
+        over = began + max(_SPARED_S, call.timeout_s) - now
+        if over > 0:
+            call.timer = self._loop.call_later(over, self._expired, call)
+        elif batch.slot.process is not None:
+            # Python code cannot be interrupted from outside; the process can.
+            batch.slot.process.kill(
+                "was killed: a call in it passed its deadline, or its client had gone"
+            )
+
+    @staticmethod
+    def _drop(call: Call) -> bool:
+        """Takes it out of the queue that it waits in, which may be another's by now."""
+        return call.queue is not None and call.queue.remove(call)
+
+    def _abandon(self, call: Call, batch: Batch) -> None:
+        """Nobody wants this answer any more: it may not hold the worker for long.
+
+        Ending it means a new worker. So it is given as long as that takes to load: then the calls
+        that wait never wait more than twice as long as with the better choice.
+        """
+        if call.batched or call.timer is None:
+            return
+        now = self._loop.time()
+        limit = max(_ABANDONED_S, batch.slot.load_s)
+        if call.timer.when() <= now + limit:
+            return
+        call.timer.cancel()
+        call.timeout_s = now - (batch.began or now) + limit
+        call.timer = self._loop.call_later(limit, self._expired, call)
+
+
+def waiting_items(dispatchers: Iterable[Dispatcher]) -> int:
+    """Items that wait in all of them."""
+    return sum(dispatcher.depth[0] for dispatcher in dispatchers)

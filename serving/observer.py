@@ -1,0 +1,48 @@
+"""What serving tells of its work, to whoever counts it. Runs in the front, on its event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """A batch that a worker has answered. Times are in seconds.
+
+    `waited_s`: each call's time in the queue. `worked_s`: from the worker's beginning to its last
+    answer; `forward_s` of that in the plugin's own predict. `version` is the weights' id.
+    """
+
+    version: str | None
+    items: int
+    waited_s: Sequence[float]
+    worked_s: float
+    forward_s: float
+
+
+class Observer(Protocol):
+    """Called often: must be cheap, and must not raise."""
+
+    def batch_done(self, model: str, batch: BatchDone) -> None:
+        """A worker has answered all of a batch."""
+
+    def refused(self, model: str, why: str) -> None:
+        """A call was not taken, or let go: `full`, `deadline` or `gone`."""
+
+    def worker_ended(self, model: str, reason: str) -> None:
+        """A worker ended that should not have; `reason` in words."""
+
+
+class Unobserved:
+    """Nobody counts."""
+
+    def batch_done(self, model: str, batch: BatchDone) -> None:
+        return None
+
+    def refused(self, model: str, why: str) -> None:
+        return None
+
+    def worker_ended(self, model: str, reason: str) -> None:
+        return None

@@ -1,0 +1,34 @@
+"""Models with a batched form, for tests of how calls are put together."""
+
+import os
+import time
+
+from marshmallow import fields
+
+from modelyard.models_plugin import Model
+
+
+class Summing(Model):
+    """Answers each call with its own number and the batch that it was in."""
+
+    weights_optional = True
+    max_batch = 16
+    predict_arguments = {
+        "number": fields.Integer(load_default=0),
+        "padding": fields.String(load_default=""),
+        "do": fields.String(load_default=""),
+        "seconds": fields.Float(load_default=0.02),
+    }
+
+    def predict(self, **call):
+        return self.predict_batch([call])[0]
+
+    def predict_batch(self, calls):
+        deeds = [call["do"] for call in calls]
+        if "die" in deeds:
+            os._exit(7)
+        if "refuse" in deeds:
+            raise ValueError("one of them is bad")
+        time.sleep(max(call["seconds"] for call in calls))
+        told = {"together": len(calls), "lengths": sorted({len(one["padding"]) for one in calls})}
+        return [{"number": call["number"], **told} for call in calls]
