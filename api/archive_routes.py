@@ -24,7 +24,11 @@ _ARCHIVE = {
         "cut where a file turns out to be damaged.",
         None,
         ("application/gzip", "application/x-xz", "application/zip"),
-        {"ETag": "Of its content.", "Content-Disposition": "A name for the file."},
+        {
+            "ETag": "Of its content.",
+            "Content-Disposition": "A name for the file.",
+            "Accept-Ranges": "`none`: it is always sent from its beginning.",
+        },
     ),
     304: ResponseDoc("The client has it already (If-None-Match).", None, ()),
 }

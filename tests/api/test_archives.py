@@ -98,6 +98,21 @@ def test_an_archive_has_a_name_a_type_and_a_tag(here):
     assert (head.status_code, head.headers["ETag"], head.content) == (200, tag, b"")
 
 
+def test_an_archive_is_sent_from_its_beginning_and_says_so(here):
+    """Packed while it is sent, its length is known at its end alone: no part can be asked for."""
+    whole = archive_of(here)
+    mine = here.url + weights(here.version, "/archive")
+    for answer in (
+        requests.get(mine, headers={"Range": "bytes=100-"}, timeout=30),
+        requests.get(shared(here)["url"], headers={"Range": "bytes=0-9"}, timeout=30),
+    ):
+        assert (answer.status_code, answer.content) == (200, whole), "not a part taken for all"
+        assert answer.headers["Accept-Ranges"] == "none"
+        assert "Content-Length" not in answer.headers
+    head = requests.head(mine, timeout=30).headers
+    assert head["Accept-Ranges"] == "none" and "Content-Length" not in head
+
+
 def test_the_card_is_markdown_with_what_the_version_reached(here):
     answer = here.get(weights("latest", "/card"))
     assert answer.headers["Content-Type"] == "text/markdown; charset=utf-8"
@@ -369,6 +384,8 @@ def test_a_link_of_a_shared_store_works_without_the_server_and_without_credentia
     server.stop()
     answer = requests.get(link["url"], timeout=30)
     assert answer.status_code == 200 and answer.content == expected
+    part = requests.get(link["url"], headers={"Range": "bytes=5-"}, timeout=30)
+    assert part.content == expected[5:], "it can be resumed"
     assert f'filename="counter-{server.version[:8]}.zip"' in answer.headers["Content-Disposition"]
 
 
