@@ -186,11 +186,11 @@ async def test_a_question_to_a_worker_that_is_being_replaced_goes_to_the_next_on
 ):
     serving = await serve(bare="yard_fixtures.bare:Bare")
     handle = serving.pool.get("bare")
-    asked, describer = _Dismissed(), handle._describer
+    asked, describer = _Dismissed(), handle._questions._one
 
     async def first_the_old_one():
         return await describer() if asked.dismissed else asked
 
-    monkeypatch.setattr(handle, "_describer", first_the_old_one)
+    monkeypatch.setattr(handle._questions, "_one", first_the_old_one)
     await handle.validate("predict", RequestData())
     assert asked.dismissed
