@@ -31,7 +31,7 @@
     │   ├── DiskFull
     │   ├── StoreUnavailable      the shared store: try again later
     │   ├── StoreRefused          the shared store: mend credentials, bucket or URL
-    │   └── Corrupt               the shared store: what it gave was not what was put
+    │   └── Corrupt               the shared store: mend it from where a whole copy is
     ├── CannotLaunch              tell the operator; the run is in its record
     └── CannotStart               tell the operator: settings, home or a named model
         ├── InvalidSettings
@@ -238,7 +238,7 @@ class StoreRefused(StorageUnavailable):
 
 
 class Corrupt(StorageUnavailable):
-    """The bytes are not those that their digest promises, also when asked for again."""
+    """The bytes are lost, or not those that their digest promises, also when asked for again."""
 
 
 class CannotLaunch(ModelyardError):

@@ -40,7 +40,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             "One version as a file", "weights",
             query=ArchiveQuery,
             path_parameters=WEIGHTS,
-            responses={**_ARCHIVE, **problems(404, 422, 503)},
+            responses={**_ARCHIVE, **problems(404, 422, 500, 503)},
         ),
         archives.archive,
     ),
@@ -51,7 +51,8 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             "Data, arguments, metrics, curves, environment and licence, in Markdown.",
             path_parameters=WEIGHTS,
             responses={
-                200: ResponseDoc("The card.", None, ("text/markdown",)), **problems(404, 503)
+                200: ResponseDoc("The card.", None, ("text/markdown",)),
+                **problems(404, 500, 503),
             },
         ),
         archives.card,
@@ -81,7 +82,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             path_parameters=WEIGHTS,
             responses={
                 201: ResponseDoc("The address.", ShareLinkSchema),
-                **problems(400, 404, 415, 422, 503, 507),
+                **problems(400, 404, 415, 422, 500, 503, 507),
             },
         ),
         archives.link,
@@ -91,7 +92,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             "GET", "/v2/shared/{token}", "shared", "What a link gives", "weights",
             "The archive; the token is the permission.",
             path_parameters={"token": PathParameter("The link's token.", "[A-Za-z0-9_.-]{1,1000}")},
-            responses={**_ARCHIVE, **problems(404, 503)},
+            responses={**_ARCHIVE, **problems(404, 500, 503)},
         ),
         archives.shared,
     ),

@@ -139,6 +139,21 @@ DATASET_ROUTES: tuple[Route, ...] = (
     ),
     Route(
         RouteDoc(
+            "POST", "/v2/datasets/{id}/retry", "retry_dataset", "Publish a dataset again",
+            "datasets",
+            "Tries now what could not be published. A dataset that the shared store has is read "
+            "again there, byte by byte, and what is missing or wrong is put again from this "
+            "server's copy; it is `publishing` and usable until then. Refused where its files are "
+            "not on this server's disk.",
+            path_parameters=_DATASET,
+            responses={
+                **answer("The dataset.", resources.DatasetSchema), **problems(404, 409, 503, 507)
+            },
+        ),
+        datasets.retry,
+    ),
+    Route(
+        RouteDoc(
             "GET", "/v2/datasets/{id}/report", "dataset_report", "What is wrong with a dataset",
             "datasets",
             path_parameters=_DATASET,

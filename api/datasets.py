@@ -159,6 +159,14 @@ async def get_dataset(request: web.Request) -> web.StreamResponse:
     return json_response(_data(here, record), DatasetSchema())
 
 
+async def retry(request: web.Request) -> web.StreamResponse:
+    """Tries now to publish what could not be published; what the store has is mended there."""
+    here = services(request)
+    record = await here.datasets.get(request.match_info["id"])
+    await here.datasets.shelf.retry(record)
+    return json_response(_data(here, await here.datasets.get(record.id)), DatasetSchema())
+
+
 async def report(request: web.Request) -> web.StreamResponse:
     """What the reader of a model found wrong, with file and line."""
     record = await services(request).datasets.get(request.match_info["id"])

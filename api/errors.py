@@ -42,6 +42,7 @@ STATUS: dict[type[errors.ModelyardError], int] = {
     errors.Busy: 503,
     errors.StorageUnavailable: 503,
     errors.DiskFull: 507,
+    errors.Corrupt: 500,  # not 503, nor 502: clients try again, which does not help
 }
 """A class that is not here has its parent's status; `PluginRefused` carries its own."""
 
@@ -67,7 +68,7 @@ def error_response(error: errors.ModelyardError) -> web.Response:
     headers = {}
     if isinstance(error, errors.Busy):
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    elif isinstance(error, errors.StorageUnavailable) and not isinstance(error, errors.DiskFull):
+    elif isinstance(error, errors.StorageUnavailable) and status_of(error) == 503:
         headers["Retry-After"] = STORE_RETRY_S
     code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
     return problem(status_of(error), error.message, code, headers, details)

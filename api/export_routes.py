@@ -18,7 +18,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
             "that training.",
             path_parameters=WEIGHTS,
             responses={
-                **answer("Its lineage.", resources.LineageSchema), **problems(404, 503)
+                **answer("Its lineage.", resources.LineageSchema), **problems(404, 500, 503)
             },
         ),
         lineage.get_lineage,

@@ -37,7 +37,7 @@ RUN_ROUTES: tuple[Route, ...] = (
                     "one.",
                     resources.RunSchema, Location="The record's address.",
                 ),
-                **problems(400, 404, 409, 413, 415, 422, 503, 507),
+                **problems(400, 404, 409, 413, 415, 422, 500, 503, 507),
             },
         ),
         resume.resume,

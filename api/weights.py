@@ -79,7 +79,7 @@ async def _delete(here: Services, version: WeightsVersion) -> None:
 
 
 async def retry_weights(request: web.Request) -> web.StreamResponse:
-    """Tries now to publish what could not be published."""
+    """Tries now to publish what could not be published; what the store has is mended there."""
     here, version = services(request), await version_of(request)
     return _answer(here, await here.keeper.retry(version))
 
@@ -181,6 +181,7 @@ def listed_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
         "reason": version.reason,
         "attempts": version.attempts,
         "local": version.local,
+        "stored": version.stored,
         "transfer": None if sent is None else {"done": sent[0], "total": sent[1]},
         "step": version.step,
         "checkpoint": version.checkpoint,

@@ -109,7 +109,11 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "POST", "/v2/models/{model}/weights/{id}/retry", "retry_weights",
-            "Try again to publish a version", "weights",
+            "Publish a version again", "weights",
+            "Tries now what could not be published. A version that the shared store has is read "
+            "again there, byte by byte, and what is missing or wrong is put again from this "
+            "server's copy; it is `publishing` and served until then. Refused where its files are "
+            "not on this server's disk.",
             path_parameters=WEIGHTS,
             responses={**_VERSION, **problems(404, 409, 503, 507)},
         ),
@@ -122,7 +126,7 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
             "From the shared store, verified; using it does that too. Answers when it is here: "
             "`transfer` of the version tells how far it is.",
             path_parameters=WEIGHTS,
-            responses={**_VERSION, **problems(404, 503, 507)},
+            responses={**_VERSION, **problems(404, 500, 503, 507)},
         ),
         weights.fetch_weights,
     ),

@@ -36,6 +36,11 @@ class Duration(click.ParamType):
 @versions.model_argument
 @versions.version_argument
 @click.option(
+    "--mend",
+    is_flag=True,
+    help="Read again all that the store has of it; put again what is missing or wrong.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
@@ -43,21 +48,23 @@ class Duration(click.ParamType):
 )
 @connection_options
 @click.pass_context
-def push(ctx: click.Context, model: str, version: str, timeout: float | None) -> None:
+def push(ctx: click.Context, model: str, version: str, mend: bool, timeout: float | None) -> None:
     """Bring a VERSION of MODEL to the server's shared store now, and wait until it is there.
 
     The server does that by itself after each training, and goes on trying while the store is away.
+    With --mend the store is mended from the server's own copy, which must be whole.
     """
     client = client_of(ctx)
     chosen = versions.find(client, model, version)
     with shown(ctx, "The server goes on trying.") as transfer:
 
         def watch(now: Weights) -> None:
-            what = f"To the store ({now.reason})" if now.reason else "To the store"
+            what = "Reading it again" if mend else "To the store"
+            what = f"{what} ({now.reason})" if now.reason else what
             _tell_transfer(transfer, what, now)
 
-        done = client.push_weights(model, chosen.id, timeout_s=timeout, watch=watch)
-    _tell(ctx, done, "is in the store.")
+        done = client.push_weights(model, chosen.id, mend=mend, timeout_s=timeout, watch=watch)
+    _tell(ctx, done, "is whole in the store." if mend else "is in the store.")
 
 
 @click.command()

@@ -79,7 +79,8 @@ class SyncWeightsCalls:
         return self._loop.run(self._client.roll_back(model, alias))
 
     def retry_weights(self, model: str, version: str) -> Weights:
-        """Has the server try now to bring a version to its store. Raises Conflict."""
+        """Has the server try now to bring a version to its store, or mend it there. Raises
+        Conflict."""
         return self._loop.run(self._client.retry_weights(model, version))
 
     def push_weights(
@@ -87,12 +88,13 @@ class SyncWeightsCalls:
         model: str,
         version: str,
         *,
+        mend: bool = False,
         timeout_s: float | None = None,
         watch: Watch | None = None,
     ) -> Weights:
         """The version once the server's shared store has it; see `AsyncClient.push_weights`."""
         return self._loop.run(
-            self._client.push_weights(model, version, timeout_s=timeout_s, watch=watch)
+            self._client.push_weights(model, version, mend=mend, timeout_s=timeout_s, watch=watch)
         )
 
     def pull_weights(self, model: str, version: str, *, watch: Watch | None = None) -> Weights:

@@ -28,10 +28,11 @@ class Weights:
     """One weights version of a model. `size` is in bytes; `run` is the training that made it.
 
     `state` is `publishing` until the shared store has it, `ready`, or `failed` (`reason`); it can
-    be predicted with in each of them. `local`: its files are on that server. `transfer` tells how
-    far it is on its way to or from the store. `tags` and `notes` are what people say of it,
-    `parent` is the version that it was fine-tuned from, `dataset` the stored one it was trained
-    with. `data` is the server's whole answer.
+    be predicted with in each of them. `local`: its files are on that server; `stored`: the
+    shared store has it (None: an older server does not tell). `transfer` tells how far it is on its
+    way to or from the store. `tags` and `notes` are what people say of it, `parent` is the version
+    that it was fine-tuned from, `dataset` the stored one it was trained with. `data` is the
+    server's whole answer.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Weights:
     state: str = ""
     reason: str | None = None
     local: bool = True
+    stored: bool | None = None
     transfer: Transfer | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     files: tuple[WeightsFile, ...] = ()

@@ -118,8 +118,9 @@ class WeightsCalls(Calls):
     # -- the shared store ---------------------------------------------------------------------
 
     async def retry_weights(self, model: str, version: str) -> Weights:
-        """Has the server try now to bring a version to its store. Raises Conflict if the store has
-        it, or there is none."""
+        """Has the server try now to bring a version to its store. What the store has is read again
+        there, and what is missing or wrong is put again. Raises Conflict if the store has it and
+        that server has not, or there is no store."""
         path = self._weights(model, version, "retry")
         return Weights.from_data(model, await self._send("POST", path, idempotent=True))
 
@@ -128,29 +129,33 @@ class WeightsCalls(Calls):
         model: str,
         version: str,
         *,
+        mend: bool = False,
         timeout_s: float | None = None,
         watch: Watch | None = None,
     ) -> Weights:
         """The version once the server's shared store has it; it is tried now, whatever the server
-        waits for. `watch` is called as it goes on.
+        waits for. `watch` is called as it goes on. With `mend`, what the store has of it already
+        is read again there, and what is missing or wrong is put again.
 
-        Raises Conflict if the server has no store, RequestRefused if the version cannot be
-        published, with the reason, and TimedOut; the server goes on trying.
+        Raises Conflict if the server has no store (with `mend`: or not the version's files),
+        RequestRefused if the version cannot be published, with the reason, and TimedOut; the server
+        goes on trying.
         """
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._pushed(model, version, watch)
+                return await self._pushed(model, version, mend, watch)
         except TimeoutError as error:
             told = f"The version {version} is not in the store after {timeout_s:g} s."
             raise TimedOut(f"{told} The server goes on trying.") from error
 
-    async def _pushed(self, model: str, version: str, watch: Watch | None) -> Weights:
-        try:
-            now = await self.retry_weights(model, version)
-        except Conflict as error:
-            if "store" in error.details:
-                raise
-            return await self.weights_version(model, version)
+    async def _pushed(self, model: str, version: str, mend: bool, watch: Watch | None) -> Weights:
+        now = await self.weights_version(model, version)
+        if mend or not now.stored:
+            try:
+                now = await self.retry_weights(model, now.id)
+            except Conflict as error:
+                if mend or "store" in error.details:
+                    raise  # else an older server, which does not tell that the store has it
         while now.state != "ready":
             if watch is not None:
                 watch(now)

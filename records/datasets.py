@@ -133,9 +133,12 @@ def unstored_datasets(connection: Connection) -> list[DatasetRecord]:
 
 
 def settle_datasets(connection: Connection, state: str) -> None:
-    """The state of those on this disk that no store has: another server start, with or without."""
+    """At a server's start: those on this disk that no store has are in `state`, with a store or
+    without; those that it has are `ready`, also if they were being mended."""
     kept = datasets.c.local & ~datasets.c.stored & datasets.c.state.in_((READY, PUBLISHING))
     connection.execute(update(datasets).where(kept).values(state=state, reason=None))
+    mended = datasets.c.local & datasets.c.stored & (datasets.c.state != READY)
+    connection.execute(update(datasets).where(mended).values(state=READY, reason=None))
 
 
 def stored_ids(connection: Connection) -> list[str]:
@@ -145,12 +148,14 @@ def stored_ids(connection: Connection) -> list[str]:
 
 
 def fetched_datasets(connection: Connection) -> list[tuple[str, int, datetime]]:
-    """Ids, bytes and last use of the copies that were fetched from the store."""
+    """Ids, bytes and last use of the copies that were fetched from the store.
+
+    But of those with which it is being mended: they have to stay until that is done.
+    """
     columns = (datasets.c.id, datasets.c.size, datasets.c.used_at)
     here = datasets.c.local & datasets.c.stored & datasets.c.used_at.is_not(None)
-    return [
-        (row.id, row.size, row.used_at) for row in connection.execute(select(*columns).where(here))
-    ]
+    query = select(*columns).where(here, datasets.c.state != PUBLISHING)
+    return [(row.id, row.size, row.used_at) for row in connection.execute(query)]
 
 
 def datasets_of_active_runs(connection: Connection) -> set[str]:
@@ -188,8 +193,10 @@ def upsert_from_manifest(connection: Connection, manifest: Mapping[str, Any]) ->
     Its files are in the store only. One that is known is marked as stored, and nothing else of it
     changes. Raises ValueError or KeyError if the manifest is none of a dataset.
     """
-    if find_dataset(connection, str(manifest["id"])) is not None:
-        change_dataset(connection, str(manifest["id"]), stored=True, state=READY, reason=None)
+    known = find_dataset(connection, str(manifest["id"]))
+    if known is not None:
+        if not (known.stored and known.state == PUBLISHING):  # not while it is being mended
+            change_dataset(connection, known.id, stored=True, state=READY, reason=None)
         return False
     insert_dataset(connection, record_of(manifest, local=False, stored=True))
     return True

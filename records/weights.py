@@ -127,7 +127,8 @@ def unstored_weights(connection: Connection) -> list[WeightsRecord]:
 
 
 def settle_weights(connection: Connection, state: str) -> None:
-    """At a start: what is on this disk alone is in `state`, whatever it was before."""
+    """At a start: what is on this disk alone is in `state`, whatever it was before; what the store
+    has is `ready`, also if it was being mended: whoever asked for that asks again."""
     alone = weights.c.local & ~weights.c.stored & (weights.c.state != state)
     connection.execute(update(weights).where(alone).values(state=state, reason=None))
     kept = weights.c.stored & (weights.c.state != "ready")
@@ -135,11 +136,13 @@ def settle_weights(connection: Connection, state: str) -> None:
 
 
 def fetched_weights(connection: Connection) -> list[tuple[str, int, datetime]]:
-    """Ids, bytes and last use of the copies that were fetched from the store."""
+    """Ids, bytes and last use of the copies that were fetched from the store.
+
+    But of those with which it is being mended: they have to stay until that is done.
+    """
     columns = (weights.c.id, weights.c.size, weights.c.used_at)
-    query = select(*columns).where(
-        weights.c.local, weights.c.stored, weights.c.used_at.is_not(None)
-    )
+    fetched = weights.c.local & weights.c.stored & weights.c.used_at.is_not(None)
+    query = select(*columns).where(fetched, weights.c.state != "publishing")
     return [(row.id, row.size, row.used_at) for row in connection.execute(query)]
 
 

@@ -80,7 +80,8 @@ _PROBLEMS = {
     413: "The request is larger than the server allows.",
     415: "The body's content type is not taken here.",
     421: "The request's Host is none of this server's names.",
-    500: "The model's own code failed; `detail` says how.",
+    500: "The model's own code failed, or the shared store has lost or damaged what is needed: "
+    "`detail` says which, and how to mend it.",
     501: "The model does not offer this.",
     503: "The model or the server cannot do this now; `Retry-After` says when to try again.",
     504: "The model did not answer in time.",

@@ -49,16 +49,18 @@ class WeightsSchema(Schema):
     created_at = time_field("When it was made.")
     state = fields.String(
         metadata={
-            "description": "`publishing` until the shared store has it, `failed` if that cannot be "
-            "(`reason` says why), else `ready`. It can be predicted with in each of them.",
+            "description": "`publishing` until the shared store has it, also while it is mended "
+            "there; `failed` if that cannot be (`reason` says why), else `ready`. It can be "
+            "predicted with in each of them.",
             "enum": ["publishing", "ready", "failed"],
         }
     )
-    reason = text_field("Why it is not in the store yet.", allow_none=True)
+    reason = text_field("Why it is not in the store, or not mended, yet.", allow_none=True)
     attempts = fields.Integer(metadata={"description": "How often publishing it was tried."})
     local = fields.Boolean(
         metadata={"description": "Its files are on this server; else they are fetched when used."}
     )
+    stored = fields.Boolean(metadata={"description": "The shared store has it."})
     transfer = fields.Nested(TransferSchema, allow_none=True)
     step = fields.Integer(allow_none=True, metadata={"description": "The step it was saved at."})
     checkpoint = text_field("`best` or `last`: which checkpoint it was.", allow_none=True)

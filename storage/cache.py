@@ -16,12 +16,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import Busy, Corrupt, StoreUnavailable
+from ..errors import Busy, Corrupt, NotFound, StoreUnavailable
 from .office import StorageOffice
 
 log = logging.getLogger(__name__)
 
 _RETRY_AFTER_S = 5.0
+_REMEDY = (
+    "Trying again does not help. A server whose copy is whole can mend the store: POST to its "
+    "address with `/retry` there (of weights also `modelyard weights push --mend`)."
+)
 
 
 @dataclass(frozen=True)
@@ -176,9 +180,13 @@ class StoreCache:
                 raise StoreUnavailable(
                     f"{bundle_id} has to be fetched from the store: {error.message}"
                 ) from error
-            except Corrupt as error:
+            except (Corrupt, NotFound) as error:
+                if error.details.get("deleted"):
+                    raise
+                # Only a tombstone deletes: a manifest that is not there without one is lost.
                 raise Corrupt(
-                    f"{bundle_id} cannot be fetched from the store: {error.message}"
+                    f"{bundle_id} cannot be fetched from the store: "
+                    f"{error.message.rstrip('.')}. {_REMEDY}"
                 ) from error
             await shelf.came(bundle_id)
             self._used[bundle_id] = time.monotonic()

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from ..errors import Conflict, ModelyardError, NotFound
+from ..errors import ModelyardError, NotFound
 from ..records.aliases import forget_stored
 from ..records.store import RecordStore
 from ..records.weights import (
@@ -34,7 +34,7 @@ from ..records.weights import (
 from .aliases import kept_by_aliases
 from .cache import FetchedBundle, StoreCache
 from .office import StorageOffice
-from .publishing import Publisher, PublishState
+from .publishing import Publisher, PublishState, can_retry
 from .retention import Retention
 from .versions import manifest_from
 from .weights import (
@@ -106,7 +106,7 @@ class WeightsKeeper:
         await self._store.write(lambda c: settle_weights(c, PUBLISHING if shared else READY))
         if shared:
             for record in await self._store.read(unstored_weights):
-                self._publish(record.model, record.id, record.attempts, undelete=False)
+                self._publish(record.model, record.id, record.attempts)
 
     # -- for the API ------------------------------------------------------------------------------
 
@@ -149,26 +149,26 @@ class WeightsKeeper:
             if self._office is not None and (version.stored or version.attempts):
                 await self._office.delete(version.key)
         except BaseException:
-            if not version.stored:
-                self._publish(version.model, version.id, version.attempts, undelete=False)
+            if not version.stored or version.state == PUBLISHING:
+                self._publish(version.model, version.id, version.attempts, mend=version.stored)
             raise
         await self._users.release(version.model, version.id)
         await self._versions.forget(version.id)
 
     async def retry(self, version: WeightsVersion) -> WeightsVersion:
-        """Tries now to publish what could not be. Raises Conflict for a version that is ready, and
-        where there is no store (then the conflict has the detail `store`)."""
-        if self._publisher is None:
-            raise Conflict(
-                "This server has no shared store (--storage): its versions are on its own disk.",
-                store=None,
-            )
-        if version.stored:
-            raise Conflict(f"The version is {version.state}: there is nothing to try again.")
-        if not self._publisher.retry(version.key):
-            self._publish(version.model, version.id, version.attempts, undelete=False)
+        """Tries now to publish what could not be. What the store has is read again there, and
+        mended where it is missing or wrong; until then it is `publishing`, and used as before.
+
+        Raises Conflict if the store has it and this disk has not, and where there is no store (then
+        the conflict has the detail `store`).
+        """
+        here = version.local and version.folder.is_dir()
+        publisher = can_retry(self._publisher, "version", version.stored, here)
+        # The state first: it keeps a copy that was fetched from being dropped.
         values = {"state": PUBLISHING, "reason": None}
         await self._store.write(lambda c: update_weights(c, version.id, **values))
+        if not publisher.retry(version.key):
+            self._publish(version.model, version.id, version.attempts, mend=version.stored)
         return await self._versions.get(version.model, version.id)
 
     def sent(self, version: WeightsVersion) -> tuple[int, int] | None:
@@ -201,7 +201,14 @@ class WeightsKeeper:
 
     # -- publishing -------------------------------------------------------------------------------
 
-    def _publish(self, model: str, version_id: str, attempts: int, undelete: bool) -> None:
+    def _publish(
+        self,
+        model: str,
+        version_id: str,
+        attempts: int,
+        undelete: bool = False,
+        mend: bool = False,
+    ) -> None:
         if self._publisher is None:
             return
 
@@ -220,7 +227,7 @@ class WeightsKeeper:
 
         folder = self._versions.root / version_id
         key = weights_key(model, version_id)
-        self._publisher.add(self.kind, key, folder, on_state, attempts, undelete)
+        self._publisher.add(self.kind, key, folder, on_state, attempts, undelete, mend)
 
     # -- what the store tells (a Mirror of `sync.py`) ---------------------------------------------
 
@@ -244,6 +251,8 @@ class WeightsKeeper:
         record = await self._store.read(lambda c: find_weights(c, version_id))
         if record is None or not record.stored:
             return None
+        if self._publisher is not None:  # it may be being mended
+            await self._publisher.remove(key)
         await self._users.release(record.model, version_id)
         await self._versions.forget(version_id)
         return record.model

@@ -67,15 +67,20 @@ class StorageOffice:
         folder: Path,
         progress: Progress | None = None,
         undelete: bool = False,
+        mend: bool = False,
     ) -> None:
         """Makes the bundle `folder` (files/ and manifest.json) known to all under `key`.
 
         `kind` is "weights" or "dataset", `key` "models/<model>/weights/<id>" or "datasets/<id>".
-        The manifest goes last, and all that it names is checked after it. Doing it again is cheap.
-        `undelete` publishes also what somebody deleted. Raises BadVersion (the folder is not what
-        its manifest says) and Conflict (deleted, or another bundle has this key).
+        The manifest goes last, and all that it names is checked after it. Doing it again is cheap:
+        it looks whether objects are there (what was looked at within the hour counts), not at their
+        bytes. `mend` reads every file here and every object there, and puts again what is missing
+        or wrong; the store is not touched if a file here is wrong. `undelete` publishes also what
+        somebody deleted. Raises BadVersion (the folder is not what its manifest says) and Conflict
+        (deleted, or another bundle has this key).
         """
-        arguments = {"kind": kind, "key": key, "folder": folder, "undelete": undelete}
+        how = {"undelete": undelete, "mend": mend}
+        arguments = {"kind": kind, "key": key, "folder": folder, **how}
         await self._line.ask("publish", arguments, progress)
 
     async def fetch(self, key: str, root: Path, progress: Progress | None = None) -> Path:

@@ -109,8 +109,9 @@ class Desk:
 
     def _publish(self, job: Job, arguments: dict[str, Any]) -> None:
         self.store()
-        folder, undelete = Path(arguments["folder"]), bool(arguments["undelete"])
-        self._publisher.publish(arguments["key"], folder, job.meter, undelete)
+        undelete, mend = bool(arguments["undelete"]), bool(arguments["mend"])
+        folder = Path(arguments["folder"])
+        self._publisher.publish(arguments["key"], folder, job.meter, undelete, mend)
 
     def _fetch(self, job: Job, arguments: dict[str, Any]) -> str:
         self.store()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DiskFull, ModelyardError, StorageUnavailable, StoreRefused
+from ..errors import Conflict, DiskFull, ModelyardError, StorageUnavailable, StoreRefused
 from .office import StorageOffice
 from .weights import FAILED, PUBLISHING, READY
 
@@ -46,6 +46,7 @@ class _Job:
     on_state: OnState
     attempts: int
     undelete: bool
+    mend: bool
     refusals: int = 0
     progress: tuple[int, int] | None = None
     again: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,15 +85,17 @@ class Publisher:
         on_state: OnState,
         attempts: int = 0,
         undelete: bool = False,
+        mend: bool = False,
     ) -> None:
         """Publishes the bundle `folder`; returns at once. One that is under way is left alone.
 
         `kind` and `key` are those of `StorageOffice.publish`. `undelete` publishes it even if
-        somebody deleted it once: what a person asks for by an import.
+        somebody deleted it once: what a person asks for by an import. `mend` reads again all that
+        the store should have of it.
         """
         if key in self._jobs:
             return
-        job = self._jobs[key] = _Job(kind, key, folder, on_state, attempts, undelete)
+        job = self._jobs[key] = _Job(kind, key, folder, on_state, attempts, undelete, mend)
         job.task = asyncio.ensure_future(self._run(job))
 
     def retry(self, key: str) -> bool:
@@ -124,7 +127,7 @@ class Publisher:
             while True:
                 async with self._places:
                     pause = await self._try(job)
-                if pause == 0:
+                if pause == 0 and not job.again.is_set():
                     return
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause):
@@ -140,8 +143,12 @@ class Publisher:
         job.progress = None
         try:
             await self._office.publish(
-                job.kind, job.key, job.folder, lambda *sent: _tell(job, sent), job.undelete
+                *(job.kind, job.key, job.folder),
+                lambda *sent: _tell(job, sent),
+                undelete=job.undelete,
+                mend=job.mend,
             )
+            job.again.clear()  # who asks from here on, asks for another time
             await job.on_state(PublishState(READY, None, job.attempts))
             self._pause_s = 0.0
             return 0.0
@@ -173,6 +180,26 @@ class Publisher:
         # Shared by all bundles: a store that is down is not asked by each of a thousand in turn.
         self._pause_s = min(max(self._first_s, 2 * self._pause_s), self._longest_s)
         return self._pause_s
+
+
+def can_retry(publisher: Publisher | None, what: str, stored: bool, here: bool) -> Publisher:
+    """The publisher, if it can be asked for a `what` (a word for messages) once more.
+
+    Raises Conflict: there is no store (with the detail `store`), or the store has it and this disk
+    has not.
+    """
+    if publisher is None:
+        raise Conflict(
+            f"This server has no shared store (--storage): its {what}s are on its own disk.",
+            store=None,
+        )
+    if stored and not here:
+        raise Conflict(
+            f"The {what} is not on this server's disk, so the store cannot be mended from here: "
+            "retry it on the server that has it. Where the store still gives it whole, it can be "
+            "fetched here first."
+        )
+    return publisher
 
 
 def _tell(job: _Job, sent: tuple[int, ...]) -> None:

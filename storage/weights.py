@@ -37,7 +37,8 @@ PRODUCTION = "production"
 """The alias, set by hand, that predictions use by default; without it they use `latest`."""
 
 READY, PUBLISHING, FAILED = "ready", "publishing", "failed"
-"""States: all can be predicted with; only a `ready` one is where it is meant to be kept."""
+"""States: all can be predicted with; only a `ready` one is where it is meant to be kept. One that
+is `stored` and not `ready` is being mended in the store, or could not be."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ...records.datasets import DatasetRecord
 from ...records.store import RecordStore
 from ..cache import FetchedBundle, StoreCache
 from ..office import StorageOffice
-from ..publishing import Publisher, PublishState
+from ..publishing import Publisher, PublishState, can_retry
 from ..versions import BadVersion
 from .recovery import remove_away
 
@@ -70,8 +70,19 @@ class DatasetShelf:
             for record in await self._store.read(records.unstored_datasets):
                 self.publish(record)
 
-    def publish(self, record: DatasetRecord) -> None:
-        """Brings it to the store in the background, however long that takes."""
+    async def retry(self, record: DatasetRecord) -> None:
+        """As `WeightsKeeper.retry`: publishes it now, or mends what the store has of it."""
+        here = record.local and (self._root / record.id).is_dir()
+        publisher = can_retry(self._publisher, "dataset", record.stored, here)
+        # The state first: it keeps a copy that was fetched from being dropped.
+        values = {"state": records.PUBLISHING, "reason": None}
+        await self._store.write(lambda c: records.change_dataset(c, record.id, **values))
+        if not publisher.retry(dataset_key(record.id)):
+            self.publish(record, mend=record.stored)
+
+    def publish(self, record: DatasetRecord, mend: bool = False) -> None:
+        """Brings it to the store in the background, however long that takes. `mend`: what the store
+        has of it is read again."""
         if self._publisher is None:
             return
 
@@ -81,8 +92,8 @@ class DatasetShelf:
                 values["stored"] = True
             await self._store.write(lambda c: records.change_dataset(c, record.id, **values))
 
-        folder = self._root / record.id
-        self._publisher.add(self.kind, dataset_key(record.id), folder, on_state, record.attempts)
+        folder, key = self._root / record.id, dataset_key(record.id)
+        self._publisher.add(self.kind, key, folder, on_state, record.attempts, mend=mend)
 
     async def local(self, record: DatasetRecord) -> None:
         """Has the files be here. Raises StorageUnavailable's family, NotFound if it was deleted
@@ -107,8 +118,8 @@ class DatasetShelf:
             if record.stored or record.attempts:
                 await self._office.delete(dataset_key(record.id))
         except BaseException:
-            if not record.stored:
-                self.publish(record)
+            if not record.stored or record.state == records.PUBLISHING:
+                self.publish(record, mend=record.stored)
             raise
 
     def sent(self, record: DatasetRecord) -> tuple[int, int] | None:
@@ -136,11 +147,14 @@ class DatasetShelf:
         record = await self._store.read(lambda c: records.find_dataset(c, dataset_id))
         if record is None or not record.stored:
             return None
+        if self._publisher is not None:  # it may be being mended
+            await self._publisher.remove(key)
         try:
             await self._remove(record)
         except Conflict as error:
             log.warning("a dataset that was deleted elsewhere stays here: %s", error.message)
-            await self._store.write(lambda c: records.change_dataset(c, dataset_id, stored=False))
+            kept = {"stored": False, "state": records.READY, "reason": None}
+            await self._store.write(lambda c: records.change_dataset(c, dataset_id, **kept))
         return None
 
     def forget_store(self, connection: Connection) -> None:

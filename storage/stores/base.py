@@ -130,6 +130,13 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def verify(
+        self, key: str, size: int, digests: Digests, progress: Progress | None = None
+    ) -> bool:
+        """Reads all of an object; nothing is kept. False: it is missing, or not `size` and
+        `digests`, also when it is read again."""
+
+    @abstractmethod
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         """`length` bytes from `offset`; the caller verifies them.
 

@@ -21,6 +21,7 @@ from ...errors import Corrupt, ObjectMissing, StoreRefused, StoreUnavailable
 from ..versions import sync_folder
 from .base import (
     Capabilities,
+    Counted,
     ObjectInfo,
     ObjectStore,
     Progress,
@@ -124,6 +125,23 @@ class FolderStore(ObjectStore):
             sync_folder(target.parent)
         finally:
             new.unlink(missing_ok=True)
+
+    def verify(
+        self, key: str, size: int, digests: Digests, progress: Progress | None = None
+    ) -> bool:
+        hasher, counted = Hasher(digests), Counted(progress)
+        try:
+            with self._failures(key), self._path(key).open("rb") as source:
+                count = os.fstat(source.fileno()).st_size
+                while count == size and (chunk := source.read(_CHUNK)):
+                    hasher.update(chunk)
+                    counted.add(len(chunk))
+        except ObjectMissing:
+            return False
+        agrees = count == size and hasher.agrees
+        if not agrees:
+            counted.undo()
+        return agrees
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         with self._failures(key), self._path(key).open("rb") as stream:

@@ -37,6 +37,7 @@ from .s3_errors import AlreadyThere, Transient, Unsupported, UploadGone
 from .s3_probe import probe
 from .s3_tries import Budget
 from .s3_upload import Upload, upload_file
+from .s3_verify import verify_object
 from .s3_whole import is_stored, put_whole, remove_wrong
 
 _LONGEST_LINK_S = 7 * 86400  # Signature Version 4's limit
@@ -278,6 +279,11 @@ class S3Store(ObjectStore):
         counted = Counted(progress)
         with told_when_full(target):
             download_file(self._bucket, self._threads, key, target, size, digests, counted)
+
+    def verify(
+        self, key: str, size: int, digests: Digests, progress: Progress | None = None
+    ) -> bool:
+        return verify_object(self._bucket, check_key(key), size, digests, Counted(progress))
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
         bucket = self._bucket

@@ -25,7 +25,7 @@ from .layout import (
 from .local import is_as, make_durable, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import cut_pack, write_new
-from .sealed import SEAL, get_sealed
+from .sealed import read_sealed
 from .work import KeyedLocks, Meter, Workers
 
 _TRIES = 3
@@ -182,18 +182,26 @@ class Fetcher:
 def read_stored(store: ObjectStore, key: str) -> tuple[BundleManifest, int]:
     """The published manifest, and the bytes of its object.
 
-    Raises NotFound (also for one that was deleted) and BadVersion.
+    Raises NotFound (with the detail `deleted`: it is known whether somebody did that), Corrupt, and
+    BadVersion for what a newer release wrote.
     """
     place = manifest_key(key)
     try:
-        text = get_sealed(store, place, MANIFEST_LIMIT)
+        read = read_sealed(store, place, MANIFEST_LIMIT)
     except ObjectMissing:
-        raise NotFound(f"The store has no {key}.") from None
+        deleted = store.stat(tombstone_key(key)) is not None
+        told = f"{key} was deleted from the store." if deleted else f"The store has no {key}."
+        raise NotFound(told, deleted=deleted) from None
     if store.stat(tombstone_key(key)) is not None:
-        raise NotFound(f"{key} was deleted from the store.")
-    manifest = read_bundle(text, place)
-    check_belongs(manifest, key, place)
-    return manifest, len(text) + SEAL
+        raise NotFound(f"{key} was deleted from the store.", deleted=True)
+    try:
+        manifest = read_bundle(read.text, place)
+        check_belongs(manifest, key, place)
+    except BadVersion as error:
+        if read.sealed:
+            raise
+        raise Corrupt(f"The store's {error.message}") from error
+    return manifest, read.size
 
 
 def is_whole(folder: Path, manifest: BundleManifest) -> bool:

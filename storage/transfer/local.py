@@ -57,6 +57,15 @@ def is_as(path: Path, size: int, digests: Digests) -> bool:
     return hasher.agrees
 
 
+def blake3_of(path: Path, size: int, sha256: str) -> str | None:
+    """The BLAKE3 of a file of this size and SHA-256; None if it has other bytes."""
+    if path.stat().st_size != size:
+        return None
+    hasher = Hasher(Digests(sha256), complete=True)
+    _read(path, hasher.update)
+    return hasher.digests.blake3 if hasher.agrees else None
+
+
 def _read(path: Path, update: Callable[[memoryview], None]) -> None:
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)

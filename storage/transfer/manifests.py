@@ -62,10 +62,11 @@ class BundleManifest:
     def stored(self, packs: Sequence[PlacedPack], blake3: Mapping[str, str]) -> bytes:
         """The store's manifest, sealed: it also tells in which packs the small files are.
 
-        `blake3` has those that became known when the files were put, by SHA-256.
+        `blake3` has those that became known when the files were read, by SHA-256.
         """
         placed = [{"sha256": p.sha256, "size": p.size, "files": dict(p.places)} for p in packs]
-        return seal(_dump({**self.data, "packs": placed, "blake3": blake3}))
+        known = {**(self.data.get("blake3") or {}), **blake3}
+        return seal(_dump({**self.data, "packs": placed, "blake3": dict(sorted(known.items()))}))
 
 
 def read_bundle(text: bytes, where: str) -> BundleManifest:

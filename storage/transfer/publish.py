@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ from typing import NamedTuple, cast
 
 from ...errors import Conflict, Corrupt, ObjectMissing, StoreUnavailable
 from ..stores.base import ObjectStore
+from ..stores.digests import Digests
 from ..versions import BadVersion
 from .layout import (
     MANIFEST_LIMIT,
@@ -26,11 +28,15 @@ from .layout import (
 from .local import digest_of, is_as, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
 from .packs import PackPlan, make_pack, plan_packs
-from .sealed import SEAL, get_sealed
+from .sealed import Read, read_sealed, seal
+from .whole import check_files
 from .work import KeyedLocks, Meter, StoreClock, Workers
+
+log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 _LOOK_AGAIN_S = 3600.0
+"""What was seen to be there is not looked for again so soon; `mend` looks whenever it is asked."""
 
 
 class StoredObject(NamedTuple):
@@ -42,8 +48,12 @@ class StoredObject(NamedTuple):
 
 @dataclass
 class _Contents:
-    """What became of a bundle's files. `blake3` by SHA-256; `put`: the keys that were lacking."""
+    """What became of a bundle's files. `blake3` by SHA-256; `put`: the keys that were lacking.
 
+    `mend`: only what was read again counts as being there.
+    """
+
+    mend: bool = False
     packs: list[PlacedPack] = field(default_factory=list)
     blake3: dict[str, str] = field(default_factory=dict)
     put: set[str] = field(default_factory=set)
@@ -55,6 +65,21 @@ class _Local(NamedTuple):
     folder: Path
     seen: list[int]
     text: bytes
+
+
+class _Stored(NamedTuple):
+    """The store's manifest. `trusted`: its seal says that it is what was written."""
+
+    manifest: BundleManifest
+    read: Read
+
+    @property
+    def trusted(self) -> bool:
+        return self.read.sealed
+
+    def is_as(self, text: bytes) -> bool:
+        """True if just this is in the store."""
+        return self.trusted and seal(self.read.text) == text
 
 
 class Publisher:
@@ -70,23 +95,32 @@ class Publisher:
         self._store, self._state, self._workers, self._clock = store, state, workers, clock
         self._locks = KeyedLocks()
 
-    def publish(self, key: str, folder: Path, meter: Meter, undelete: bool = False) -> None:
+    def publish(
+        self, key: str, folder: Path, meter: Meter, undelete: bool = False, mend: bool = False
+    ) -> None:
         """As StorageOffice.publish tells."""
         with self._locks.on(key):
             path = folder / "manifest.json"
             try:
-                if self._is_published(key, path):
+                if not mend and self._is_published(key, path):
                     return
                 local = _Local(folder, seen(path), path.read_bytes())
             except FileNotFoundError:
                 raise BadVersion(f"{folder}: has no manifest.json") from None
-            deleted = self._store.stat(tombstone_key(key)) is not None
-            if deleted and not undelete:
-                raise Conflict(f"{key} was deleted from the store.", deleted=True)
+            deleted = self._check_deleted(key, undelete)
             manifest = read_bundle(local.text, str(path))
             check_belongs(manifest, key, str(path))
-            if deleted or not self._is_there(key, local, manifest):
-                self._publish(key, local, manifest, meter)
+            stored = None if deleted else self._stored(key, manifest)
+            if mend or stored is None or not self._is_there(key, local, stored):
+                self._publish(key, local, manifest, stored, meter, undelete, mend)
+
+    def _check_deleted(self, key: str, undelete: bool) -> bool:
+        """True if there is a tombstone. Raises Conflict if that forbids to publish."""
+        if self._store.stat(tombstone_key(key)) is None:
+            return False
+        if not undelete:
+            raise Conflict(f"{key} was deleted from the store.", deleted=True)
+        return True
 
     def delete(self, key: str, server: str) -> None:
         """Tombstone first: whoever sees the manifest gone also sees why."""
@@ -98,31 +132,54 @@ class Publisher:
             self._store.delete(manifest_key(key))
             self._memory(key).unlink(missing_ok=True)
 
-    def _publish(self, key: str, local: _Local, manifest: BundleManifest, meter: Meter) -> None:
+    def _publish(
+        self,
+        key: str,
+        local: _Local,
+        manifest: BundleManifest,
+        stored: _Stored | None,
+        meter: Meter,
+        undelete: bool,
+        mend: bool,
+    ) -> None:
         root = local.folder / "files"
+        total = sum({file.sha256: file.size for file in manifest.files}.values())
+        # What is sealed in the store is more to be trusted than the file here, which has no seal.
+        source = stored.manifest if stored is not None and stored.trusted else manifest
         for _ in range(_ROUNDS):
             begun = time.monotonic()
-            meter.begin(sum({file.sha256: file.size for file in manifest.files}.values()))
-            contents = self._put_contents(root, manifest, meter)
-            stored = manifest.stored(contents.packs, contents.blake3)
-            if len(stored) > MANIFEST_LIMIT:
+            contents = _Contents(mend)
+            meter.begin(2 * total if mend else total)
+            if mend:  # all of it, before anything is put
+                known = check_files(root, manifest, self._workers, meter)
+                contents.blake3 = {f.sha256: known[f.sha256] for f in _large(manifest)}
+            self._put_contents(root, manifest, contents, meter)
+            text = source.stored(contents.packs, contents.blake3)
+            if len(text) > MANIFEST_LIMIT:
                 raise BadVersion(f"{root}: has too many files for one manifest")
             meter.check()
-            self._store.delete(tombstone_key(key))
-            self._store.put_bytes(manifest_key(key), stored)
+            # Once more: while much was sent, somebody may have deleted what all know of.
+            if self._check_deleted(key, undelete):
+                self._store.delete(tombstone_key(key))
+            if stored is None or not stored.is_as(text):
+                self._store.put_bytes(manifest_key(key), text)
             # A repair elsewhere may have collected what we found there, before it could see
             # that our manifest needs it. What was put just now it lets alone.
             objects = objects_of(manifest.files, contents.packs)
             fresh = contents.put if time.monotonic() < begun + TOUCH_AFTER.total_seconds() else ()
             found = [item for item in objects if item.key not in fresh]
-            if self._all_there([*found, StoredObject(manifest_key(key), len(stored))]):
-                self._remember(key, local, len(stored), objects)
+            if self._all_there([*found, StoredObject(manifest_key(key), len(text))]):
+                self._remember(key, local, len(text), objects)
+                if mend and contents.put:
+                    log.warning("%s: put again: %s", key, ", ".join(sorted(contents.put)))
                 return
+            stored = None
         raise StoreUnavailable(f"The store loses objects of {key}: they were put and are gone.")
 
-    def _put_contents(self, root: Path, manifest: BundleManifest, meter: Meter) -> _Contents:
-        contents = _Contents()
-        large = {file.sha256: file for file in manifest.files if file.size >= SMALL}
+    def _put_contents(
+        self, root: Path, manifest: BundleManifest, contents: _Contents, meter: Meter
+    ) -> None:
+        large = {file.sha256: file for file in _large(manifest)}
 
         def put_pack(plan: PackPlan) -> None:
             contents.packs.append(self._put_pack(plan, root, contents, meter))
@@ -137,7 +194,6 @@ class Publisher:
         _check_sizes(root, large.values())
         self._workers.each(lambda call: call(), work)
         contents.packs.sort()
-        return contents
 
     def _put_blob(self, file: File, path: Path, contents: _Contents, meter: Meter) -> None:
         key = blob_key(file.sha256)
@@ -157,14 +213,18 @@ class Publisher:
 
         # Two versions that share a file also share what is remembered of its upload.
         with self._locks.on(key):
-            self._ensure(StoredObject(key, file.size), put, contents, meter)
+            self._ensure(StoredObject(key, file.size), file.sha256, put, contents, meter)
 
     def _put_pack(
         self, plan: PackPlan, root: Path, contents: _Contents, meter: Meter
     ) -> PlacedPack:
         known = self._state / "packs" / plan.name
         digest = read_json(known)
-        if isinstance(digest, str) and self._is_kept(StoredObject(pack_key(digest), plan.size)):
+        if (
+            not contents.mend
+            and isinstance(digest, str)
+            and self._is_kept(StoredObject(pack_key(digest), plan.size))
+        ):
             meter.add(plan.size)
             return plan.placed(digest)
         with self._workers.packs:
@@ -178,19 +238,28 @@ class Publisher:
                 self._store.put_bytes(place.key, cast(bytes, data))
                 meter.add(plan.size)
 
-            self._ensure(place, put, contents, meter)
+            self._ensure(place, digest, put, contents, meter)
         write_json(known, digest)
         return plan.placed(digest)
 
     def _ensure(
-        self, item: StoredObject, put: Callable[[], None], contents: _Contents, meter: Meter
+        self,
+        item: StoredObject,
+        sha256: str,
+        put: Callable[[], None],
+        contents: _Contents,
+        meter: Meter,
     ) -> None:
         meter.check()
-        if self._is_kept(item):
+        if contents.mend:
+            right = self._store.verify(item.key, item.size, Digests(sha256), meter.add)
+            if right and self._is_kept(item):
+                return
+        elif self._is_kept(item):
             meter.add(item.size)
-        else:
-            put()
-            contents.put.add(item.key)
+            return
+        put()
+        contents.put.add(item.key)
 
     def _is_kept(self, item: StoredObject) -> bool:
         """True if the object is there, and young enough to be there for a while."""
@@ -204,21 +273,32 @@ class Publisher:
                 return False
         return True
 
-    def _is_there(self, key: str, local: _Local, manifest: BundleManifest) -> bool:
-        """True if the store has this bundle whole. Raises Conflict if it has another one."""
+    def _stored(self, key: str, manifest: BundleManifest) -> _Stored | None:
+        """None if it is missing or damaged: then it is written again.
+
+        Raises Conflict if it is that of another bundle, BadVersion if a newer release wrote it.
+        """
         place = manifest_key(key)
         try:
-            stored = get_sealed(self._store, place, MANIFEST_LIMIT)
-            size = len(stored) + SEAL
+            read = read_sealed(self._store, place, MANIFEST_LIMIT)
         except (ObjectMissing, Corrupt):
-            return False  # a damaged one is written again
-        theirs = read_bundle(stored, place)
+            return None
+        try:
+            theirs = read_bundle(read.text, place)
+        except BadVersion:
+            if read.sealed:
+                raise
+            return None
         if not theirs.has_contents_of(manifest):
             raise Conflict(f"The store has another bundle as {key}.")
-        objects = objects_of(theirs.files, theirs.packs)
+        return _Stored(theirs, read)
+
+    def _is_there(self, key: str, local: _Local, stored: _Stored) -> bool:
+        """True if the store has all that its manifest names."""
+        objects = objects_of(stored.manifest.files, stored.manifest.packs)
         if not self._all_there(objects):
             return False
-        self._remember(key, local, size, objects)
+        self._remember(key, local, stored.read.size, objects)
         return True
 
     def _all_there(self, objects: Iterable[StoredObject]) -> bool:
@@ -279,6 +359,11 @@ def objects_of(files: Iterable[File], packs: Iterable[PlacedPack]) -> list[Store
         *(StoredObject(pack_key(pack.sha256), pack.size) for pack in packs),
         *(StoredObject(blob_key(digest), size) for digest, size in blobs.items()),
     ]
+
+
+def _large(manifest: BundleManifest) -> list[File]:
+    """Those that are blobs, not in packs."""
+    return [file for file in manifest.files if file.size >= SMALL]
 
 
 def _check_sizes(root: Path, files: Iterable[File]) -> None:

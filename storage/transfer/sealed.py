@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
+from typing import NamedTuple
 
 from ...errors import Corrupt
 from ..stores.base import ObjectStore
 
 _SEAL = re.compile(rb',"seal":"([0-9a-f]{64})"\}\Z')
 _TRIES = 3
-SEAL = len(',"seal":""') + 64
-"""Bytes that a seal adds."""
 
 
 def seal(text: bytes) -> bytes:
@@ -33,9 +33,29 @@ def unseal(text: bytes, where: str) -> bytes:
 
 def get_sealed(store: ObjectStore, key: str, limit: int) -> bytes:
     """Raises ObjectMissing, and Corrupt when it is wrong each time that it is asked for."""
+    return read_sealed(store, key, limit).text
+
+
+class Read(NamedTuple):
+    """A text without its seal; `size` is that of the object, in bytes."""
+
+    text: bytes
+    size: int
+
+    @property
+    def sealed(self) -> bool:
+        """False: nothing says that it is what was written."""
+        return self.size != len(self.text)
+
+
+def read_sealed(store: ObjectStore, key: str, limit: int) -> Read:
+    """As `get_sealed`, with what else is known of it."""
     for _ in range(_TRIES - 1):
-        try:
-            return unseal(store.get_bytes(key, limit), key)
-        except Corrupt:
-            continue
-    return unseal(store.get_bytes(key, limit), key)
+        with suppress(Corrupt):
+            return _read(store, key, limit)
+    return _read(store, key, limit)
+
+
+def _read(store: ObjectStore, key: str, limit: int) -> Read:
+    text = store.get_bytes(key, limit)
+    return Read(unseal(text, key), len(text))

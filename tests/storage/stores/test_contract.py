@@ -125,6 +125,22 @@ def test_an_object_that_is_not_what_its_digest_says_reaches_no_file(store, paylo
         assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("size", [1000, 2001, PART + 1, 3 * PART])
+def test_an_object_is_read_again_and_known_by_its_bytes(store, payload, size):
+    kept = payload(size)
+    told: list[int] = []
+    assert not store.verify("a", kept.size, kept.digests, told.append)
+    store.put_file("a", kept.path, kept.size, kept.digests)
+    assert sum(told) == 0
+    assert store.verify("a", kept.size, kept.digests, told.append)
+    assert sum(told) == size
+    for wrong in (kept.data[:-1] + b"?", kept.data[:-1], kept.data + b"?", b""):
+        told.clear()
+        store.put_bytes("a", wrong)
+        assert not store.verify("a", kept.size, kept.digests, told.append)
+        assert sum(told) == 0, "what was wrong does not count"
+
+
 def test_a_file_that_was_there_is_replaced_only_by_a_verified_one(store, payload, tmp_path):
     sent = payload(1000)
     store.put_file("a", sent.path, sent.size, sent.digests)

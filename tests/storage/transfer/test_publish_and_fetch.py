@@ -33,6 +33,13 @@ def packs(tmp_path) -> list[Path]:
     return [p for p in (tmp_path / "store" / "packs").rglob("*") if p.is_file()]
 
 
+def a_while_later(home: Path) -> None:
+    """As if more than an hour had passed since the store was looked at."""
+    for path in home.glob("store/*/published/*.json"):
+        known = json.loads(path.read_text())
+        path.write_text(json.dumps({**known, "looked_at": known["looked_at"] - 3601}))
+
+
 async def test_what_is_published_here_is_the_same_there(here, there, tmp_path):
     folder = make_bundle(tmp_path / "source", FILES)
     told = []
@@ -85,8 +92,14 @@ async def test_publishing_again_writes_nothing(rclone, tmp_path):
         await office.publish("weights", key_of(folder), folder)
         way.faults.requests.clear()
         await office.publish("weights", key_of(folder), folder)
-        assert {method for method, _ in way.faults.requests} == {"HEAD"}
-        assert len(way.faults.requests) == 4  # the tombstone, the manifest, a pack, a blob
+        methods = [method for method, _ in way.faults.requests]
+        assert methods == ["HEAD", "HEAD"]  # the tombstone and the manifest, for an hour
+
+        a_while_later(tmp_path / "here")
+        way.faults.requests.clear()
+        await office.publish("weights", key_of(folder), folder)
+        methods = [method for method, _ in way.faults.requests]
+        assert methods == ["HEAD"] * 4  # a pack and a blob, too
 
         # The same files as another version: only its manifest is written.
         way.faults.requests.clear()
@@ -165,8 +178,7 @@ async def test_damaged_bytes_in_the_store_are_told_and_nothing_is_put_in_place(
         await local.fetch(key_of(folder), tmp_path / "got")
     assert not (tmp_path / "got" / folder.name).exists()
     # What was right is kept for the next time, which needs only what is lacking.
-    target.unlink()
-    await local.publish("weights", key_of(folder), folder)
+    await local.publish("weights", key_of(folder), folder, mend=True)
     assert contents(await local.fetch(key_of(folder), tmp_path / "got")) == FILES
 
 
@@ -204,14 +216,17 @@ async def test_a_fetch_keeps_what_an_earlier_one_brought_and_verifies_it(rclone,
     assert not any("blobs" in target for _, target in way.faults.requests)
 
 
-async def test_what_the_store_lost_is_put_again(local, tmp_path):
+@pytest.mark.parametrize("how", ["mend", "later"])
+async def test_what_the_store_lost_is_put_again(local, tmp_path, how):
     folder = make_bundle(tmp_path / "source", FILES)
     await local.publish("weights", key_of(folder), folder)
     for path in [*blobs(tmp_path), *packs(tmp_path)]:
         path.unlink()
     with pytest.raises(Corrupt, match="lacks"):
         await local.fetch(key_of(folder), tmp_path / "got")
-    await local.publish("weights", key_of(folder), folder)
+    if how == "later":
+        a_while_later(tmp_path / "here")
+    await local.publish("weights", key_of(folder), folder, mend=how == "mend")
     assert contents(await local.fetch(key_of(folder), tmp_path / "got")) == FILES
 
 
