@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -18,6 +19,7 @@ from typing import Protocol
 
 from ..errors import Busy, Corrupt, NotFound, StoreUnavailable
 from .office import StorageOffice
+from .stores.url import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ _REMEDY = (
     "Trying again does not help. A server whose copy is whole can mend the store: POST to its "
     "address with `/retry` there (of weights also `modelyard weights push --mend`)."
 )
+QUIET_S = 30.0
+"""Who waits for a fetch of which nothing comes is told so after this many seconds."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +75,25 @@ class StoreCache:
 
     Never one that is in use or that the store does not have. A single bundle that is larger than
     the limit is fetched all the same, alone. `limit` 0 is no limit. What was used in the last
-    `grace_s` seconds stays: somebody may be about to open it.
+    `grace_s` seconds stays: somebody may be about to open it. `quiet_s` is the longest that anybody
+    waits without that bytes come.
     """
 
-    def __init__(self, office: StorageOffice | None, limit: int = 0, grace_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        office: StorageOffice | None,
+        limit: int = 0,
+        grace_s: float = 30.0,
+        quiet_s: float = QUIET_S,
+    ) -> None:
         self._office = office
         self._limit = limit
         self._grace_s = grace_s
+        self._quiet_s = quiet_s
         self._shelves: list[Shelf] = []
         self._fetches: dict[str, asyncio.Task[None]] = {}
         self._progress: dict[str, tuple[int, int]] = {}
+        self._heard: dict[str, float] = {}
         self._used: dict[str, float] = {}
         self._held: dict[str, int] = {}
         self._clearing = asyncio.Lock()
@@ -100,23 +113,30 @@ class StoreCache:
     ) -> None:
         """Has the bundle be here, whole. Many may ask for the same one at the same time.
 
-        Raises Busy if it takes longer than `limit_s` (the fetch goes on), StoreUnavailable,
-        NotFound (deleted meanwhile), Corrupt and DiskFull.
+        Raises StoreUnavailable if nothing of it comes for `quiet_s` seconds, and Busy if it takes
+        longer than `limit_s` (in both cases the fetch goes on), NotFound (deleted meanwhile),
+        Corrupt and DiskFull.
         """
         task = self._fetches.get(key)
         if task is None:
             task = asyncio.ensure_future(self._fetch(shelf, key, bundle_id, size))
             self._fetches[key] = task
             task.add_done_callback(lambda done: self._fetched(key, done))
-        try:
-            async with asyncio.timeout(limit_s):
-                await asyncio.shield(task)
-        except TimeoutError:
-            done, total = self._progress.get(key, (0, size))
-            raise Busy(
-                f"{bundle_id} is being fetched from the store ({done} of {total} bytes).",
-                _RETRY_AFTER_S,
-            ) from None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        until = math.inf if limit_s is None else began + limit_s
+        while not task.done():
+            now = loop.time()
+            quiet = self._heard.get(key, began) + self._quiet_s
+            if now >= until:
+                raise Busy(self._so_far(key, bundle_id, size) + ".", _RETRY_AFTER_S)
+            if now >= quiet:
+                raise StoreUnavailable(
+                    f"{self._so_far(key, bundle_id, size)}; nothing came for {self._quiet_s:g} s. "
+                    "It is tried on: ask again."
+                )
+            await asyncio.wait([task], timeout=min(until, quiet) - now)
+        await task
 
     async def touch(self, shelf: Shelf, bundle_id: str) -> None:
         """A fetched copy is used now. Recorded at most once a minute."""
@@ -173,19 +193,20 @@ class StoreCache:
 
             def tell(done: int, total: int) -> None:
                 self._progress[key] = (done, total)
+                self._heard[key] = asyncio.get_running_loop().time()
 
             try:
                 await self._office.fetch(key, shelf.root, tell)
             except StoreUnavailable as error:
                 raise StoreUnavailable(
-                    f"{bundle_id} has to be fetched from the store: {error.message}"
+                    f"{bundle_id} has to be fetched from {self._place}: {error.message}"
                 ) from error
             except (Corrupt, NotFound) as error:
                 if error.details.get("deleted"):
                     raise
                 # Only a tombstone deletes: a manifest that is not there without one is lost.
                 raise Corrupt(
-                    f"{bundle_id} cannot be fetched from the store: "
+                    f"{bundle_id} cannot be fetched from {self._place}: "
                     f"{error.message.rstrip('.')}. {_REMEDY}"
                 ) from error
             await shelf.came(bundle_id)
@@ -194,8 +215,17 @@ class StoreCache:
     def _fetched(self, key: str, task: asyncio.Task[None]) -> None:
         self._fetches.pop(key, None)
         self._progress.pop(key, None)
+        self._heard.pop(key, None)
         if not task.cancelled() and task.exception() is not None:  # also if nobody waits any more
             log.warning("%s could not be fetched: %s", key, task.exception())
+
+    @property
+    def _place(self) -> str:
+        return f"the store {without_secrets(self._office.url)}" if self._office else "a store"
+
+    def _so_far(self, key: str, bundle_id: str, size: int) -> str:
+        done, total = self._progress.get(key, (0, size))
+        return f"{bundle_id} is being fetched from {self._place} ({done} of {total} bytes)"
 
     def _is_held(self, bundle_id: str) -> bool:
         used = self._used.get(bundle_id)

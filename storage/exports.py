@@ -74,7 +74,7 @@ class VersionExports:
         return self._root / export.format / export.file
 
     def begin(self, name: str) -> Path:
-        """An empty folder to write the export in; what a killed server left there is gone.
+        """An empty folder to write the export in; what was left there is gone.
 
         Raises WeightsNotFound if the version has been removed, OSError (disk full).
         """
@@ -131,6 +131,12 @@ class VersionExports:
         new.rename(old)
         sync_folder(self._root)
         return export
+
+
+def remove_unfinished_exports(root: Path) -> None:
+    """Removes what exports of the versions in `root` that were killed have left."""
+    for path in root.glob("*/exports/.new-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _checked(folder: Path) -> list[Path]:

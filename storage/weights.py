@@ -31,6 +31,7 @@ from ..records.weights import (
     page_of_weights,
     update_weights,
 )
+from .exports import remove_unfinished_exports
 from .versions import VERSION_ID, Manifest, install_version, is_whole, remove_unfinished
 
 PRODUCTION = "production"
@@ -108,10 +109,11 @@ class WeightsVersions:
         self._bring = bring
 
     async def start(self) -> None:
-        """Removes what a server that was killed while installing has left."""
+        """Removes what a server that was killed while installing or exporting has left."""
         # Not of fetches: the next one goes on with what has come.
         absent = await self._store.read(absent_weights)
         await asyncio.to_thread(remove_unfinished, self.root, absent)
+        await asyncio.to_thread(remove_unfinished_exports, self.root)
 
     # -- adding -------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from .base import (
     told_when_full,
 )
 from .digests import Digests, Hasher
-from .s3_bucket import Bucket, md5_of
+from .s3_bucket import CHUNK, Bucket, md5_of
 from .s3_client import connect
 from .s3_download import download_file
 from .s3_errors import AlreadyThere, Transient, Unsupported, UploadGone
@@ -256,14 +256,18 @@ class S3Store(ObjectStore):
     def get_bytes(self, key: str, limit: int) -> bytes:
         bucket = self._bucket
         check_key(key)
-        budget = Budget(self._limits, limit)
+        budget = Budget(self._limits)
 
         def action() -> bytes:
             answer = bucket.client.get_object(Bucket=bucket.name, Key=bucket.prefix + key)
             with answer["Body"] as body:
                 if answer["ContentLength"] > limit:
                     raise Corrupt(f"{key}: has more than {limit} bytes")
-                data: bytes = body.read()
+                pieces: list[bytes] = []
+                while piece := body.read(CHUNK):
+                    budget.earn(len(piece))
+                    pieces.append(piece)
+            data = b"".join(pieces)
             etag = answer.get("ETag", "").strip('"')
             # Small objects are put whole: their ETag follows from them wherever the probe's did.
             if bucket.checks.etag and etag not in _etags_of(data, etag):
@@ -290,7 +294,7 @@ class S3Store(ObjectStore):
         check_key(key)
         if length <= 0:
             return b""
-        budget = Budget(self._limits, length)
+        budget = Budget(self._limits)
 
         def action() -> bytes:
             return b"".join(bucket.chunks(key, offset, length, budget))

@@ -118,6 +118,7 @@ class Bucket:
                 chunk = body.read(min(CHUNK, length - got))
                 if not chunk:
                     raise Transient("the answer broke off")
+                budget.earn(len(chunk))
                 budget.check()
                 got += len(chunk)
                 yield chunk
@@ -127,7 +128,7 @@ class Bucket:
 
     def read_again(self, key: str, size: int, digests: Digests) -> bool:
         """True if the object's bytes are these, read from the server."""
-        budget = Budget(self.limits, size)
+        budget = Budget(self.limits)
 
         def action() -> bool:
             hasher = Hasher(digests)

@@ -72,17 +72,21 @@ def _fetch(
     def fetch_one(number: int) -> None:
         offset = number * part
         length = min(part, size - offset)
-        budget = Budget(bucket.limits, length)
+        budget = Budget(bucket.limits)
 
         def action() -> None:
             position = offset
-            for chunk in bucket.chunks(key, offset, length, budget, size):
-                _write(file, chunk, position)
-                position += len(chunk)
+            try:
+                for chunk in bucket.chunks(key, offset, length, budget, size):
+                    _write(file, chunk, position)
+                    position += len(chunk)
+                    progress.add(len(chunk))
+            except BaseException:
+                progress.add(offset - position)  # it comes again
+                raise
 
         bucket.tries.call(bucket.what("get_object", key), action, budget)
         begin_writeback(file, offset, length)
-        progress.add(length)
 
     view = memoryview(bytearray(min(CHUNK, size)))
     ahead: deque[Future[None]] = deque()

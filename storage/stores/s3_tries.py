@@ -21,10 +21,19 @@ _LONGEST_PAUSE_S = 5.0
 
 
 class Budget:
-    """The time that one operation has, with all its tries; more of it for more bytes."""
+    """The time that one operation has, with all its tries; more of it for more bytes.
+
+    Of what is sent the `size` is known before. What is fetched earns its time as it comes: of a
+    server that gives nothing a large object is no more patient than a small one.
+    """
 
     def __init__(self, limits: Limits, size: int = 0) -> None:
+        self._slowest = limits.slowest
         self._until = time.monotonic() + limits.budget_s + size / limits.slowest
+
+    def earn(self, size: int) -> None:
+        """`size` bytes have come."""
+        self._until += size / self._slowest
 
     @property
     def left_s(self) -> float:

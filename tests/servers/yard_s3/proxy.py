@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DOWN = "down"
+_MIB = 1 << 20
 KINDS = {
     "500": "answers 500 InternalError; the server hears nothing",
     "503": "answers 503 SlowDown; the server hears nothing",
@@ -19,6 +20,7 @@ KINDS = {
     "truncate": "sends half of the answer's body, and closes",
     "hang": "never answers; the server hears nothing",
     "hang_body": "sends half of the answer's body, and then nothing",
+    "slow": "sends a mebibyte of the answer's body every quarter of a second",
     "flip_download": "flips one bit of the answer's body",
     "flip_upload": "flips one bit of the request's body",
     "lost_answer": "the server does it, the client hears nothing and the connection closes",
@@ -57,6 +59,7 @@ class FaultProxy:
         self.requests: list[tuple[str, str]] = []
         """Method and target of what came."""
         self._script: list[Fault] = []
+        self._hung: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -77,8 +80,13 @@ class FaultProxy:
         return fault
 
     def clear(self) -> None:
-        """The faults end."""
+        """The faults end; what hangs already hangs on."""
         self._script = []
+
+    def let_go(self) -> None:
+        """Closes the connections that hang."""
+        for task in list(self._hung):
+            self._loop.call_soon_threadsafe(task.cancel)
 
     def close(self) -> None:
         self._call(self._end())
@@ -124,7 +132,7 @@ class FaultProxy:
         if fault == "flip_upload":
             body = _flipped(body)
         if fault == "hang":
-            await asyncio.sleep(3600)
+            await self._hang()
         if fault == "drop":
             return False
         if fault in ("500", "503"):
@@ -133,7 +141,19 @@ class FaultProxy:
             answer, body = await self._ask(line, headers, body, method == "HEAD")
         if fault == "odd_etag" and "partNumber" not in target:  # those of parts are sent back
             answer = re.sub(rb'(?i)(\r\netag: "?)[0-9a-f]{4}', rb"\g<1>0dd0", answer)
-        return await _reply(writer, fault, answer, body)
+        passed_on = await _reply(writer, fault, answer, body)
+        if fault == "hang_body":
+            await self._hang()
+        return passed_on
+
+    async def _hang(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._hung.add(task)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            self._hung.discard(task)
 
     async def _ask(
         self, line: str, headers: dict[str, str], body: bytes, head: bool
@@ -168,10 +188,13 @@ async def _reply(
     if fault == "flip_download":
         body = _flipped(body)
     half = fault in ("truncate", "hang_body")
-    writer.write(answer + (body[: len(body) // 2] if half else body))
+    writer.write(answer)
+    while fault == "slow" and len(body) > _MIB:
+        writer.write(body[:_MIB])
+        body = body[_MIB:]
+        await asyncio.sleep(0.25)
+    writer.write(body[: len(body) // 2] if half else body)
     await writer.drain()
-    if fault == "hang_body":
-        await asyncio.sleep(3600)
     if fault == "truncate":
         writer.close()
         await writer.wait_closed()
