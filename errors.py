@@ -26,7 +26,8 @@
     │   ├── WorkerDied
     │   └── DeadlineExceeded
     ├── Busy                      try again later
-    │   └── ModelUnavailable
+    │   ├── ModelUnavailable
+    │   └── TooManyCalls
     ├── StorageUnavailable        tell the operator; nothing was lost
     │   ├── DiskFull
     │   ├── StoreUnavailable      the shared store: try again later
@@ -215,6 +216,10 @@ class Busy(ModelyardError):
     ) -> None:
         super().__init__(message, **details)
         self.retry_after_s = retry_after_s
+
+
+class TooManyCalls(Busy):
+    """This client has as many calls at the same time as one may have."""
 
 
 class ModelUnavailable(Busy):

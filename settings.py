@@ -1,269 +1,29 @@
 """Every setting of the server in one typed place: files, `MODELYARD_*`, flags; later wins.
 
-The marshmallow schema below is the only declaration: the command line makes its flags from it,
-the environment its variable names, and the documents their table. Runs in the front and the
-command line, before anything is started.
+They are declared in `settings_schema.py`. Runs in the front and the command line, before anything
+is started.
 """
 
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate
+from marshmallow import EXCLUDE, Schema, ValidationError
 
 from .errors import InvalidSettings
-from .settings_fields import LocalPath, NameList, Size, Switch
 from .settings_files import files_in, read_settings_file
+from .settings_schema import ModelSettingsSchema, Settings, SettingsSchema
 
 ENV_PREFIX = "MODELYARD_"
 DEEPAAS_MODEL = "DEEPAAS_V2_MODEL"
 """DEEPaaS's variable for the model's name: what our own sources say wins over it."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """One model's own settings: the table `[models.NAME]`. None means: as for all models."""
-
-    predict_timeout: float | None = None
-    workers: int | None = None
-    device: str | None = None
-    python: str | None = None
-    weights_folder: Path | None = None
-    keep_last: int | None = None
-    keep_best_by: str | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the server runs with. Times are in seconds, sizes in bytes."""
-
-    host: str = "127.0.0.1"
-    port: int = 5000
-    home: Path = Path("modelyard-home")
-    data: Path | None = None
-    storage: str | None = None
-    storage_cache: int = 20 * 1024**3
-    dataset_sources: tuple[str, ...] = ()
-    model_name: tuple[str, ...] = ()
-    workers: int = 1
-    base_path: str = ""
-    access: str = "keys"
-    allowed_hosts: tuple[str, ...] = ()
-    client_max_size: int = 2 * 1024**3
-    train_endpoint: bool = True
-    predict_endpoint: bool = True
-    doc_endpoint: bool = True
-    debug_endpoint: bool = False
-    warm: bool = True
-    predict_timeout: float = 60.0
-    load_timeout: float = 60.0
-    device: str = "auto"
-    threads: int | None = None
-    max_trainings: int = 1
-    training_threads: int | None = None
-    training_nice: int = 10
-    on_stop: str = "leave"
-    listen_when_loaded: bool = False
-    warm_start: bool = True
-    debug: bool = False
-    log_level: str = "info"
-    log_file: Path | None = None
-    models: Mapping[str, ModelSettings] = field(default_factory=dict)
-
-    @property
-    def is_loopback(self) -> bool:
-        """True if only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-
-_DEVICE = validate.Regexp(
-    r"(auto|cpu|cuda(:\d+)?)\Z", error="Not a device: give auto, cpu, cuda or cuda:N."
-)
-_SECONDS = validate.Range(min=0.05, max=86_400)
-_WORKERS = validate.Range(min=1, max=64)
-
-
-def _about(text: str, *aliases: str, **more: Any) -> dict[str, Any]:
-    return {"description": text, "aliases": aliases, **more}
-
-
-class ModelSettingsSchema(Schema):
-    """The table `[models.NAME]` of the settings file."""
-
-    predict_timeout = fields.Float(validate=_SECONDS)
-    workers = fields.Integer(validate=_WORKERS)
-    device = fields.String(validate=_DEVICE)
-    python = fields.String(
-        metadata=_about("interpreter of the model's own environment, such as /venv/bin/python")
-    )
-    weights_folder = LocalPath(
-        metadata=_about("folder where the model's train() leaves its weights")
-    )
-    keep_last = fields.Integer(
-        validate=validate.Range(min=1),
-        metadata=_about("weights versions that are kept, beside those with an alias and the best"),
-    )
-    keep_best_by = fields.String(
-        validate=validate.Length(min=1),
-        metadata=_about("metric whose best version is kept; `-loss`: the smallest is the best"),
-    )
-    env = fields.Dict(keys=fields.String(), values=fields.String())
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> ModelSettings:
-        return ModelSettings(**data)
-
-
-class SettingsSchema(Schema):
-    """The settings as files, variables and flags give them."""
-
-    host = fields.String(
-        metadata=_about("address to listen on", "--listen-ip"),
-    )
-    port = fields.Integer(
-        validate=validate.Range(min=0, max=65535),
-        metadata=_about("port to listen on; 0 takes a free one", "--listen-port"),
-    )
-    home = LocalPath(
-        metadata=_about("folder of all state: records, runs, weights, logs"),
-    )
-    data = LocalPath(
-        metadata=_about("folder whose sub-folders trainings may name as their dataset"),
-    )
-    storage = fields.String(
-        validate=validate.Length(min=1),
-        metadata=_about(
-            "store shared by servers, s3://bucket/prefix or a folder: weights and datasets are "
-            "published there (default: the home alone keeps them)"
-        ),
-    )
-    storage_cache = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
-            "bytes of weights and datasets fetched from the store that are kept in the home; the "
-            "least recently used go first; 0 is no limit"
-        ),
-    )
-    dataset_sources = NameList(
-        fields.String(),
-        metadata=_about(
-            "prefixes of s3:// addresses that datasets may be taken from; divide by commas"
-        ),
-    )
-    model_name = NameList(
-        fields.String(),
-        metadata=_about("model to serve; repeat it or divide by commas (default: all installed)"),
-    )
-    workers = fields.Integer(
-        validate=_WORKERS,
-        metadata=_about("worker processes of each model", "-p"),
-    )
-    base_path = fields.String(
-        validate=validate.Regexp(
-            r"(/[A-Za-z0-9._~-]+)*/?\Z", error="Not a path prefix: write it like /models/a."
-        ),
-        metadata=_about("prefix of every path, for a server behind a proxy"),
-    )
-    access = fields.String(
-        validate=validate.OneOf(["keys", "open"]),
-        metadata=_about(
-            "who may call: 'open' is everybody, and has to be said for an address that other "
-            "machines can reach"
-        ),
-    )
-    allowed_hosts = NameList(
-        fields.String(),
-        metadata=_about("names that the server may be called by, beside its own; divide by commas"),
-    )
-    client_max_size = Size(
-        validate=validate.Range(min=0),
-        metadata=_about("largest request in bytes (512M and 2G are understood); 0 is no limit"),
-    )
-    train_endpoint = Switch(metadata=_about("answer on the routes of trainings; else with 402"))
-    predict_endpoint = Switch(metadata=_about("answer on the route of predictions; else with 402"))
-    doc_endpoint = Switch(metadata=_about("serve Swagger UI at /api and /ui"))
-    debug_endpoint = Switch(
-        metadata=_about("show at /v2/debug/ what the server and the models print")
-    )
-    warm = Switch(metadata=_about("call a model's warm() before its first prediction"))
-    predict_timeout = fields.Float(
-        validate=_SECONDS,
-        metadata=_about("seconds until a prediction is given up and its worker replaced"),
-    )
-    load_timeout = fields.Float(
-        validate=_SECONDS,
-        metadata=_about("seconds that a model may take to be imported and loaded"),
-    )
-    device = fields.String(
-        validate=_DEVICE,
-        metadata=_about("device of predictions and trainings: auto, cpu, cuda or cuda:N"),
-    )
-    threads = fields.Integer(
-        validate=_WORKERS,
-        metadata=_about("CPU threads of a worker (default: the cores divided by the workers)"),
-    )
-    max_trainings = fields.Integer(
-        validate=_WORKERS,
-        metadata=_about("trainings that run at the same time; more are queued"),
-    )
-    training_threads = fields.Integer(
-        validate=_WORKERS,
-        metadata=_about("CPU threads of a training (default: the cores divided by max-trainings)"),
-    )
-    training_nice = fields.Integer(
-        validate=validate.Range(min=0, max=19),
-        metadata=_about("niceness of trainings: 0 shares the CPU evenly with predictions"),
-    )
-    on_stop = fields.String(
-        validate=validate.OneOf(["leave", "pause", "cancel"]),
-        metadata=_about("what becomes of running trainings when the server is stopped"),
-    )
-    listen_when_loaded = Switch(
-        metadata=_about("open the port only when the models have been loaded, or failed to be"),
-    )
-    warm_start = Switch(
-        metadata=_about("keep torch preloaded so that trainings start at once (about 200 MB)"),
-    )
-    debug = Switch(metadata=_about("log everything: the same as --log-level debug", "-d"))
-    log_level = fields.String(
-        validate=validate.OneOf(["debug", "info", "warning", "error"]),
-        metadata=_about("least severe message that is logged"),
-    )
-    log_file = LocalPath(
-        metadata=_about("file that the server's log goes to, and not standard error", "--logfile")
-    )
-    models = fields.Dict(
-        keys=fields.String(),
-        values=fields.Nested(ModelSettingsSchema),
-        metadata=_about(
-            "one table per model: predict_timeout, workers, device, python, weights_folder, "
-            "keep_last, keep_best_by, env",
-            flag=False,
-        ),
-    )
-
-    @post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> Settings:
-        if "base_path" in data:
-            data["base_path"] = data["base_path"].rstrip("/")
-        if data.get("debug"):
-            data["log_level"] = "debug"
-        return Settings(**data)
 
 
 class Source(NamedTuple):

@@ -27,6 +27,7 @@ from .access_log import access_log
 from .archives import PLACES, Places
 from .debug import PRINTED, Printed
 from .describe import add_documents
+from .door import Door
 from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
 from .guard import guard, harden
@@ -138,6 +139,7 @@ async def open_services(
         runs=runs,
         pool=pool,
         tensorboard=tensorboard,
+        door=Door(settings.client_calls),
         stopping=asyncio.Event(),
     )
 
@@ -162,6 +164,9 @@ def _serving(settings: Settings) -> ServingOptions:
     return ServingOptions(
         load_timeout_s=settings.load_timeout,
         predict_timeout_s=settings.predict_timeout,
+        queue_s=settings.queue_seconds,
+        max_waiting=settings.queue_items,
+        max_waiting_size=settings.queue_size,
         workers=settings.workers,
         threads=settings.threads,
         device=settings.device,
@@ -172,6 +177,8 @@ def _serving(settings: Settings) -> ServingOptions:
                 predict_timeout_s=own.predict_timeout,
                 workers=own.workers,
                 device=own.device,
+                max_wait_ms=own.max_wait_ms,
+                latency_target_ms=own.latency_target_ms,
                 env=own.env,
             )
             for name, own in settings.models.items()

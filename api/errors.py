@@ -40,6 +40,7 @@ STATUS: dict[type[errors.ModelyardError], int] = {
     errors.PluginFailed: 500,
     errors.DeadlineExceeded: 504,
     errors.Busy: 503,
+    errors.TooManyCalls: 429,
     errors.StorageUnavailable: 503,
     errors.DiskFull: 507,
     errors.Corrupt: 500,  # not 503, nor 502: clients try again, which does not help

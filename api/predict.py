@@ -31,32 +31,39 @@ from .services import (
 
 async def predict(request: web.Request) -> web.StreamResponse:
     """Answers one prediction. The call's folder is gone when the call is over, however it ends."""
+    with services(request).door.entered(request):
+        return await _predict(request)
+
+
+async def _predict(request: web.Request) -> web.StreamResponse:
     handle = await described_model_of(request)
     here = services(request)
     folder = here.home.calls / uuid.uuid4().hex
     taken = argument_names(handle, "predict")
     timeout = _timeout(request)
     try:
-        data = await ModelRequestReader(
-            request,
-            folder,
-            here.settings.client_max_size,
-            headers=header_arguments(handle, "predict"),
-        ).read()
+        with handle.coming(_held(request)):
+            data = await ModelRequestReader(
+                request,
+                folder,
+                here.settings.client_max_size,
+                headers=header_arguments(handle, "predict"),
+            ).read()
         choice = server_parameter(request, taken, "weights")
         limit = timeout or handle.predict_timeout_s
         reference = None if choice is None else await _chosen(here, handle, choice, limit)
         if "accept" not in taken and "accept" in request.query:
             data.accept = request.query["accept"]
+        items = max(1, len(data.files))
         ours = {"weights", "accept"} - taken
         data.query = [pair for pair in data.query if pair[0] not in ours]
         try:
             with telling_where("weights"):
-                prediction = await handle.predict(data, reference, folder, timeout)
+                prediction = await handle.predict(data, reference, folder, timeout, items)
         except NoWeights:
             # The first version is being taken over at this moment, or is not here yet.
             await here.defaults.take(handle.name, limit)
-            prediction = await handle.predict(data, reference, folder, timeout)
+            prediction = await handle.predict(data, reference, folder, timeout, items)
         # With an argument `accept` the plugin has chosen already, and the argument wins.
         # DEEPaaS never looked at the header without it, so clients may have sent anything.
         ours_to_refuse = handle.takes_weights and "accept" not in taken
@@ -111,6 +118,13 @@ async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> 
             await response.write(chunk)
     await response.write_eof()
     return response
+
+
+def _held(request: web.Request) -> int:
+    """Bytes of the body that are kept in memory, as far as its head tells; files go to the disk."""
+    kind = request.content_type
+    in_memory = kind.endswith("json") or kind == "application/x-www-form-urlencoded"
+    return (request.content_length or 0) if in_memory else 0
 
 
 def _timeout(request: web.Request) -> float | None:

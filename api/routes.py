@@ -47,7 +47,7 @@ EVERYWHERE = (403, 421)
 _WEIGHTS_HEADER = {"X-Modelyard-Weights": "The weights version that answered."}
 
 
-_CALL = (400, 404, 406, 409, 413, 415, 422, 500, 501, 503, 504, 507)
+_CALL = (400, 404, 406, 409, 413, 415, 422, 429, 500, 501, 503, 504, 507)
 _START = (400, 404, 409, 413, 415, 422, 500, 501, 503, 507)
 
 ROUTES: tuple[Route, ...] = (

@@ -28,6 +28,7 @@ from ..storage.weights import WeightsVersion, WeightsVersions
 from ..training.service import RunService
 from ..training.tensorboard import TensorBoard
 from .defaults import Defaults
+from .door import Door
 from .model_reader import ModelReader
 from .upload_desk import UploadDesk
 from .users import WeightsUsers
@@ -59,6 +60,7 @@ class Services:
     runs: RunService
     pool: ServingPool
     tensorboard: TensorBoard
+    door: Door
     stopping: asyncio.Event
     """Set when the server is about to stop: answers that follow a run end themselves."""
 

@@ -83,6 +83,7 @@ _PROBLEMS = {
     500: "The model's own code failed, or the shared store has lost or damaged what is needed: "
     "`detail` says which, and how to mend it.",
     501: "The model does not offer this.",
+    429: "You have too many calls at the same time; `Retry-After` says when to try again.",
     503: "The model or the server cannot do this now; `Retry-After` says when to try again.",
     504: "The model did not answer in time.",
     507: "The server's disk is full.",
@@ -98,6 +99,6 @@ def problems(*statuses: int) -> dict[int, ResponseDoc]:
                 "Arguments are wrong: `{field: [messages]}`.", ArgumentErrorsSchema
             )
         else:
-            headers = {"Retry-After": "Seconds to wait."} if status == 503 else {}
+            headers = {"Retry-After": "Seconds to wait."} if status in (429, 503) else {}
             found[status] = ResponseDoc(_PROBLEMS[status], ProblemSchema, (PROBLEM,), headers)
     return found

@@ -8,7 +8,8 @@ its way already: a worker that has to wait for the front has nothing to do meanw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import Busy, DeadlineExceeded, ModelyardError, PluginFailed, WorkerDied
@@ -79,9 +80,15 @@ class Dispatcher:
         wait = self._pace.wait_s(waiting.items, workers)
         raise Busy(f"{told}.", _UNKNOWN_WAIT_S if wait is None else wait)
 
-    def come(self, size: int) -> None:
-        """So many bytes of a body are coming (or, below 0, have come) for a call."""
+    @contextmanager
+    def coming(self, size: int) -> Iterator[None]:
+        """While the block reads them, so many bytes count as waiting. Raises Busy."""
+        self.check_room(size)
         self._coming += size
+        try:
+            yield
+        finally:
+            self._coming -= size
 
     # -- calls --------------------------------------------------------------------------------
 

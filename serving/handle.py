@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -236,8 +237,9 @@ class ModelHandle:
         weights: WeightsRef | None,
         folder: Path,
         timeout_s: float | None = None,
+        items: int = 1,
     ) -> Prediction:
-        """One prediction by the chosen version (None: the default).
+        """One prediction by the chosen version (None: the default), of so many items.
 
         Raises what the worker answers with, WorkerDied with how it ended, DeadlineExceeded,
         ModelUnavailable, NoWeights and NotSupported. Cancelling drops a call that waits; one that
@@ -259,7 +261,16 @@ class ModelHandle:
                 f"The model {self.name!r} has no weights {problem}: train it first "
                 f"(POST /v2/models/{self.name}/train/)."
             )
-        return await group.predict(request, folder, limit)
+        return await group.predict(request, folder, limit, items)
+
+    def coming(self, size: int) -> AbstractContextManager[None]:
+        """For reading a request of so many bytes: they count as waiting for the default version.
+
+        Raises Busy if they cannot.
+        """
+        if self._default is None or not self._default.load:
+            return nullcontext()
+        return self._default.calls.coming(size)
 
     async def validate(self, which: str, request: RequestData) -> Validated:
         """Checks arguments, also while the worker predicts. Raises as `predict` does."""

@@ -1,0 +1,42 @@
+"""How many predictions one client may have at the same time. Runs in the front."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from ..errors import TooManyCalls
+
+_RETRY_S = 1.0
+
+
+class Door:
+    """`most` calls of one client at once; 0 is no limit. A client is an address."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._inside: Counter[str] = Counter()
+
+    @contextmanager
+    def entered(self, request: web.Request) -> Iterator[None]:
+        """Counts the block as one call of the request's client. Raises TooManyCalls."""
+        if not self._most:
+            yield
+            return
+        client = request.remote or ""
+        if self._inside[client] >= self._most:
+            raise TooManyCalls(
+                f"You have {self._most} predictions under way, which is the most that this server "
+                "answers one client at the same time (client_calls).",
+                _RETRY_S,
+            )
+        self._inside[client] += 1
+        try:
+            yield
+        finally:
+            self._inside[client] -= 1
+            if not self._inside[client]:
+                del self._inside[client]
