@@ -41,6 +41,12 @@ def test_a_busy_server_says_when_to_try_again():
     assert error_response(errors.Busy(retry_after_s=7)).headers["Retry-After"] == "7"
 
 
+def test_what_the_store_lost_is_not_to_be_asked_for_again():
+    answer = error_response(errors.Corrupt())
+    assert answer.status == 500 and "Retry-After" not in answer.headers
+    assert "Retry-After" in error_response(errors.StoreUnavailable()).headers
+
+
 def test_a_traceback_of_a_model_never_leaves_the_server():
     error = errors.PluginFailed("it failed", original_type="ValueError", traceback="secret path")
     body = error_response(error).body

@@ -98,6 +98,7 @@ def test_versions_are_labelled_named_and_rolled_back(typed, trained):
 def test_versions_are_pushed_pulled_saved_linked_and_taken_in(typed, trained, tmp_path):
     older, _ = trained
     assert "is in the store" in typed("weights", "push", MODEL, older)
+    assert "is whole in the store" in typed("weights", "push", MODEL, older, "--mend")
     assert "on the server's disk" in typed("weights", "pull", MODEL, older)
     path = tmp_path / "here.zip"
     words = ("weights", "export", MODEL, older, "-o", path)

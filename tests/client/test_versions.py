@@ -88,10 +88,16 @@ def test_push_waits_for_the_store_and_pull_for_the_disk(client, yard, trained, s
     seen = []
     pushed = client.push_weights(MODEL, trained[0], timeout_s=30, watch=seen.append)
     assert pushed.state == "ready"
-    assert client.push_weights(MODEL, trained[0]).state == "ready", "there already"
+    assert client.push_weights(MODEL, trained[0]).stored, "there already"
+    seen.clear()
+    mended = client.push_weights(MODEL, trained[0], mend=True, watch=seen.append)
+    assert mended.state == "ready" and seen[0].state == "publishing"
     empty = serve_module("--model-name", MODEL, *yard[0].flags[-2:])
     with Client(empty.url) as elsewhere:
         assert not elsewhere.weights_version(MODEL, trained[0]).local
+        assert elsewhere.push_weights(MODEL, trained[0]).stored
+        with pytest.raises(Conflict, match="server that has it"):
+            elsewhere.push_weights(MODEL, trained[0], mend=True)
         assert elsewhere.pull_weights(MODEL, trained[0], watch=seen.append).local
         assert elsewhere.weights_version(MODEL, trained[0]).local
     empty.stop()
