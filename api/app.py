@@ -135,7 +135,7 @@ async def open_services(
         settings=settings,
         home=home,
         store=store,
-        **vars(rooms),
+        rooms=rooms,
         runs=runs,
         pool=pool,
         tensorboard=tensorboard,

@@ -98,7 +98,7 @@ async def shared(request: web.Request) -> web.StreamResponse:
     here = services(request)
     key = await asyncio.to_thread(link_key, here.home.root / "link.key")
     share = verify(key, request.match_info["token"], time.time())
-    version = await here.versions.get(share.model, share.version)
+    version = await here.rooms.versions.get(share.model, share.version)
     return await _send(request, version, share.format)
 
 
@@ -144,14 +144,14 @@ async def _keep(here: Services, bundle: Path) -> tuple[WeightsVersion, bool]:
     manifest = await asyncio.to_thread(read_manifest, bundle)
     known = await here.store.read(lambda c: find_weights(c, manifest.id))
     if known is None:
-        version = await here.versions.publish(bundle)
+        version = await here.rooms.versions.publish(bundle)
         await here.added(version)
         return version, True
     if known.model != manifest.model or _content(known.files) != _content(manifest.files):
         raise Conflict(f"Another version has the id {manifest.id} here.")
     if known.local:  # whole, as a rule; if not, this mends it
-        await here.versions.install(bundle)
-    return await here.versions.get(manifest.model, manifest.id), False
+        await here.rooms.versions.install(bundle)
+    return await here.rooms.versions.get(manifest.model, manifest.id), False
 
 
 def _content(files: Any) -> list[tuple[str, int, str]]:
@@ -160,12 +160,12 @@ def _content(files: Any) -> list[tuple[str, int, str]]:
 
 async def _version_of(request: web.Request) -> WeightsVersion:
     model = await model_name_of(request)
-    return await services(request).versions.get(model, request.match_info["id"])
+    return await services(request).rooms.versions.get(model, request.match_info["id"])
 
 
 async def _folder(here: Services, version: WeightsVersion) -> Path:
     """The version's folder on this disk, fetched from the store if it was not here."""
-    return (await here.keeper.local(version)).folder.parent
+    return (await here.rooms.keeper.local(version)).folder.parent
 
 
 async def _send(
@@ -173,7 +173,7 @@ async def _send(
 ) -> web.StreamResponse:
     here = services(request)
     # Held before it is asked for: a copy of what the store has may be dropped at any time else.
-    async with here.cache.holding([version.id]):
+    async with here.rooms.cache.holding([version.id]):
         return await _send_held(request, version, await _folder(here, version), kind)
 
 
@@ -235,7 +235,7 @@ async def _presigned(
 ) -> str | None:
     """An address of the shared store, or None where it has none to give (or cannot be reached)."""
     here = services(request)
-    office = here.office
+    office = here.rooms.office
     if office is None or seconds > LONGEST_PRESIGNED_S:
         return None
     if parse_store_url(office.url).kind != "s3":  # a folder gives nothing to others: save the work
@@ -257,7 +257,7 @@ async def _pack(
 ) -> None:
     """The whole archive as a file of a folder that is made for it."""
     here = services(request)
-    async with here.cache.holding([version.id]):
+    async with here.rooms.cache.holding([version.id]):
         source = await _folder(here, version)
         with request.config_dict[PLACES].one():
             path.parent.mkdir(mode=0o700)

@@ -78,10 +78,10 @@ async def _from_files(
         incoming = Incoming(
             items,
             name=query.get("name") or name_from(filename),
-            model=here.reader.choose(query.get("model")),
+            model=here.rooms.reader.choose(query.get("model")),
             source={"kind": "upload", "filename": filename, "size": size},
         )
-        return await here.datasets.add(incoming)
+        return await here.rooms.datasets.add(incoming)
     finally:
         await _remove(folder)
 
@@ -106,19 +106,19 @@ async def _from_address(
     try:
         address = body["address"]
         check_address(address, here.settings.dataset_sources)
-        if here.office is None:
+        if here.rooms.office is None:
             raise NotSupported("This server has no store (--storage) to take objects from.")
         filename = address.rpartition("/")[2]
         name = body.get("name") or query.get("name") or name_from(filename)
-        model = here.reader.choose(body.get("model") or query.get("model"))
+        model = here.rooms.reader.choose(body.get("model") or query.get("model"))
         await asyncio.to_thread(folder.mkdir, mode=0o700)
         target = folder / "object"
         free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
-        await here.office.fetch_object(address, target, max(0, free - _RESERVE))
+        await here.rooms.office.fetch_object(address, target, max(0, free - _RESERVE))
         size = (await asyncio.to_thread(target.stat)).st_size
         source = {"kind": "address", "address": address, "filename": filename, "size": size}
         incoming = Incoming([Item([target], filename)], name=name, model=model, source=source)
-        return await here.datasets.add(incoming)
+        return await here.rooms.datasets.add(incoming)
     finally:
         await _remove(folder)
 
@@ -143,7 +143,7 @@ async def list_datasets(request: web.Request) -> web.StreamResponse:
     here = services(request)
     query = request[QUERY]
     limit, name = query["limit"], query.get("name")
-    page, following = await here.datasets.list(limit, query.get("cursor"), name)
+    page, following = await here.rooms.datasets.list(limit, query.get("cursor"), name)
     headers = {}
     if following is not None:
         asked = {"limit": limit, "cursor": following, **({"name": name} if name else {})}
@@ -155,21 +155,21 @@ async def list_datasets(request: web.Request) -> web.StreamResponse:
 async def get_dataset(request: web.Request) -> web.StreamResponse:
     """One version: by id, by name (the newest) or by name@number."""
     here = services(request)
-    record = await here.datasets.get(request.match_info["id"])
+    record = await here.rooms.datasets.get(request.match_info["id"])
     return json_response(_data(here, record), DatasetSchema())
 
 
 async def retry(request: web.Request) -> web.StreamResponse:
     """Tries now to publish what could not be published; what the store has is mended there."""
     here = services(request)
-    record = await here.datasets.get(request.match_info["id"])
-    await here.datasets.shelf.retry(record)
-    return json_response(_data(here, await here.datasets.get(record.id)), DatasetSchema())
+    record = await here.rooms.datasets.get(request.match_info["id"])
+    await here.rooms.datasets.shelf.retry(record)
+    return json_response(_data(here, await here.rooms.datasets.get(record.id)), DatasetSchema())
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """What the reader of a model found wrong, with file and line."""
-    record = await services(request).datasets.get(request.match_info["id"])
+    record = await services(request).rooms.datasets.get(request.match_info["id"])
     told = record.report or {"errors": 0, "warnings": 0, "problems": [], "left_out": 0}
     model = record.model if record.report is not None else None
     return json_response({**told, "dataset": record.id, "model": model}, DatasetReportSchema())
@@ -178,12 +178,12 @@ async def report(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.StreamResponse:
     """Removes one version, unless something needs it."""
     here = services(request)
-    record = await here.datasets.get(request.match_info["id"])
+    record = await here.rooms.datasets.get(request.match_info["id"])
 
     async def could_go_on(ids: Sequence[str]) -> Sequence[str]:
         return [] if request[QUERY]["force"] else await _resumable(here, ids)
 
-    await asyncio.shield(asyncio.ensure_future(here.datasets.delete(record, could_go_on)))
+    await asyncio.shield(asyncio.ensure_future(here.rooms.datasets.delete(record, could_go_on)))
     return web.Response(status=204)
 
 
@@ -197,7 +197,7 @@ def answered(here: Services, record: DatasetRecord, created: bool) -> web.Respon
 def _data(here: Services, record: DatasetRecord) -> dict[str, Any]:
     report: Mapping[str, Any] = record.report or {}
     known = {name: report.get(name, 0) for name in ("errors", "warnings")}
-    sent = here.datasets.shelf.sent(record)
+    sent = here.rooms.datasets.shelf.sent(record)
     path = here.url(f"/v2/datasets/{record.id}")
     return {
         **vars(record),

@@ -38,9 +38,9 @@ class DocumentCache:
         """The document and its entity tag."""
         models = []
         for handle in here.pool.all():
-            newest = await here.versions.list(handle.name, CHOICES_SHOWN)
+            newest = await here.rooms.versions.list(handle.name, CHOICES_SHOWN)
             weights = [version.id for version in newest]
-            aliases = list(await here.versions.aliases(handle.name))[:CHOICES_SHOWN]
+            aliases = list(await here.rooms.versions.aliases(handle.name))[:CHOICES_SHOWN]
             models.append(ServedModel(handle.name, handle.description, weights, aliases))
         if models != self._models:
             document = self._make(self._routes, models, __version__, here.settings.base_path, ABOUT)

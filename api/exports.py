@@ -42,7 +42,7 @@ async def make_export(request: web.Request) -> web.StreamResponse:
         archives = f"Archives (tar.gz, tar.xz, zip) always work: GET {place}."
         raise InvalidArguments({"format": [f"{known if formats else none} {archives}"]})
 
-    version = await here.keeper.local(version)
+    version = await here.rooms.keeper.local(version)
 
     async def perform(parameters: Mapping[str, Any]) -> dict[str, Any]:
         source = here.pool.get(version.model).source
@@ -80,7 +80,7 @@ async def get_export(request: web.Request) -> web.StreamResponse:
 
 async def _version(request: web.Request) -> WeightsVersion:
     model = await model_name_of(request)
-    return await services(request).versions.get(model, request.match_info["id"])
+    return await services(request).rooms.versions.get(model, request.match_info["id"])
 
 
 def _formats(here: Services, version: WeightsVersion) -> list[str]:

@@ -104,7 +104,7 @@ async def likeness(here: Services, model: str, name: str) -> Likeness:
     Raises InvalidArguments, and StoreUnavailable if its manifest cannot be fetched.
     """
     try:
-        version = await here.keeper.local(await here.versions.get(model, name))
+        version = await here.rooms.keeper.local(await here.rooms.versions.get(model, name))
         manifest = await manifest_of(version)
     except WeightsNotFound as error:
         raise InvalidArguments({"like": [error.message]}) from error
@@ -115,8 +115,8 @@ async def likeness(here: Services, model: str, name: str) -> Likeness:
         )
     data = manifest.get("dataset") or {}
     dataset, absent = data.get("id"), None
-    if dataset is not None and await here.datasets.find(dataset) is None:
-        same = await here.datasets.find_digest(str(data.get("digest")))
+    if dataset is not None and await here.rooms.datasets.find(dataset) is None:
+        same = await here.rooms.datasets.find_digest(str(data.get("digest")))
         dataset = None if same is None else same.id
         absent = None if same is not None else _ABSENT.format(**{"name": None, **data})
     elif dataset is None and version.run is not None:

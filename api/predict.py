@@ -62,7 +62,7 @@ async def _predict(request: web.Request) -> web.StreamResponse:
                 prediction = await handle.predict(data, reference, folder, timeout, items)
         except NoWeights:
             # The first version is being taken over at this moment, or is not here yet.
-            await here.defaults.take(handle.name, limit)
+            await here.rooms.defaults.take(handle.name, limit)
             prediction = await handle.predict(data, reference, folder, timeout, items)
         # With an argument `accept` the plugin has chosen already, and the argument wins.
         # DEEPaaS never looked at the header without it, so clients may have sent anything.

@@ -138,8 +138,8 @@ async def _dataset(here: Services, left: Resumption) -> DatasetRef | None:
     if left.record.dataset is None:
         return None
     try:
-        found = await here.datasets.get(left.record.dataset)
+        found = await here.rooms.datasets.get(left.record.dataset)
     except DatasetNotFound as error:
         told = f"The run cannot be resumed: {error.message}"
         raise RunConflict(told) from error
-    return DatasetRef(found.id, found.name, found.digest, await here.datasets.files(found))
+    return DatasetRef(found.id, found.name, found.digest, await here.rooms.datasets.files(found))

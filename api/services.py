@@ -17,21 +17,11 @@ from ..serving.handle import ModelHandle
 from ..serving.messages import WeightsRef
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from ..storage.aliases import Aliases
-from ..storage.cache import StoreCache
-from ..storage.datasets.service import Datasets
-from ..storage.keeper import WeightsKeeper
-from ..storage.office import StorageOffice
-from ..storage.publishing import Publisher
-from ..storage.sync import StoreSync
-from ..storage.weights import WeightsVersion, WeightsVersions
+from ..storage.weights import WeightsVersion
 from ..training.service import RunService
 from ..training.tensorboard import TensorBoard
-from .defaults import Defaults
 from .door import Door
-from .model_reader import ModelReader
-from .upload_desk import UploadDesk
-from .users import WeightsUsers
+from .store_rooms import StoreRooms
 
 LOOK_S = 5.0
 """A request for a version that is not known here waits so long for what the store tells."""
@@ -44,19 +34,7 @@ class Services:
     settings: Settings
     home: Home
     store: RecordStore
-    versions: WeightsVersions
-    aliases: Aliases
-    office: StorageOffice | None
-    """The shared store; None without `--storage`."""
-    publisher: Publisher | None
-    cache: StoreCache
-    users: WeightsUsers
-    keeper: WeightsKeeper
-    defaults: Defaults
-    reader: ModelReader
-    datasets: Datasets
-    uploads: UploadDesk
-    sync: StoreSync | None
+    rooms: StoreRooms
     runs: RunService
     pool: ServingPool
     tensorboard: TensorBoard
@@ -70,13 +48,13 @@ class Services:
 
     def told(self) -> None:
         """Something was named here: others who share the store hear of it soon."""
-        if self.sync is not None:
-            self.sync.wake()
+        if self.rooms.sync is not None:
+            self.rooms.sync.wake()
 
     async def added(self, version: WeightsVersion) -> None:
         """A version came by other ways than a training: published, named to others, taken up."""
-        await self.keeper.added(version)
-        self.defaults.follow([version.model])
+        await self.rooms.keeper.added(version)
+        self.rooms.defaults.follow([version.model])
         self.told()
 
     async def version(self, model: str, name: str) -> WeightsVersion:
@@ -84,10 +62,10 @@ class Services:
 
         Raises WeightsNotFound.
         """
-        found = await self.versions.find(model, name)
-        if found is None and self.sync is not None:
-            await self.sync.look(LOOK_S)
-        return found or await self.versions.get(model, name)
+        found = await self.rooms.versions.find(model, name)
+        if found is None and self.rooms.sync is not None:
+            await self.rooms.sync.look(LOOK_S)
+        return found or await self.rooms.versions.get(model, name)
 
     async def weights_ref(
         self, model: str, choice: str, limit_s: float | None = None
@@ -100,11 +78,11 @@ class Services:
         try:
             version = await self.version(model, choice)
         except WeightsNotFound as error:
-            newest = [item.id for item in await self.versions.list(model, 5)]
-            names = ", ".join([*await self.versions.aliases(model), *newest])
+            newest = [item.id for item in await self.rooms.versions.list(model, 5)]
+            names = ", ".join([*await self.rooms.versions.aliases(model), *newest])
             known = f" Known are, the newest first: {names}." if newest else ""
             raise InvalidArguments({"weights": [error.message + known]}) from error
-        version = await self.keeper.local(version, limit_s)
+        version = await self.rooms.keeper.local(version, limit_s)
         return WeightsRef(version.id, version.folder)
 
 
@@ -145,7 +123,7 @@ async def model_name_of(request: web.Request) -> str:
     """
     here, name = services(request), request.match_info["model"]
     if name not in here.pool:
-        known = (await here.runs.list(name, 1))[0] or await here.versions.list(name, 1)
+        known = (await here.runs.list(name, 1))[0] or await here.rooms.versions.list(name, 1)
         if not known:
             here.pool.get(name)
     return name

@@ -38,11 +38,12 @@ FIRST_S = 15.0
 
 @dataclass(frozen=True)
 class StoreRooms:
-    """`office`, `publisher` and `sync` are None without a shared store."""
+    """What keeps weights and datasets: in HOME, and in the shared store if there is one."""
 
     versions: WeightsVersions
     aliases: Aliases
     office: StorageOffice | None
+    """The shared store; it, `publisher` and `sync` are None without `--storage`."""
     publisher: Publisher | None
     cache: StoreCache
     users: WeightsUsers
@@ -50,7 +51,7 @@ class StoreRooms:
     defaults: Defaults
     reader: ModelReader
     datasets: Datasets
-    uploads: UploadDesk
+    desk: UploadDesk
     sync: StoreSync | None
 
 
@@ -95,8 +96,8 @@ async def open_store_rooms(
     reader = ModelReader(settings, home, pool)
     datasets = Datasets(home, store, reader, cache, office, publisher)
     stack.push_async_callback(datasets.close)
-    uploads = UploadDesk(Uploads(home.uploads), datasets)
-    stack.push_async_callback(uploads.close)
+    desk = UploadDesk(Uploads(home.uploads), datasets)
+    stack.push_async_callback(desk.close)
 
     async def on_moved(models: set[str]) -> None:
         defaults.follow(models)
@@ -108,10 +109,10 @@ async def open_store_rooms(
         await sync.start(FIRST_S if answers else 0.0)
     await keeper.start()
     await datasets.start()
-    await uploads.start()
+    await desk.start()
     return StoreRooms(
         versions, aliases, office, publisher, cache, users, keeper, defaults,
-        reader, datasets, uploads, sync,
+        reader, datasets, desk, sync,
     )  # fmt: skip
 
 

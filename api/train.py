@@ -87,7 +87,7 @@ async def _submit(
             await asyncio.to_thread(drop, kept)
         raise
     if kept is not None:
-        here.datasets.beside(adopt(here, record, kept))
+        here.rooms.datasets.beside(adopt(here, record, kept))
     return record
 
 

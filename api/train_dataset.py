@@ -59,14 +59,14 @@ async def chosen_dataset(
     named = choice or said or like
     if named is None:
         return data, None
-    record = await here.datasets.find(named)
+    record = await here.rooms.datasets.find(named)
     if record is None:
         if choice is not None or (said is None and like is not None):
             raise InvalidArguments({"dataset": [await _unknown(here, named)]})
         return data, None
     if said is None and takes_a_name(handle):
         data = replace(data, query=[*data.query, ("dataset", named)])
-    folder = await here.datasets.files(record)
+    folder = await here.rooms.datasets.files(record)
     return data, DatasetRef(record.id, record.name, record.digest, folder)
 
 
@@ -92,7 +92,7 @@ def takes_a_name(handle: ModelHandle) -> bool:
 
 
 async def _unknown(here: Services, name: str) -> str:
-    page, _ = await here.datasets.list(100)
+    page, _ = await here.rooms.datasets.list(100)
     names = list(dict.fromkeys(record.name for record in page))
     near = difflib.get_close_matches(name.partition("@")[0], names, n=3) or names[:5]
     known = f" There are: {', '.join(near)}." if near else " There are none yet."
@@ -145,7 +145,7 @@ async def adopt(here: Services, run: RunRecord, kept: Kept) -> None:
         incoming = Incoming(
             [kept.item],
             name=_name(kept.item.name, run.model),
-            model=here.reader.choose(run.model),
+            model=here.rooms.reader.choose(run.model),
             principal=run.principal,
             source={
                 "kind": "training",
@@ -154,7 +154,7 @@ async def adopt(here: Services, run: RunRecord, kept: Kept) -> None:
                 "size": kept.size,
             },
         )
-        record, _ = await here.datasets.add(incoming)
+        record, _ = await here.rooms.datasets.add(incoming)
         await here.store.write(lambda c: set_run_dataset(c, run.id, record.id))
     except (ModelyardError, OSError) as error:
         log.info("the upload of run %s does not become a dataset: %s", run.id, error)

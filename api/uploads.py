@@ -29,13 +29,13 @@ async def begin(request: web.Request) -> web.StreamResponse:
     here = services(request)
     body = request[BODY]
     upload = await asyncio.to_thread(
-        here.uploads.uploads.create,
+        here.rooms.desk.uploads.create,
         body["filename"],
         body["size"],
         here.settings.client_max_size,
         sha256=body.get("sha256"),
         name=body.get("name") or name_from(body["filename"]),
-        model=here.reader.choose(body.get("model")),
+        model=here.rooms.reader.choose(body.get("model")),
     )
     return await _answer(here, upload, 201)
 
@@ -56,7 +56,7 @@ async def put_part(request: web.Request) -> web.StreamResponse:
     wanted = _digest_of(request)
     if request.content_length not in (None, expected):
         raise InvalidArguments({"body": [f"Part {number} has {expected} bytes."]})
-    part = await asyncio.to_thread(here.uploads.uploads.part, upload, number)
+    part = await asyncio.to_thread(here.rooms.desk.uploads.part, upload, number)
     try:
         async for chunk in request.content.iter_chunked(CHUNK):
             await asyncio.to_thread(part.write, chunk)
@@ -72,14 +72,14 @@ async def complete(request: web.Request) -> web.StreamResponse:
     here = services(request)
     upload = await _upload(request, here)
     if upload.dataset is None:
-        received = set(await asyncio.to_thread(here.uploads.uploads.received, upload))
+        received = set(await asyncio.to_thread(here.rooms.desk.uploads.received, upload))
         missing = sorted(set(range(1, upload.parts + 1)) - received)
         if missing:
             raise Conflict(f"These parts are missing: {described(missing)}.", missing=missing[:100])
-    done = await here.uploads.complete(upload, WAIT_S)
+    done = await here.rooms.desk.complete(upload, WAIT_S)
     if done is None or done.dataset is None:
         return await _answer(here, upload, 202)
-    return answered(here, await here.datasets.get(done.dataset), done.created)
+    return answered(here, await here.rooms.datasets.get(done.dataset), done.created)
 
 
 async def remove(request: web.Request) -> web.StreamResponse:
@@ -87,21 +87,21 @@ async def remove(request: web.Request) -> web.StreamResponse:
     here = services(request)
     upload = await _upload(request, here)
     _refuse_if_busy(here, upload)
-    await asyncio.to_thread(here.uploads.uploads.remove, upload.id)
-    here.uploads.forget(upload)
+    await asyncio.to_thread(here.rooms.desk.uploads.remove, upload.id)
+    here.rooms.desk.forget(upload)
     return web.Response(status=204)
 
 
 async def _upload(request: web.Request, here: Services) -> Upload:
-    return await asyncio.to_thread(here.uploads.uploads.get, request.match_info["id"])
+    return await asyncio.to_thread(here.rooms.desk.uploads.get, request.match_info["id"])
 
 
 async def _answer(here: Services, upload: Upload, status: int = 200) -> web.Response:
-    received = await asyncio.to_thread(here.uploads.uploads.received, upload)
+    received = await asyncio.to_thread(here.rooms.desk.uploads.received, upload)
     path = here.url(f"/v2/datasets/uploads/{upload.id}")
     data: dict[str, Any] = {
         **vars(upload),
-        **here.uploads.state(upload),
+        **here.rooms.desk.state(upload),
         "parts": received,
         "part_count": upload.parts,
         "links": {"self": path, "parts": f"{path}/parts/", "complete": f"{path}/complete"},
@@ -112,7 +112,7 @@ async def _answer(here: Services, upload: Upload, status: int = 200) -> web.Resp
 def _refuse_if_busy(here: Services, upload: Upload) -> None:
     if upload.dataset is not None:
         raise Conflict("The upload is complete.", dataset=upload.dataset)
-    if here.uploads.busy(upload):
+    if here.rooms.desk.busy(upload):
         raise Conflict("The upload is being taken in: ask for it again in a moment.")
 
 

@@ -32,7 +32,7 @@ async def list_weights(request: web.Request) -> web.StreamResponse:
     here, query = services(request), request[QUERY]
     limit = query.get("limit", DEFAULT_PAGE)
     tag, state = query.get("tag"), query.get("state")
-    page, following = await here.versions.page(model, limit, query.get("cursor"), tag, state)
+    page, following = await here.rooms.versions.page(model, limit, query.get("cursor"), tag, state)
     headers = {}
     if following is not None:
         asked = {"limit": limit, "cursor": following, "tag": tag, "state": state}
@@ -52,7 +52,7 @@ async def change_weights(request: web.Request) -> web.StreamResponse:
     """Sets tags and notes."""
     here, version = services(request), await version_of(request)
     labels: dict[str, Any] = request[BODY]
-    changed = await here.versions.label(version, labels)
+    changed = await here.rooms.versions.label(version, labels)
     here.told()
     return _answer(here, changed)
 
@@ -60,11 +60,11 @@ async def change_weights(request: web.Request) -> web.StreamResponse:
 async def delete_weights(request: web.Request) -> web.StreamResponse:
     """Removes a version here and in the store, if nobody needs it."""
     here = services(request)
-    if here.sync is not None:  # another server may have named it since the last round
-        await here.sync.look(LOOK_S, fresh_s=0)
+    if here.rooms.sync is not None:  # another server may have named it since the last round
+        await here.rooms.sync.look(LOOK_S, fresh_s=0)
     version = await version_of(request)
     named = [alias for alias in version.aliases if alias != LATEST]
-    why = await here.users.why(version.model, version.id)
+    why = await here.rooms.users.why(version.model, version.id)
     if named:
         why = f"the alias {', '.join(named)} names it"
     if why is not None:
@@ -74,14 +74,14 @@ async def delete_weights(request: web.Request) -> web.StreamResponse:
 
 
 async def _delete(here: Services, version: WeightsVersion) -> None:
-    await here.keeper.delete(version)
-    here.defaults.follow([version.model])
+    await here.rooms.keeper.delete(version)
+    here.rooms.defaults.follow([version.model])
 
 
 async def retry_weights(request: web.Request) -> web.StreamResponse:
     """Tries now to publish what could not be published; what the store has is mended there."""
     here, version = services(request), await version_of(request)
-    return _answer(here, await here.keeper.retry(version))
+    return _answer(here, await here.rooms.keeper.retry(version))
 
 
 async def promote_checkpoint(request: web.Request) -> web.StreamResponse:
@@ -99,10 +99,10 @@ async def promote_checkpoint(request: web.Request) -> web.StreamResponse:
 async def _promote(here: Services, record: RunRecord, name: str) -> tuple[WeightsVersion, bool]:
     folder = await promote(here.runs.paths(record), name)
     try:
-        known = await here.versions.find(record.model, folder.name)
+        known = await here.rooms.versions.find(record.model, folder.name)
         if known is not None:
             return known, False
-        version = await here.versions.publish(folder)
+        version = await here.rooms.versions.publish(folder)
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     await here.added(version)
@@ -112,13 +112,13 @@ async def _promote(here: Services, record: RunRecord, name: str) -> tuple[Weight
 async def fetch_weights(request: web.Request) -> web.StreamResponse:
     """Answers once the files of a version are on this disk, however long that takes."""
     here, version = services(request), await version_of(request)
-    return _answer(here, await here.keeper.local(version))
+    return _answer(here, await here.rooms.keeper.local(version))
 
 
 async def list_aliases(request: web.Request) -> web.StreamResponse:
     """Every alias of a model that names a version."""
     model = await model_name_of(request)
-    aliases = await services(request).aliases.list(model)
+    aliases = await services(request).rooms.aliases.list(model)
     return json_response({"aliases": aliases}, AliasListSchema())
 
 
@@ -126,7 +126,7 @@ async def move_alias(request: web.Request) -> web.StreamResponse:
     """Has an alias name another version; `production` moves the predictions as well."""
     model, alias = await model_name_of(request), request.match_info["alias"]
     here = services(request)
-    moved = await here.aliases.move(model, alias, request[BODY]["version"])
+    moved = await here.rooms.aliases.move(model, alias, request[BODY]["version"])
     return _moved(here, model, moved)
 
 
@@ -134,14 +134,14 @@ async def roll_back_alias(request: web.Request) -> web.StreamResponse:
     """Has an alias name again what it named before."""
     model, alias = await model_name_of(request), request.match_info["alias"]
     here = services(request)
-    return _moved(here, model, await here.aliases.rollback(model, alias))
+    return _moved(here, model, await here.rooms.aliases.rollback(model, alias))
 
 
 async def remove_alias(request: web.Request) -> web.StreamResponse:
     """Has an alias name nothing any more."""
     model, alias = await model_name_of(request), request.match_info["alias"]
     here = services(request)
-    await here.aliases.remove(model, alias)
+    await here.rooms.aliases.remove(model, alias)
     _follow(here, model, alias)
     return web.Response(status=204)
 
@@ -170,7 +170,7 @@ def listed_data(here: Services, version: WeightsVersion) -> dict[str, Any]:
     }
     if version.run is not None:
         links["run"] = here.url(f"/v2/models/{version.model}/train/{version.run}")
-    sent = here.keeper.sent(version)
+    sent = here.rooms.keeper.sent(version)
     return {
         "id": version.id,
         "model": version.model,
@@ -208,4 +208,4 @@ def _moved(here: Services, model: str, alias: Alias) -> web.Response:
 def _follow(here: Services, model: str, alias: str) -> None:
     here.told()
     if alias == PRODUCTION:
-        here.defaults.follow([model])
+        here.rooms.defaults.follow([model])
