@@ -10,13 +10,12 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from ..errors import Conflict
-from ..records.aliases import LATEST
 from ..schemas.weights_resources import (
     AliasListSchema,
     AliasSchema,
     WeightsSchema,
 )
-from ..storage.aliases import Alias
+from ..storage.aliases import Alias, Target
 from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
 from ..training.service import RunRecord
@@ -63,7 +62,7 @@ async def delete_weights(request: web.Request) -> web.StreamResponse:
     if here.rooms.sync is not None:  # another server may have named it since the last round
         await here.rooms.sync.look(LOOK_S, fresh_s=0)
     version = await version_of(request)
-    named = [alias for alias in version.aliases if alias != LATEST]
+    named = await here.rooms.aliases.naming(version.model, version.id)
     why = await here.rooms.users.why(version.model, version.id)
     if named:
         why = f"the alias {', '.join(named)} names it"
@@ -118,15 +117,22 @@ async def fetch_weights(request: web.Request) -> web.StreamResponse:
 async def list_aliases(request: web.Request) -> web.StreamResponse:
     """Every alias of a model that names a version."""
     model = await model_name_of(request)
-    aliases = await services(request).rooms.aliases.list(model)
+    here = services(request)
+    aliases = [_alias_data(here, model, one) for one in await here.rooms.aliases.list(model)]
     return json_response({"aliases": aliases}, AliasListSchema())
 
 
 async def move_alias(request: web.Request) -> web.StreamResponse:
-    """Has an alias name another version; `production` moves the predictions as well."""
+    """Has an alias name another version, or several; `production` moves the predictions as well."""
     model, alias = await model_name_of(request), request.match_info["alias"]
-    here = services(request)
-    moved = await here.rooms.aliases.move(model, alias, request[BODY]["version"])
+    here, body = services(request), request[BODY]
+    shares = body.get("versions") or [{"version": body["version"], "weight": 1.0}]
+    target = Target(
+        [(share["version"], share["weight"]) for share in shares],
+        body.get("shadow"),
+        body["shadow_share"],
+    )
+    moved = await here.rooms.aliases.move(model, alias, target)
     return _moved(here, model, moved)
 
 
@@ -202,7 +208,20 @@ def _answer(here: Services, version: WeightsVersion) -> web.Response:
 
 def _moved(here: Services, model: str, alias: Alias) -> web.Response:
     _follow(here, model, alias.name)
-    return json_response(alias, AliasSchema())
+    return json_response(_alias_data(here, model, alias), AliasSchema())
+
+
+def _alias_data(here: Services, model: str, alias: Alias) -> dict[str, Any]:
+    split = alias.split
+    shares = split.shares if split is not None else ((alias.version, 1.0),)
+    shadow = None if split is None else split.shadow
+    return {
+        **vars(alias),
+        "versions": [{"version": version, "weight": weight} for version, weight in shares],
+        "shadow": shadow,
+        "shadow_share": None if split is None or shadow is None else split.shadow_share,
+        "problem": None,
+    }
 
 
 def _follow(here: Services, model: str, alias: str) -> None:

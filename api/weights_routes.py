@@ -51,7 +51,8 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
             "PUT", "/v2/models/{model}/weights/aliases/{alias}", "move_alias",
             "Move an alias to a version", "weights",
             "`production` is what predictions use that name no version: they move without a "
-            "restart. `latest` moves by itself.",
+            "restart. `latest` moves by itself. Several `versions` divide the calls by weight; "
+            "a `shadow` gets copies of calls, and nobody waits for it.",
             body=resources.MoveAliasSchema,
             path_parameters=_ALIAS,
             responses={**_ALIAS_ANSWER, **problems(404, 503, 507, *_BODY)},

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
+from .splits import Split
 from .tables import alias_moves, weights
 from .weights import TRAINED
 
@@ -23,7 +24,8 @@ LATEST = "latest"
 
 @dataclass(frozen=True)
 class AliasMove:
-    """One move: `alias` names `version` from then on (None: it was removed).
+    """One move: `alias` names `version` from then on (None: it was removed), and the others of
+    its `split`, if it has one.
 
     `counter` grows with each move of this alias, on whatever server (`server` is that one's id).
     """
@@ -36,7 +38,15 @@ class AliasMove:
     moved_at: datetime
     stored: bool = False
     principal: str = ""
+    split: Split | None = None
     seq: int = 0
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """All that it names, its own version first."""
+        if self.version is None:
+            return ()
+        return (self.version,) if self.split is None else self.split.versions
 
 
 def move_alias(connection: Connection, move: AliasMove) -> AliasMove:
@@ -52,6 +62,7 @@ def insert_move(connection: Connection, move: AliasMove) -> None:
     """Adds a move as it is; nothing changes if it is known."""
     row = {item.name: getattr(move, item.name) for item in fields(move)}
     del row["seq"]
+    row["split"] = None if move.split is None else move.split.to_data()
     connection.execute(insert(alias_moves).values(row).on_conflict_do_nothing())
 
 
@@ -93,41 +104,45 @@ def moves_of(connection: Connection, model: str, alias: str) -> list[AliasMove]:
     return [_move(row) for row in connection.execute(query)]
 
 
-def earlier_version(moves: Sequence[AliasMove], existing: set[str]) -> str | None:
-    """What an alias named before what it names now; None if it is nothing that still exists.
+def earlier_move(moves: Sequence[AliasMove], existing: set[str]) -> AliasMove | None:
+    """The move to what an alias named before what it names now; None if nothing of that exists.
 
-    A move back to the version before counts as having undone the one between: rolled back twice an
-    alias is where it was two moves ago, and not where it started. One that was removed names
+    A move back to what it named before counts as having undone the one between: rolled back twice
+    an alias is where it was two moves ago, and not where it started. One that was removed names
     again what it named last.
     """
-    stack: list[str] = []
+    stack: list[AliasMove] = []
     for move in moves:
-        if move.version is None or move.version not in existing:
+        if not move.version or not existing.issuperset(move.versions):
             continue
-        if len(stack) > 1 and stack[-2] == move.version:
+        if len(stack) > 1 and _same(stack[-2], move):
             stack.pop()
-        elif not stack or stack[-1] != move.version:
-            stack.append(move.version)
-    names_one = bool(moves) and moves[-1].version in existing
+        elif not stack or not _same(stack[-1], move):
+            stack.append(move)
+    names_one = bool(moves) and bool(moves[-1].version) and existing.issuperset(moves[-1].versions)
     before = stack[:-1] if names_one else stack
     return before[-1] if before else None
+
+
+def _same(one: AliasMove, other: AliasMove) -> bool:
+    return (one.version, one.split) == (other.version, other.split)
 
 
 def unstored_moves(connection: Connection) -> list[AliasMove]:
     """Moves made here that the store does not have, in their order; of each alias only the last.
 
-    A move to a version that is not in the store yet waits for it.
+    A move to versions that are not all in the store yet waits for them.
     """
     query = select(alias_moves).where(~alias_moves.c.stored).order_by(alias_moves.c.seq)
     last = {(row.model, row.alias): _move(row) for row in connection.execute(query)}
-    ids = [move.version for move in last.values() if move.version is not None]
+    ids = [version for move in last.values() for version in move.versions]
     stored: set[str] = set()
     for start in range(0, len(ids), 500):
         known = select(weights.c.id).where(
             weights.c.id.in_(ids[start : start + 500]), weights.c.stored
         )
         stored.update(connection.execute(known).scalars())
-    return [move for move in last.values() if move.version is None or move.version in stored]
+    return [move for move in last.values() if stored.issuperset(move.versions)]
 
 
 def set_stored(connection: Connection, move: AliasMove, counter: int) -> None:
@@ -197,4 +212,6 @@ def _newest_first() -> tuple[Any, Any]:
 
 
 def _move(row: Row[Any]) -> AliasMove:
-    return AliasMove(**row._mapping)
+    values = dict(row._mapping)
+    split = values.pop("split")
+    return AliasMove(**values, split=None if split is None else Split.from_data(split))

@@ -136,12 +136,13 @@ alias_moves = Table(
     Column("stored", Boolean, nullable=False),
     Column("moved_at", UtcDateTime, nullable=False),
     Column("principal", String(255), nullable=False),
+    Column("split", JSON(none_as_null=True)),
     UniqueConstraint("model", "alias", "counter", "server"),
     sqlite_autoincrement=True,
 )
 """One row a move of an alias, never changed: the alias names the version of the row with the
 highest (`counter`, `server`); no version: it was removed. `stored`: the move is in the shared
-store, too."""
+store, too. `split`: what else it names (`splits.py`)."""
 
 datasets = Table(
     "datasets",

@@ -6,7 +6,9 @@ Runs in the front.
 
 from __future__ import annotations
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from .resource_fields import id_field, text_field, time_field, without_controls
 
@@ -106,11 +108,42 @@ class LabelsSchema(Schema):
     )
 
 
+MOST_SHARES = 4
+
+
+class ShareSchema(Schema):
+    """A version and its part of the calls."""
+
+    version = fields.String(
+        required=True,
+        validate=validate.Length(min=1, max=100),
+        metadata={"description": "The id of a version, or another alias of it."},
+    )
+    weight = fields.Float(
+        load_default=1.0,
+        validate=validate.Range(min=0, max=1_000_000, min_inclusive=False),
+        metadata={"description": "Its part, beside the weights of the others."},
+    )
+
+
 class AliasSchema(Schema):
     """A name of a version, that may be moved to another one."""
 
     name = text_field("The name.", required=True)
-    version = id_field("The version that it names.", required=True)
+    version = id_field("The version that it names; of several the first.", required=True)
+    versions = fields.List(
+        fields.Nested(ShareSchema),
+        metadata={"description": "All versions that calls are divided between, by weight."},
+    )
+    shadow = id_field("The version that gets copies of calls.", allow_none=True)
+    shadow_share = fields.Float(
+        allow_none=True, metadata={"description": "The part of the calls that it gets, up to 1."}
+    )
+    problem = text_field(
+        "Why calls are not divided so at this moment: the others answer for a version that "
+        "cannot be loaded.",
+        allow_none=True,
+    )
     moved_at = time_field("When it was moved to it.")
     previous = id_field("The version that a rollback would move it to.", allow_none=True)
     stored = fields.Boolean(
@@ -125,10 +158,32 @@ class AliasListSchema(Schema):
 
 
 class MoveAliasSchema(Schema):
-    """Where an alias is to be moved."""
+    """Where an alias is to be moved: `version`, or `versions`."""
 
     version = fields.String(
-        required=True,
         validate=validate.Length(min=1, max=100),
         metadata={"description": "The id of a version, or another alias of it."},
     )
+    versions = fields.List(
+        fields.Nested(ShareSchema),
+        validate=validate.Length(min=1, max=MOST_SHARES),
+        metadata={
+            "description": "Versions that the calls are divided between, by weight; the first is "
+            "the one that stands for the alias wherever a single version is meant."
+        },
+    )
+    shadow = fields.String(
+        allow_none=True,
+        validate=validate.Length(min=1, max=100),
+        metadata={"description": "A version that gets copies of calls; nobody waits for it."},
+    )
+    shadow_share = fields.Float(
+        load_default=1.0,
+        validate=validate.Range(min=0, max=1, min_inclusive=False),
+        metadata={"description": "The part of the calls that the shadow gets."},
+    )
+
+    @validates_schema
+    def _check_one(self, data: dict[str, Any], **_: Any) -> None:
+        if ("version" in data) == ("versions" in data):
+            raise ValidationError("Give `version`, or `versions` with weights.", "version")

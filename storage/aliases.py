@@ -14,11 +14,12 @@ from ..records.aliases import (
     LATEST,
     AliasMove,
     current_aliases,
-    earlier_version,
+    earlier_move,
     move_alias,
     moves_of,
     newest_move,
 )
+from ..records.splits import Split
 from ..records.store import RecordStore
 from ..records.weights import find_weights, known_weights
 from .versions import VERSION_ID
@@ -34,7 +35,8 @@ RESERVED = frozenset(
 class Alias:
     """A name and the version that it names. `previous` is what a rollback would go back to.
 
-    `stored` says that the shared store knows of it (True where there is none to tell).
+    `stored` says that the shared store knows of it (True where there is none to tell). With a
+    `split` it names other versions, too.
     """
 
     name: str
@@ -43,6 +45,17 @@ class Alias:
     principal: str
     previous: str | None = None
     stored: bool = True
+    split: Split | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an alias is to name: `shares` are versions (ids, or other aliases of them) with their
+    weights; see `Split`."""
+
+    shares: Sequence[tuple[str, float]]
+    shadow: str | None = None
+    shadow_share: float = 1.0
 
 
 class Aliases:
@@ -62,21 +75,43 @@ class Aliases:
 
         return await self._store.read(work)
 
-    async def move(self, model: str, alias: str, version: str, principal: str = "") -> Alias:
-        """Has the alias name a version (an id, or another alias) from now on.
+    async def naming(self, model: str, version: str) -> Sequence[str]:
+        """The aliases set by hand that name a version, also beside others."""
+        moves = await self._store.read(lambda c: current_aliases(c, model))
+        return [name for name, move in moves.items() if name != LATEST and version in move.versions]
 
-        Raises InvalidArguments for `latest` and for what is no name, WeightsNotFound.
+    async def move(
+        self, model: str, alias: str, target: str | Target, principal: str = ""
+    ) -> Alias:
+        """Has the alias name a version (an id, or another alias of it) from now on, or divide the
+        calls between several.
+
+        Raises InvalidArguments for `latest`, for what is no name and for a version that is named
+        twice, and WeightsNotFound.
         """
         _check_new(alias)
+        to = target if isinstance(target, Target) else Target([(target, 1.0)])
 
         def work(connection: Connection) -> Alias:
-            other = current_aliases(connection, model).get(version)
-            version_id = version if other is None else other.version
-            if version_id is None or find_weights(connection, version_id, model) is None:
-                raise WeightsNotFound(f"The model {model} has no weights version {version!r}.")
+            aliases = current_aliases(connection, model)
+
+            def found(name: str) -> str:
+                other = aliases.get(name)
+                version_id = name if other is None else other.version
+                if version_id is None or find_weights(connection, version_id, model) is None:
+                    raise WeightsNotFound(f"The model {model} has no weights version {name!r}.")
+                return version_id
+
+            shares = tuple((found(name), weight) for name, weight in to.shares)
+            shadow = None if to.shadow is None else found(to.shadow)
+            split = None
+            if len(shares) > 1 or shadow is not None:
+                split = Split(shares, shadow, to.shadow_share)
+                _check_split(split)
+            version_id = shares[0][0]
             present = newest_move(connection, model, alias)
-            if present is None or present.version != version_id:
-                present = self._append(connection, model, alias, version_id, principal)
+            if present is None or (present.version, present.split) != (version_id, split):
+                present = self._append(connection, model, alias, version_id, principal, split)
             return self._alias(connection, present)
 
         return await self._store.write(work)
@@ -104,49 +139,69 @@ class Aliases:
             moves = moves_of(connection, model, alias)
             if not moves:
                 raise NotFound(f"The model {model} has no alias {alias!r}.")
-            version = _before(connection, moves)
-            if version is None:
+            before = _before(connection, moves)
+            if before is None:
                 raise Conflict(
                     f"There is nothing to roll {alias!r} back to: it named no other version "
                     "that still exists."
                 )
-            return self._alias(
-                connection, self._append(connection, model, alias, version, principal)
-            )
+            to = (before.version, principal, before.split)
+            return self._alias(connection, self._append(connection, model, alias, *to))
 
         return await self._store.write(work)
 
     def _append(
-        self, connection: Connection, model: str, alias: str, version: str | None, principal: str
+        self,
+        connection: Connection,
+        model: str,
+        alias: str,
+        version: str | None,
+        principal: str,
+        split: Split | None = None,
     ) -> AliasMove:
         now = datetime.now(UTC)
-        move = AliasMove(model, alias, version, 0, self._server, now, principal=principal)
+        move = AliasMove(model, alias, version, 0, self._server, now, False, principal, split)
         return move_alias(connection, move)
 
     def _alias(self, connection: Connection, move: AliasMove) -> Alias:
         assert move.version is not None
         previous = None
         if move.alias != LATEST:
-            previous = _before(connection, moves_of(connection, move.model, move.alias))
-        stored = move.stored or not self._shared
-        return Alias(move.alias, move.version, move.moved_at, move.principal, previous, stored)
+            before = _before(connection, moves_of(connection, move.model, move.alias))
+            previous = None if before is None else before.version
+        return Alias(
+            move.alias,
+            move.version,
+            move.moved_at,
+            move.principal,
+            previous,
+            move.stored or not self._shared,
+            move.split,
+        )
 
 
-def _before(connection: Connection, moves: Sequence[AliasMove]) -> str | None:
-    ids = [move.version for move in moves if move.version is not None]
-    return earlier_version(moves, known_weights(connection, ids))
+def _before(connection: Connection, moves: Sequence[AliasMove]) -> AliasMove | None:
+    ids = [version for move in moves for version in move.versions]
+    return earlier_move(moves, known_weights(connection, ids))
 
 
 def kept_by_aliases(connection: Connection, model: str) -> set[str]:
     """The versions that aliases name, and those that aliases set by hand can be rolled back to."""
     kept: set[str] = set()
     for alias, move in current_aliases(connection, model).items():
-        if move.version is not None:
-            kept.add(move.version)
+        kept.update(move.versions)
         if alias != LATEST:
             previous = _before(connection, moves_of(connection, model, alias))
-            kept |= {previous} if previous is not None else set()
+            kept.update(() if previous is None else previous.versions)
     return kept
+
+
+def _check_split(split: Split) -> None:
+    named = [version for version, _ in split.shares]
+    if len(set(named)) < len(named):
+        raise InvalidArguments({"versions": ["A version is named twice: give it one weight."]})
+    if split.shadow in named:
+        raise InvalidArguments({"shadow": ["This version answers already: name another one."]})
 
 
 def _check_new(alias: str) -> None:

@@ -30,6 +30,7 @@ from ..records.aliases import (
     set_stored,
     unstored_moves,
 )
+from ..records.splits import Split
 from ..records.store import RecordStore
 from ..records.weights import find_weights, unstored_labels, update_weights
 from .office import StorageOffice
@@ -225,6 +226,7 @@ class StoreSync:
             moved_at=_time(entry.value.get("moved_at")),
             stored=True,
             principal=str(entry.value.get("principal") or ""),
+            split=_split(version, entry.value.get("split")),
         )
         insert_move(connection, move)
         return {model}
@@ -258,11 +260,13 @@ class StoreSync:
 
     async def _tell(self) -> None:
         for move in await self._store.read(unstored_moves):
-            value = {
+            value: dict[str, Any] = {
                 "version": move.version,
                 "moved_at": move.moved_at.isoformat(),
                 "principal": move.principal,
             }
+            if move.split is not None:  # a server of an earlier release sees the version alone
+                value["split"] = move.split.to_data()
             register = f"models/{move.model}/aliases/{move.alias}"
             counter = await self._office.move(register, value, move.counter)
             await self._store.write(
@@ -321,6 +325,16 @@ def _left_out_if_bad(connection: Connection, key: str) -> Iterator[None]:
 def _model_of(key: str) -> set[str]:
     match = MODEL_OF.match(key)
     return set() if match is None else {match.group(1)}
+
+
+def _split(version: str | None, value: Any) -> Split | None:
+    """What the alias names beside `version`. Raises ValueError and the like for what is none."""
+    if version is None or value is None:
+        return None
+    split = Split.from_data(value)
+    if split.versions[0] != version or not all(VERSION_ID.match(one) for one in split.versions):
+        raise ValueError("a split that is not of its alias's version")
+    return split
 
 
 def _texts(value: Any) -> list[str]:

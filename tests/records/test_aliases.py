@@ -8,13 +8,14 @@ import pytest
 from modelyard.records.aliases import (
     AliasMove,
     current_aliases,
-    earlier_version,
+    earlier_move,
     insert_move,
     move_alias,
     newest_move,
     set_stored,
     unstored_moves,
 )
+from modelyard.records.splits import Split
 from modelyard.records.store import RecordStore
 from modelyard.records.weights import WeightsRecord, delete_weights, insert_weights
 
@@ -99,7 +100,28 @@ async def test_latest_falls_back_when_its_version_is_deleted(store):
     ],
 )
 def test_what_an_alias_named_before(versions, before):
-    assert earlier_version([moved(version) for version in versions], {A, B, C}) == before
+    move = earlier_move([moved(version) for version in versions], {A, B, C})
+    assert (move and move.version) == before
+
+
+def test_a_division_is_undone_whole_and_only_while_all_of_it_exists():
+    split = Split(((A, 9.0), (B, 1.0)))
+    moves = [moved(A), moved(A, split=split), moved(C)]
+    assert earlier_move(moves[:2], {A, B, C}).split is None
+    assert earlier_move(moves, {A, B, C}).split == split
+    assert earlier_move(moves, {A, C}) == moves[0]
+
+
+async def test_a_division_is_read_as_it_was_written(store):
+    split = Split(((A, 9.0), (B, 1.0)), C, 0.25)
+    await store.write(lambda c: move_alias(c, moved(A, split=split)))
+    moves = await store.read(lambda c: current_aliases(c, "m"))
+    assert moves["production"].split == split
+
+
+async def test_a_division_waits_for_all_its_versions_to_be_in_the_store(store):
+    await store.write(lambda c: move_alias(c, moved(A, split=Split(((A, 9.0), (D, 1.0))))))
+    assert await store.read(unstored_moves) == []
 
 
 async def test_a_move_waits_for_its_version_to_be_in_the_store(store):

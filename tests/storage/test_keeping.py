@@ -1,147 +1,17 @@
 """Versions and a store: published with patience, fetched once, dropped by use, followed."""
 
 import asyncio
-import hashlib
-import json
 import os
 import shutil
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from modelyard.errors import Busy, Conflict, Corrupt, StoreUnavailable
+from modelyard.errors import Busy, Conflict, StoreUnavailable
 from modelyard.records.aliases import current_aliases
-from modelyard.records.home import Home
-from modelyard.records.store import RecordStore
+from modelyard.records.splits import Split
 from modelyard.records.weights import update_weights
-from modelyard.storage.aliases import Aliases
-from modelyard.storage.cache import StoreCache
-from modelyard.storage.keeper import WeightsKeeper
-from modelyard.storage.office import StorageOffice
-from modelyard.storage.publishing import Publisher
+from modelyard.storage.aliases import Target
 from modelyard.storage.retention import Retention
-from modelyard.storage.sync import StoreSync
-from modelyard.storage.weights import WeightsVersions
-
-SIZE = 1000
-
-
-class Users:
-    """Nobody needs a version but those that the test says."""
-
-    def __init__(self):
-        self.ids = set()
-
-    async def loaded(self):
-        return self.ids
-
-    async def needed(self):
-        return self.ids
-
-    async def release(self, model, version):
-        self.ids.discard(version)
-
-
-class Yard:
-    """What a server has of weights, with a store or without, in one home."""
-
-    def __init__(
-        self, root: Path, url: str | None, limit: int = 0, policy: Retention | None = None
-    ):
-        self.root, self.url = root, url
-        self.limit, self.policy = limit, policy
-        self.users = Users()
-        self.moved: list[set[str]] = []
-
-    async def open(self):
-        self.home = Home(self.root)
-        self.home.open()
-        self.store = RecordStore(self.home.database)
-        await self.store.open()
-        self.office = self.publisher = self.sync = None
-        if self.url is not None:
-            log = self.home.logs / "storage.log"
-            self.office = StorageOffice(self.url, self.home, os.environ, log)
-            self.publisher = Publisher(self.office, first_s=0.05, longest_s=0.2)
-        shared = self.office is not None
-        server = self.home.server_id
-        self.versions = WeightsVersions(self.home.weights, self.store, server, shared)
-        self.aliases = Aliases(self.store, server, shared)
-        self.cache = StoreCache(self.office, self.limit, grace_s=0)
-        self.keeper = WeightsKeeper(
-            self.versions, self.store, self.office, self.publisher, self.cache, self.users,
-            lambda: None, {} if self.policy is None else {"m": self.policy},
-        )  # fmt: skip
-        if self.office is not None:
-            self.sync = StoreSync(
-                self.office, self.store, [self.keeper], self.home.store, self._on_moved, 600
-            )
-            await self.sync.start(20)
-        await self.versions.start()
-        await self.keeper.start()
-        return self
-
-    async def _on_moved(self, models):
-        self.moved.append(models)
-
-    async def close(self):
-        if self.sync is not None:
-            await self.sync.close()
-            await self.publisher.close()
-        await self.cache.close()
-        if self.office is not None:
-            await self.office.close()
-        await self.store.close()
-        self.home.close()
-
-    async def make(self, number: int, origin: str = "training", **more):
-        """A version as a training leaves it, listed and on its way."""
-        source = bundle(self.home.tmp / origin / f"{number}", number, origin=origin, **more)
-        version = await self.versions.publish(source)
-        await self.keeper.added(version)
-        return version
-
-    async def until(self, version, state):
-        async with asyncio.timeout(20):
-            while (now := await self.versions.get("m", version.id)).state != state:
-                await asyncio.sleep(0.02)
-            return now
-
-    async def ids(self):
-        return [version.id for version in await self.versions.list("m")]
-
-
-def bundle(folder: Path, number: int, **more) -> Path:
-    content = os.urandom(SIZE)
-    (folder / "files").mkdir(parents=True)
-    (folder / "files" / "w.bin").write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    manifest = {
-        "format": 1, "kind": "weights", "id": f"{number:032x}", "model": "m", "run": None,
-        "created_at": datetime(2026, 1, 1, 0, number, tzinfo=UTC).isoformat(),
-        "metrics": {"loss": 1 / number}, "size": SIZE,
-        "files": [{"path": "w.bin", "size": SIZE, "sha256": digest}], **more,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
-@pytest.fixture
-async def yard(tmp_path, empty_home):
-    """Opens yards; `yard("a")` has the home a; all share a store."""
-    opened = []
-
-    async def open_yard(name="a", url=str(tmp_path / "store"), **more):
-        shutil.copytree(empty_home, tmp_path / name)
-        (tmp_path / name / "home.json").write_text('{"format": 1}')  # each has its own id
-        made = await Yard(tmp_path / name, url, **more).open()
-        opened.append(made)
-        return made
-
-    yield open_yard
-    for one in opened:
-        await one.close()
 
 
 async def test_without_a_store_a_version_is_ready_at_once(yard):
@@ -213,80 +83,6 @@ async def test_a_damaged_version_is_failed_with_the_reason_until_it_is_mended(ya
     file.write_bytes(whole)
     assert (await here.keeper.retry(failed)).state == "publishing"
     assert (await here.until(version, "ready")).stored
-
-
-async def test_a_ready_version_that_the_store_lost_is_mended_and_served_meanwhile(yard, tmp_path):
-    here = await yard()
-    version = await here.until(await here.make(1), "ready")
-    (pack,) = (path for path in (tmp_path / "store" / "packs").rglob("*") if path.is_file())
-    pack.write_bytes(b"?" * SIZE)
-    mending = await here.keeper.retry(version)
-    assert (mending.state, mending.stored, mending.local) == ("publishing", True, True)
-    assert (await here.keeper.local(mending)).folder.is_dir()
-    assert (await here.keeper.retry(mending)).state == "publishing", "asked twice"
-    mended = await here.until(version, "ready")
-    assert mended.stored and mended.reason is None
-    assert pack.read_bytes() == (version.folder / "w.bin").read_bytes()
-    there = await yard("b")
-    got = await there.keeper.local(await there.versions.get("m", "latest"))
-    assert (got.folder / "w.bin").read_bytes() == pack.read_bytes()
-
-
-async def test_a_version_whose_copy_is_damaged_is_not_mended_with_it(yard, tmp_path):
-    here = await yard()
-    version = await here.until(await here.make(1), "ready")
-    (pack,) = (path for path in (tmp_path / "store" / "packs").rglob("*") if path.is_file())
-    file, whole = version.folder / "w.bin", pack.read_bytes()
-    file.unlink()
-    file.write_bytes(b"?" * SIZE)
-    await here.keeper.retry(version)
-    failed = await here.until(version, "failed")
-    assert failed.stored and "copy on this disk is damaged" in failed.reason
-    assert pack.read_bytes() == whole
-    shutil.rmtree(version.folder.parent)  # what the reason tells to do
-    assert ((await here.keeper.local(failed)).folder / "w.bin").read_bytes() == whole
-    await here.keeper.retry(failed)
-    assert (await here.until(version, "ready")).reason is None
-
-
-async def test_what_is_not_here_cannot_mend_the_store_and_is_told_where_to(yard, tmp_path):
-    first = await yard("a")
-    await first.until(await first.make(1), "ready")
-    second = await yard("b")
-    absent = await second.versions.get("m", "latest")
-    with pytest.raises(Conflict, match="server that has it"):
-        await second.keeper.retry(absent)
-    for path in (tmp_path / "store" / "packs").rglob("*"):
-        if path.is_file():
-            path.write_bytes(b"?" * SIZE)
-    with pytest.raises(Corrupt, match="--mend"):
-        await second.keeper.local(absent)
-    (tmp_path / "store" / f"{absent.key}.json").unlink()
-    with pytest.raises(Corrupt, match="--mend"):
-        await second.keeper.local(absent)
-
-
-async def test_a_copy_stays_while_the_store_is_mended_from_it(yard):
-    first = await yard("a")
-    await first.until(await first.make(1), "ready")
-    second = await yard("b", limit=SIZE // 2)
-    version = await second.keeper.local(await second.versions.get("m", "latest"))
-    await second.store.write(lambda c: update_weights(c, version.id, state="publishing"))
-    await second.cache.make_room()
-    assert version.folder.is_dir()
-    await second.store.write(lambda c: update_weights(c, version.id, state="ready"))
-    await second.cache.make_room()
-    assert not version.folder.is_dir()
-
-
-async def test_a_mending_that_a_restart_cut_off_has_to_be_asked_for_again(yard):
-    here = await yard()
-    version = await here.until(await here.make(1), "ready")
-    await here.store.write(lambda c: update_weights(c, version.id, state="publishing", reason="-"))
-    await here.close()
-    again = await here.open()
-    now = await again.versions.get("m", version.id)
-    assert (now.state, now.stored, now.reason) == ("ready", True, None)
 
 
 async def test_an_import_of_what_was_deleted_is_published_again(yard):
@@ -388,6 +184,21 @@ async def test_the_moves_of_two_servers_end_in_one_order_on_both(yard):
         named.append(moves["production"].version)
     assert named[0] == named[1] == made[1].id, "told last, it holds"
     assert {"m"} in first.moved
+
+
+async def test_a_division_of_one_server_comes_to_the_other_whole(yard):
+    first, second = await yard("a"), await yard("b")
+    old, new = await first.make(1), await first.make(2)
+    for version in (old, new):
+        await first.until(version, "ready")
+    await first.aliases.move("m", "production", old.id)
+    await first.aliases.move("m", "production", Target([(old.id, 9), (new.id, 1)]))
+    await first.sync.round()
+    await second.sync.round()
+    (production,) = [one for one in await second.aliases.list("m") if one.name == "production"]
+    assert production.version == old.id  # all that an earlier release sees
+    assert production.split == Split(((old.id, 9.0), (new.id, 1.0)))
+    assert await second.aliases.naming("m", new.id) == ["production"]
 
 
 async def test_labels_of_one_server_come_to_the_other_and_later_ones_win(yard):
