@@ -33,7 +33,7 @@ from .digests import Digests, Hasher
 from .s3_bucket import CHUNK, Bucket, md5_of
 from .s3_client import connect
 from .s3_download import download_file
-from .s3_errors import AlreadyThere, Transient, Unsupported, UploadGone
+from .s3_errors import AlreadyThere, Changed, Transient, Unsupported, UploadGone
 from .s3_probe import probe
 from .s3_tries import Budget
 from .s3_upload import Upload, upload_file
@@ -271,10 +271,15 @@ class S3Store(ObjectStore):
             etag = answer.get("ETag", "").strip('"')
             # Small objects are put whole: their ETag follows from them wherever the probe's did.
             if bucket.checks.etag and etag not in _etags_of(data, etag):
-                raise Transient("changed on the way")
+                raise Changed("changed on the way")
             return data
 
-        return bucket.tries.call(bucket.what("get_object", key), action, budget)
+        try:
+            return bucket.tries.call(bucket.what("get_object", key), action, budget)
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, Changed):  # each time: so it is what the store has
+                raise Corrupt(f"{key}: its bytes are not those of its ETag") from error
+            raise
 
     def get_file(
         self, key: str, target: Path, size: int, digests: Digests, progress: Progress | None = None

@@ -23,6 +23,10 @@ class Transient(Exception):
         self.unresolved = unresolved
 
 
+class Changed(Transient):
+    """What came are not the bytes of their ETag: it is their way, or the store itself."""
+
+
 class UploadGone(Exception):
     """The server does not know this multipart upload or its parts (any more): begin anew."""
 

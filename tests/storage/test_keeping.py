@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+from yard_keepers import SIZE, bundle
 
 from modelyard.errors import Busy, Conflict, StoreUnavailable
 from modelyard.records.aliases import current_aliases

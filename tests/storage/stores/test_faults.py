@@ -135,6 +135,9 @@ def test_a_manifest_with_a_flipped_bit_is_asked_for_again(broken):
     fault = way.faults.add("flip_download", "GET")
     assert store.get_bytes("m.json", 100) == b'{"step": 1}'
     assert fault.hits == 1
+    way.faults.add("flip_download", "GET", times=None)
+    with pytest.raises(Corrupt, match=r"m\.json"):
+        store.get_bytes("m.json", 100)
 
 
 SLOW = pytest.mark.slow

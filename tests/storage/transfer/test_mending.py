@@ -1,6 +1,9 @@
 """What a store lost or spoilt is right again after publishing from a whole copy, and only so."""
 
+import asyncio
+import os
 import random
+import signal
 import time
 from datetime import datetime
 from pathlib import Path
@@ -113,6 +116,31 @@ async def test_a_whole_store_is_read_and_not_written(rclone, tmp_path):
     methods = [method for method, target in way.faults.requests if "probes/" not in target]
     assert set(methods) == {"HEAD", "GET"}
     assert methods.count("GET") == 1 + 1 + 1 + 2  # manifest, pack, a blob, and one in two parts
+
+
+async def test_a_mending_that_was_killed_is_done_by_the_next_one(rclone, tmp_path):
+    way = rclone.fresh()
+    folder = make_bundle(tmp_path / "source", FILES)
+    key = key_of(folder)
+    store = open_store(way.url, way.env)
+    store.open()
+    objects = Objects(store)
+    async with office_at(tmp_path / "here", way.url, way.env) as office:
+        await office.publish("weights", key, folder)
+        whole = objects.all()
+        for kind in ("parts", "blob", "pack"):
+            objects.flip(objects.find(kind))
+        for seconds in (0.05, 0.3):
+            task = asyncio.create_task(office.publish("weights", key, folder, mend=True))
+            await asyncio.wait([task], timeout=seconds)
+            os.kill(office.pid, signal.SIGKILL)
+            await asyncio.gather(task, return_exceptions=True)
+            while office.pid is not None:
+                await asyncio.sleep(0.01)
+            assert objects.times().keys() == whole.keys(), "nothing goes before it is replaced"
+        await office.publish("weights", key, folder, mend=True)
+    assert objects.all() == whole
+    store.close()
 
 
 @pytest.mark.parametrize("name", ["model.bin", "small/7", "manifest.json"])
