@@ -98,7 +98,7 @@ async def shared(request: web.Request) -> web.StreamResponse:
     here = services(request)
     key = await asyncio.to_thread(link_key, here.home.root / "link.key")
     share = verify(key, request.match_info["token"], time.time())
-    version = await here.rooms.versions.get(share.model, share.version)
+    version = await here.version(share.model, share.version)
     return await _send(request, version, share.format)
 
 
@@ -160,7 +160,7 @@ def _content(files: Any) -> list[tuple[str, int, str]]:
 
 async def _version_of(request: web.Request) -> WeightsVersion:
     model = await model_name_of(request)
-    return await services(request).rooms.versions.get(model, request.match_info["id"])
+    return await services(request).version(model, request.match_info["id"])
 
 
 async def _folder(here: Services, version: WeightsVersion) -> Path:

@@ -155,21 +155,21 @@ async def list_datasets(request: web.Request) -> web.StreamResponse:
 async def get_dataset(request: web.Request) -> web.StreamResponse:
     """One version: by id, by name (the newest) or by name@number."""
     here = services(request)
-    record = await here.rooms.datasets.get(request.match_info["id"])
+    record = await here.dataset(request.match_info["id"])
     return json_response(_data(here, record), DatasetSchema())
 
 
 async def retry(request: web.Request) -> web.StreamResponse:
     """Tries now to publish what could not be published; what the store has is mended there."""
     here = services(request)
-    record = await here.rooms.datasets.get(request.match_info["id"])
+    record = await here.dataset(request.match_info["id"])
     await here.rooms.datasets.shelf.retry(record)
     return json_response(_data(here, await here.rooms.datasets.get(record.id)), DatasetSchema())
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """What the reader of a model found wrong, with file and line."""
-    record = await services(request).rooms.datasets.get(request.match_info["id"])
+    record = await services(request).dataset(request.match_info["id"])
     told = record.report or {"errors": 0, "warnings": 0, "problems": [], "left_out": 0}
     model = record.model if record.report is not None else None
     return json_response({**told, "dataset": record.id, "model": model}, DatasetReportSchema())
@@ -178,7 +178,7 @@ async def report(request: web.Request) -> web.StreamResponse:
 async def delete(request: web.Request) -> web.StreamResponse:
     """Removes one version, unless something needs it."""
     here = services(request)
-    record = await here.rooms.datasets.get(request.match_info["id"])
+    record = await here.dataset(request.match_info["id"])
 
     async def could_go_on(ids: Sequence[str]) -> Sequence[str]:
         return [] if request[QUERY]["force"] else await _resumable(here, ids)

@@ -80,7 +80,7 @@ async def get_export(request: web.Request) -> web.StreamResponse:
 
 async def _version(request: web.Request) -> WeightsVersion:
     model = await model_name_of(request)
-    return await services(request).rooms.versions.get(model, request.match_info["id"])
+    return await services(request).version(model, request.match_info["id"])
 
 
 def _formats(here: Services, version: WeightsVersion) -> list[str]:

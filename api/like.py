@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import InvalidArguments, RunNotFound, WeightsNotFound
+from ..errors import DatasetNotFound, InvalidArguments, RunNotFound, WeightsNotFound
 from ..schemas.description import FieldDescription
 from ..schemas.transport import RequestData
 from ..training.resuming import DATASET_ARGUMENTS
@@ -98,13 +98,19 @@ class Likeness:
         return self.weights.get(value, value)
 
 
+async def _is_known(here: Services, dataset: str) -> bool:
+    with suppress(DatasetNotFound):
+        return bool(await here.dataset(dataset))
+    return False
+
+
 async def likeness(here: Services, model: str, name: str) -> Likeness:
     """Of the training that made this version, an id or an alias.
 
     Raises InvalidArguments, and StoreUnavailable if its manifest cannot be fetched.
     """
     try:
-        version = await here.rooms.keeper.local(await here.rooms.versions.get(model, name))
+        version = await here.rooms.keeper.local(await here.version(model, name))
         manifest = await manifest_of(version)
     except WeightsNotFound as error:
         raise InvalidArguments({"like": [error.message]}) from error
@@ -115,7 +121,7 @@ async def likeness(here: Services, model: str, name: str) -> Likeness:
         )
     data = manifest.get("dataset") or {}
     dataset, absent = data.get("id"), None
-    if dataset is not None and await here.rooms.datasets.find(dataset) is None:
+    if dataset is not None and not await _is_known(here, dataset):
         same = await here.rooms.datasets.find_digest(str(data.get("digest")))
         dataset = None if same is None else same.id
         absent = None if same is not None else _ABSENT.format(**{"name": None, **data})

@@ -24,9 +24,7 @@ _RECORDED = (
 async def get_lineage(request: web.Request) -> web.StreamResponse:
     """What was recorded when it was trained; members of older releases' versions are null."""
     model, here = await model_name_of(request), services(request)
-    version = await here.rooms.keeper.local(
-        await here.rooms.versions.get(model, request.match_info["id"])
-    )
+    version = await here.rooms.keeper.local(await here.version(model, request.match_info["id"]))
     manifest = await manifest_of(version)
     recorded = recorded_in(manifest)
     parent, path = manifest.get("parent"), f"/v2/models/{version.model}"

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import InvalidArguments, ModelUnavailable, WeightsNotFound
+from ..records.datasets import DatasetRecord
 from ..records.home import Home
 from ..records.store import RecordStore
 from ..serving.handle import ModelHandle
@@ -66,6 +67,17 @@ class Services:
         if found is None and self.rooms.sync is not None:
             await self.rooms.sync.look(LOOK_S)
         return found or await self.rooms.versions.get(model, name)
+
+    async def dataset(self, reference: str) -> DatasetRecord:
+        """The dataset of this id, name (its newest version) or name@number; what is not known here
+        is looked for in the store.
+
+        Raises DatasetNotFound.
+        """
+        found = await self.rooms.datasets.find(reference)
+        if found is None and self.rooms.sync is not None:
+            await self.rooms.sync.look(LOOK_S)
+        return found or await self.rooms.datasets.get(reference)
 
     async def weights_ref(
         self, model: str, choice: str, limit_s: float | None = None

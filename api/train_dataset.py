@@ -16,7 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, ModelyardError
+from ..errors import DatasetNotFound, InvalidArguments, ModelyardError
 from ..records.datasets import set_run_dataset
 from ..schemas.transport import FilePart, RequestData
 from ..serving.handle import ModelHandle
@@ -59,10 +59,11 @@ async def chosen_dataset(
     named = choice or said or like
     if named is None:
         return data, None
-    record = await here.rooms.datasets.find(named)
-    if record is None:
+    try:
+        record = await here.dataset(named)
+    except DatasetNotFound as error:
         if choice is not None or (said is None and like is not None):
-            raise InvalidArguments({"dataset": [await _unknown(here, named)]})
+            raise InvalidArguments({"dataset": [await _unknown(here, named)]}) from error
         return data, None
     if said is None and takes_a_name(handle):
         data = replace(data, query=[*data.query, ("dataset", named)])
