@@ -84,6 +84,7 @@ KIT = (
     "modelyard.models_plugin.plugin",
     "modelyard.models_plugin.refusals",
     "modelyard.models_plugin.tasks",
+    "modelyard.models_plugin.tracing",
     "modelyard.models_plugin.values",
     "modelyard.schemas",
     "modelyard.schemas.arrays",

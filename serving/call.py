@@ -14,6 +14,7 @@ from ..errors import ModelyardError
 from ..schemas.transport import RequestData
 from .messages import Prediction
 from .process import WorkerProcess
+from .tracing import CallTrace
 
 _SMALL = 16 * 1024
 """Bytes. Requests below are of one shape: their lengths tell of digits, not of work."""
@@ -46,6 +47,7 @@ class Call:
     queue: Queue | None = None
     batched: bool = False
     alone: bool = False
+    trace: CallTrace | None = None
     shape: Hashable = field(init=False)
     size: int = field(init=False)
 

@@ -17,6 +17,29 @@ class Choice:
     by_hand: bool = False
 
 
+@dataclass(frozen=True)
+class Division:
+    """How calls that name no version are divided: `shares` are versions with weights above 0, the
+    default first. `shadow` gets copies of a part of them, from 0 to 1. `problem`: why versions
+    that should be among them are not."""
+
+    shares: tuple[tuple[WeightsRef, float], ...]
+    shadow: WeightsRef | None = None
+    shadow_share: float = 1.0
+    problem: str | None = None
+
+    @property
+    def beside(self) -> list[WeightsRef]:
+        """All but the default."""
+        shadow = [] if self.shadow is None else [self.shadow]
+        return [*(ref for ref, _ in self.shares[1:]), *shadow]
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of all of them."""
+        return {self.shares[0][0].id, *(ref.id for ref in self.beside)}
+
+
 class DefaultWeights(Protocol):
     """Knows the versions of every model."""
 

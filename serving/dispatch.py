@@ -15,10 +15,12 @@ from pathlib import Path
 from ..errors import Busy, DeadlineExceeded, ModelyardError, PluginFailed, WorkerDied
 from ..schemas.transport import RequestData
 from .call import Batch, Call, Slot
+from .exits import DEADLINE, Exit
 from .messages import Answered, Message, Predict, Prediction
 from .observer import BatchDone, Observer
 from .options import ServedOptions
 from .pace import Pace
+from .tracing import TRACER
 from .waiting import Waiting
 
 _SPARED_S = 1.0
@@ -100,6 +102,8 @@ class Dispatcher:
         self.used_at = now = self._loop.time()
         call = Call(request, folder, self._loop.create_future(), timeout_s, now, items)
         call.timer = self._loop.call_later(timeout_s, self._expired, call)
+        if (tracer := TRACER.get()) is not None:
+            call.trace = tracer.call(self._model, items)
         self._waiting.add(call)
         self.dispatch()
         try:
@@ -112,6 +116,9 @@ class Dispatcher:
                 call.timer.cancel()
                 self._observer.refused(self._model, "gone")
             raise
+        finally:
+            if call.trace is not None:
+                call.trace.ended(self.version)
 
     def dispatch(self) -> None:
         """Hands waiting calls to workers that have room."""
@@ -174,6 +181,7 @@ class Dispatcher:
                 request=call.request.to_data(),
                 folder=str(call.folder),
                 more=call is not last,
+                trace="" if call.trace is None else call.trace.sent(batch.items),
                 body=call.request.body,
             )
             process.ask(message, lambda answer, c=call: self._answered(c, answer, times))  # type: ignore[misc]
@@ -235,6 +243,10 @@ class Dispatcher:
         self.dispatch()
 
     def _settle(self, call: Call, answer: Message | ModelyardError) -> None:
+        if not call.future.done():
+            error = answer if isinstance(answer, ModelyardError) else None
+            seconds = self._loop.time() - call.arrived
+            self._observer.call_answered(self._model, self.version, error, seconds)
         if isinstance(answer, Answered):
             call.settle(
                 Prediction(
@@ -273,9 +285,8 @@ class Dispatcher:
             call.timer = self._loop.call_later(over, self._expired, call)
         elif batch.slot.process is not None:
             # Python code cannot be interrupted from outside; the process can.
-            batch.slot.process.kill(
-                "was killed: a call in it passed its deadline, or its client had gone"
-            )
+            told = "was killed: a call in it passed its deadline, or its client had gone"
+            batch.slot.process.kill(Exit(DEADLINE, told))
 
     @staticmethod
     def _drop(call: Call) -> bool:

@@ -23,6 +23,7 @@ from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .call import Slot
 from .dispatch import Dispatcher
+from .exits import ENDED, Exit
 from .messages import (
     Described,
     Load,
@@ -128,6 +129,11 @@ class WorkerGroup:
     def ready(self) -> bool:
         return any(slot.loaded for slot in self._slots)
 
+    @property
+    def can_answer(self) -> bool:
+        """True if a call that comes now is answered soon."""
+        return self.ready
+
     def processes(self) -> list[WorkerProcess]:
         """Those that can answer questions now."""
         processes = [slot.process for slot in self._slots if slot.process is not None]
@@ -212,10 +218,12 @@ class WorkerGroup:
         if slot.process is not process or self._closing:
             return
         slot.process, was_loaded, slot.loaded = None, slot.loaded, False
-        slot.last_exit = process.exit_reason
+        ended = process.exit or Exit(ENDED, "ended")
+        slot.last_exit = ended.words
         log.warning("worker ended", extra={"model": self._source.name, "why": slot.last_exit})
+        if not process.dismissed:
+            self._observer.worker_ended(self._source.name, ended.kind)
         if was_loaded or not self.load:
-            self._observer.worker_ended(self._source.name, slot.last_exit or "")
             slot.restarts += 1
             self._spawn(self._refill(slot))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,24 @@ from ..errors import (
     PluginFailed,
     StorageUnavailable,
 )
-from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
-from .choices import Choice, DefaultWeights
+from .choices import Choice, DefaultWeights, Division
+from .default import DefaultVersion
 from .gate import LoadGate
 from .group import WorkerGroup
 from .load_error import LoadError
+from .making import GroupMaker
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
 from .observer import Observer, Unobserved
 from .options import ServedOptions
 from .others import OtherVersions
 from .process import WorkerProcess
 from .questions import Questions
+from .shadow import Shadow
 from .spare import Spare
+from .traffic import Traffic
 
 log = logging.getLogger(__name__)
 
@@ -53,19 +57,21 @@ class ModelHandle:
         self.name = source.name
         self.description: ModelDescription | None = None
         self.error: LoadError | None = None
-        self.weights_error: str | None = None
         self.predict_timeout_s = options.predict_timeout_s
         self._options = options
         self._gate = gate or LoadGate()
-        self._observer = observer or Unobserved()
-        self._log = logs / f"{source.name}.log"
-        self._default: WorkerGroup | None = None
-        self._others = OtherVersions(lambda ref: self._group(ref, load=True), options.keep_versions)
-        self._spare = Spare(self._import_spare)
-        self._swapping = asyncio.Lock()
-        self._renewals = 0
-        self._newest: WeightsRef | None = None
-        self._refused: set[str] = set()
+        observer = observer or Unobserved()
+        log_file = logs / f"{source.name}.log"
+        maker = GroupMaker(source, options, log_file, self._describe, observer)
+        self._group = maker.group
+        self._others = OtherVersions(maker.group, options.keep_versions)
+        self.traffic = Traffic(
+            maker.group, self._others, Shadow(source.name, options.predict_timeout_s, observer)
+        )
+        self._spare = Spare(maker.spare)
+        self._own = DefaultVersion(
+            self.name, maker.group, self._others, self.traffic, self._spare, self._taken
+        )
         self._source_of_defaults: DefaultWeights | None = None
         self._first_try = asyncio.Event()
         self._questions = Questions(
@@ -93,11 +99,11 @@ class ModelHandle:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         why = "The server is stopping."
         closing = [] if self._default is None else [self._default.close(why)]
-        await asyncio.gather(self._spare.close(), self._others.close(why), *closing)
+        closing += [self._spare.close(), self.traffic.close(why), self._others.close(why)]
+        await asyncio.gather(*closing)
 
     async def _first_load(self, default_weights: DefaultWeights) -> None:
-        tries = 0
-        while True:
+        for tries in itertools.count():
             try:
                 async with self._gate.turn():
                     await self._open_default(default_weights)
@@ -111,9 +117,8 @@ class ModelHandle:
                 if isinstance(error, PluginFailed) and error.original_type:
                     return  # its own code or contract: trying again changes nothing
             await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
-            tries += 1
-        if self._newest is not None:  # a version that came while the model was being imported
-            await self.use_weights(self._newest)
+        if self._own.newest is not None:  # a version that came while the model was being imported
+            await self.use_weights(self._own.newest)
 
     async def _open_default(self, default_weights: DefaultWeights) -> None:
         if self.source.problem:
@@ -126,11 +131,11 @@ class ModelHandle:
             problem = error.message
         if self._default is not None:  # from the try before
             await self._default.close()
-        self._default = group = self._group(None, load=False)
+        self._own.group = group = self._group(None, load=False)
         try:
             await group.open()
         except ModelyardError:
-            self._default = None
+            self._own.group = None
             raise
         assert self.description is not None
         capabilities = self.description.capabilities
@@ -139,46 +144,15 @@ class ModelHandle:
         if not self.takes_weights:
             choices = ()
         if problem is not None:  # without its weights it would predict something else
-            self.weights_error = problem
+            self._own.error = problem
         elif choices:
-            await self._assign_first(group, choices)
+            await self._own.assign_first(group, choices)
         elif "weights_optional" in capabilities:
             await group.assign(None)
 
-    async def _assign_first(self, group: WorkerGroup, choices: Sequence[Choice]) -> None:
-        """The first that can be loaded. Raises why the first cannot, if somebody chose that by hand
-        and there is no other; else the model is up without weights: new ones help."""
-        first: ModelyardError | None = None
-        for choice in choices:
-            try:
-                await group.assign(choice.ref)
-            except ModelyardError as error:
-                text = self.weights_error if first else None
-                self._not_loaded(choice.ref, error)
-                self.weights_error, first = text or self.weights_error, first or error
-            else:
-                await self._taken(choice.ref)
-                return
-        if first is not None and choices[0].by_hand:
-            raise first
-
-    def _group(self, ref: WeightsRef | None, load: bool) -> WorkerGroup:
-        return WorkerGroup(
-            self.source,
-            self._options,
-            self._start,
-            ref if load else None,
-            load,
-            self._describe,
-            self._observer,
-        )
-
-    def _start(self, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
-        own = self._options
-        environment = plugin_environment(
-            self.source, own.env, own.threads, withhold_s3=own.withhold_s3
-        )
-        return WorkerProcess(environment, self._log, on_end, self.source.python)
+    async def _taken(self, version: str) -> None:
+        if self._source_of_defaults is not None:
+            await self._source_of_defaults.taken(self.name, version)
 
     def _describe(self, description: ModelDescription) -> None:
         self.description = description
@@ -198,6 +172,15 @@ class ModelHandle:
         return "ready" if self._default.processes() else "restarting"
 
     @property
+    def weights_error(self) -> str | None:
+        """Why the version that should answer by default does not."""
+        return self._own.error
+
+    @property
+    def _default(self) -> WorkerGroup | None:
+        return self._own.group
+
+    @property
     def takes_weights(self) -> bool:
         """False for DEEPaaS modules: they choose their weights by their own arguments."""
         return self.source.group == NATIVE_GROUP
@@ -205,14 +188,17 @@ class ModelHandle:
     @property
     def weights(self) -> str | None:
         """The version that answers by default."""
-        ref = self._default.ref if self._default is not None else None
-        return None if ref is None else ref.id
+        return self._own.version
 
     @property
     def workers(self) -> list[dict[str, Any]]:
         """Every worker as plain data, those of the default version first."""
-        groups = [*([self._default] if self._default else []), *self._others.groups()]
-        return [worker for group in groups for worker in group.workers()]
+        return [worker for group in self.groups() for worker in group.workers()]
+
+    def groups(self) -> list[WorkerGroup]:
+        """The workers of every version, those of the default first; `calls` is what waits there."""
+        default = [] if self._default is None else [self._default]
+        return [*default, *self.traffic.groups(), *self._others.groups()]
 
     @property
     def versions(self) -> set[str]:
@@ -222,12 +208,13 @@ class ModelHandle:
     @property
     def needed_versions(self) -> set[str]:
         """The same without those that are only kept warm."""
-        refs = [self._newest, self._default.ref if self._default is not None else None]
-        return {*self._others.busy(), *(ref.id for ref in refs if ref is not None)}
+        refs = [self._own.newest, self._default.ref if self._default is not None else None]
+        own = {ref.id for ref in refs if ref is not None}
+        return self._others.busy() | self.traffic.ids() | own
 
     def refuses(self, version: str) -> bool:
         """True if its own code said that it cannot be loaded: trying again changes nothing."""
-        return version in self._refused
+        return self._own.refuses(version)
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -238,8 +225,10 @@ class ModelHandle:
         folder: Path,
         timeout_s: float | None = None,
         items: int = 1,
+        sticky: str | None = None,
     ) -> Prediction:
-        """One prediction by the chosen version (None: the default), of so many items.
+        """One prediction by the chosen version, of so many items. None: by the default, or as the
+        calls are divided; those with the same `sticky` go the same way.
 
         Raises what the worker answers with, WorkerDied with how it ended, DeadlineExceeded,
         ModelUnavailable, NoWeights and NotSupported. Cancelling drops a call that waits; one that
@@ -254,14 +243,28 @@ class ModelHandle:
         if "predict" not in self.description.capabilities:
             raise NotSupported(f"The model {self.name!r} cannot predict.")
         if weights is not None and weights.id != self.weights:
-            group = self._others.get(weights)
+            group = self.traffic.get(weights.id) or self._others.get(weights)
         elif not group.load:
             problem = "yet" if self.weights_error is None else f"to use ({self.weights_error})"
             raise NoWeights(
                 f"The model {self.name!r} has no weights {problem}: train it first "
                 f"(POST /v2/models/{self.name}/train/)."
             )
+        elif weights is None:
+            group = self.traffic.choose(group, sticky)
         return await group.predict(request, folder, limit, items)
+
+    def copied(
+        self, request: RequestData, folder: Path, items: int, prediction: Prediction
+    ) -> bool:
+        """For a call that named no version and has been answered: the shadow may get a copy.
+
+        True if it does: the call's folder is removed by it.
+        """
+        shadow, default = self.traffic.shadow, self._default
+        if shadow is None or default is None:
+            return False
+        return shadow.take(request, folder, items, prediction, default)
 
     def coming(self, size: int) -> AbstractContextManager[None]:
         """For reading a request of so many bytes: they count as waiting for the default version.
@@ -306,47 +309,11 @@ class ModelHandle:
         if self._default is not None and self._default.load:
             self._spare.prepare()
 
-    async def _import_spare(self) -> WorkerProcess:
-        process = self._start(lambda ended: None)
-        try:
-            await self._group(None, load=False).import_plugin(process)
-        except BaseException:
-            await asyncio.shield(process.close(0.0))
-            raise
-        return process
-
     async def use_weights(self, ref: WeightsRef) -> None:
-        """Makes a version the default: its workers are started and warmed, then the pointer moves.
-
-        The old workers finish what they have, and stay warm for explicit choices. If the new ones
-        cannot be loaded the old keep serving, and `weights_error` says why.
-        """
-        if not self.takes_weights:
-            return
-        self._newest = ref
-        async with self._swapping:
-            if self._newest != ref or self.weights == ref.id or self._default is None:
-                return
-            try:
-                await self._swap(ref)
-            except ModelyardError as error:
-                self._not_loaded(ref, error)
-                if self._newest == ref:
-                    self._newest = None
-            else:
-                self.weights_error = self.error = None
-                await self._taken(ref)
-
-    def _not_loaded(self, ref: WeightsRef, error: ModelyardError) -> None:
-        self.weights_error = f"Weights {ref.id}: {error.message}"
-        log.error("weights not loaded", extra={"model": self.name, "why": error.message})
-        if isinstance(error, PluginFailed) and error.original_type:
-            self._refused.add(ref.id)
-
-    async def _taken(self, ref: WeightsRef) -> None:
-        self._refused.discard(ref.id)
-        if self._source_of_defaults is not None:
-            await self._source_of_defaults.taken(self.name, ref.id)
+        """Makes a version the default. If its workers cannot be loaded the old ones keep serving,
+        and `weights_error` says why."""
+        if self.takes_weights and await self._own.use(ref):
+            self.error = None
 
     async def renew(self) -> None:
         """Replaces the workers of a model that chooses its weights itself, without a gap.
@@ -354,43 +321,25 @@ class ModelHandle:
         A training has left new files, and a DEEPaaS module may have listed them when it was
         imported or warmed. If the new workers cannot be loaded, the old keep serving.
         """
-        self._renewals += 1
-        this = self._renewals
-        async with self._swapping:
-            if self.takes_weights or self._default is None or this != self._renewals:
-                return  # another training has ended meanwhile: one renewal is enough for both
-            old, new = self._default, self._group(None, load=self._default.load)
-            try:
-                await new.open(await self._spare.take())
-            except ModelyardError as error:
-                self.weights_error = f"After a training: {error.message}"
-                log.error("model not renewed", extra={"model": self.name, "why": error.message})
-                return
-            self._default, self.weights_error = new, None
-            self._others.retire(old)
-
-    async def _swap(self, ref: WeightsRef) -> None:
-        old = self._default
-        assert old is not None
-        if not old.load:
-            await old.assign(ref)
-            return
-        new = await self._others.take(ref.id)
-        if new is None:
-            new = self._group(ref, load=True)
-            await new.open(await self._spare.take())
-        self._default = new
-        new.calls.take_over(old.calls)
-        if old.ref is not None:
-            self._others.keep(old.ref.id, old)
-        else:
-            self._others.retire(old)
+        if not self.takes_weights:
+            await self._own.renew()
 
     async def release(self, version: str) -> None:
         """The version is being deleted: workers of it beside the default ones end."""
-        if self._newest is not None and self._newest.id == version:
-            self._newest = None  # it could not be loaded, and is not to be tried again
-        await self._others.release(version, "These weights were deleted.")
+        self._own.forget(version)
+        why = "These weights were deleted."
+        await self._others.release(version, why)
+        await self.traffic.release(version, why)
+
+    async def divide(self, division: Division | None) -> None:
+        """Divides the calls that name no version between versions whose workers are warmed first.
+
+        What cannot be loaded gets none: `traffic.problem` says why. None: all go to the default.
+        """
+        if self.takes_weights and (division is not None or self.traffic.divided):
+            await self.loaded()
+            if self._default is not None:
+                await self.traffic.divide(division)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -74,12 +74,16 @@ class Validate(Message):
 
 @dataclass
 class Predict(Message):
-    """One call. `more`: the next message is of the same batch. Answered by Answered or Failed."""
+    """One call. `more`: the next message is of the same batch. Answered by Answered or Failed.
+
+    `trace` is the W3C `traceparent` that it belongs to, if the server is tracing.
+    """
 
     request: dict[str, Any] = field(default_factory=dict)
     folder: str = ""
     more: bool = False
     body: bytes = b""
+    trace: str = ""
 
 
 # -- from the worker -----------------------------------------------------------------------------

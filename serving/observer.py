@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import ModelyardError
+
 
 @dataclass(frozen=True)
 class BatchDone:
@@ -28,11 +30,20 @@ class Observer(Protocol):
     def batch_done(self, model: str, batch: BatchDone) -> None:
         """A worker has answered all of a batch."""
 
+    def call_answered(
+        self, model: str, version: str | None, error: ModelyardError | None, seconds: float
+    ) -> None:
+        """A worker has answered a call, with an error or without, so long after it came."""
+
     def refused(self, model: str, why: str) -> None:
         """A call was not taken, or let go: `full`, `deadline` or `gone`."""
 
-    def worker_ended(self, model: str, reason: str) -> None:
-        """A worker ended that should not have; `reason` in words."""
+    def worker_ended(self, model: str, kind: str) -> None:
+        """A worker ended that should not have; `kind` is that of `exits.Exit`."""
+
+    def shadowed(self, model: str, version: str, outcome: str) -> None:
+        """A copy of a call was for a version that is tried: its answer was `equal` or `different`,
+        it `failed`, or it was `dropped`."""
 
 
 class Unobserved:
@@ -41,8 +52,16 @@ class Unobserved:
     def batch_done(self, model: str, batch: BatchDone) -> None:
         return None
 
+    def call_answered(
+        self, model: str, version: str | None, error: ModelyardError | None, seconds: float
+    ) -> None:
+        return None
+
     def refused(self, model: str, why: str) -> None:
         return None
 
-    def worker_ended(self, model: str, reason: str) -> None:
+    def worker_ended(self, model: str, kind: str) -> None:
+        return None
+
+    def shadowed(self, model: str, version: str, outcome: str) -> None:
         return None

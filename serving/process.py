@@ -16,6 +16,7 @@ from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
 from . import worker
 from .channel import Channel
+from .exits import ENDED, HUNG_UP, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
 from .messages import Describe, Failed, Message, Validate
 
@@ -72,8 +73,9 @@ class WorkerProcess:
         self.log = log
         self.imported = False
         self.max_batch = 1
-        self.exit_reason: str | None = None
-        self._cause: str | None = None
+        self.exit: Exit | None = None
+        self._cause: Exit | None = None
+        self._memory_kills = memory_kills()
         self.dismissed = False
         """True once the server has ended it in good order, for another one."""
         self._questions: dict[int, Callable[[Message | ModelyardError], None]] = {}
@@ -118,8 +120,8 @@ class WorkerProcess:
         self.ask(message, answered)
         return await asyncio.wait_for(future, timeout_s)
 
-    def kill(self, cause: str | None = None) -> None:
-        """Kills it; `cause` is told to the calls that were in it."""
+    def kill(self, cause: Exit | None = None) -> None:
+        """Kills it; the words of `cause` are told to the calls that were in it."""
         if self._ended:
             return
         self._cause = self._cause or cause
@@ -135,7 +137,7 @@ class WorkerProcess:
 
     async def close(self, timeout_s: float = 3.0) -> None:
         """Hangs up, so that it ends by itself; kills it if it does not."""
-        self._cause = self._cause or "was ended by the server"
+        self._cause = self._cause or Exit(ENDED, "was ended by the server")
         self.dismissed = True
         self._channel.close()
         self._side.close()
@@ -157,7 +159,8 @@ class WorkerProcess:
     def _hung_up(self) -> None:
         # Most likely it is dead and the kernel is about to say so; a plugin may also have closed
         # our descriptor, and then nothing but a new process helps.
-        self._loop.call_later(_HUNG_UP_S, self.kill, "closed its connection to the server")
+        cause = Exit(HUNG_UP, "closed its connection to the server")
+        self._loop.call_later(_HUNG_UP_S, self.kill, cause)
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)
@@ -169,7 +172,7 @@ class WorkerProcess:
         self._kill_group()
         os.close(self._pidfd)
         code = self._child.wait()
-        self.exit_reason = self._cause or in_words(code)
+        self.exit = self._cause or exit_of(code, memory_kills() != self._memory_kills)
         questions, self._questions = self._questions, {}
         death = self._death() if questions else None
         for answer in questions.values():
@@ -178,7 +181,8 @@ class WorkerProcess:
         self.on_end(self)
 
     def _death(self) -> WorkerDied:
-        return WorkerDied(f"The model's process {self.exit_reason}.", traceback=self._last_words())
+        words = "is ending" if self.exit is None else self.exit.words
+        return WorkerDied(f"The model's process {words}.", traceback=self._last_words())
 
     def _last_words(self) -> str:
         """The end of what it printed: after a crash, the stack that faulthandler wrote."""
@@ -195,9 +199,10 @@ class WorkerProcess:
     def _look(self) -> None:
         """Notices a stopped worker (SIGSTOP, a debugger), which would otherwise hold its calls."""
         self._watch = self._loop.call_later(WATCH_S, self._look)
+        self._memory_kills = memory_kills()  # of those until now none is this one's end
         self._stopped_looks = self._stopped_looks + 1 if self._questions and self._stopped() else 0
         if self._stopped_looks >= 2:
-            self.kill("was stopped by a signal and did not go on")
+            self.kill(Exit(STOPPED, "was stopped by a signal and did not go on"))
 
     def _stopped(self) -> bool:
         try:
@@ -205,15 +210,3 @@ class WorkerProcess:
         except OSError:
             return False
         return stat.rpartition(")")[2].split()[0] in ("T", "t")
-
-
-def in_words(code: int) -> str:
-    """How a child ended, after its name: `exited with code 1`."""
-    if code >= 0:
-        return f"exited with code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = " (by the kernel for lack of memory, perhaps)" if name == "SIGKILL" else ""
-    return f"was killed by {name}{hint}"

@@ -20,9 +20,9 @@ from ..errors import DeadlineExceeded, NotSupported, PluginFailed, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from . import task_process
+from .exits import exit_of
 from .failures import error_of
 from .messages import Failed
-from .process import in_words
 
 ANSWER_LIMIT = 64 * 1024**2
 """Bytes of JSON that a task may answer with."""
@@ -71,7 +71,7 @@ async def run_plugin_task(
             ) from None
         if code != 0:
             raise WorkerDied(
-                f"The model's process {in_words(code)}.",
+                f"The model's process {exit_of(code).words}.",
                 traceback=await asyncio.to_thread(_last_words, log, logged_from),
             )
         return _answer(descriptor, task)

@@ -33,6 +33,7 @@ from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..models_plugin.refusals import told
+from ..models_plugin.tracing import traced
 from ..schemas.transport import RequestData
 from . import messages
 from .failures import failed
@@ -128,7 +129,9 @@ class Worker:
                 following = self._main.read()
                 assert isinstance(following, messages.Predict)
                 batch.append(following)
-            self._predict(batch)
+            traces = [one.trace for one in batch]
+            with traced(traces) if any(traces) else contextlib.nullcontext():
+                self._predict(batch)
             self._surroundings.restore()
 
     def _start(self, message: Any) -> messages.Message:
