@@ -4,7 +4,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from modelyard.api.app import create_app
 from modelyard.models_plugin.plugin import PluginSource
-from modelyard.settings import ModelSettings, Settings
+from modelyard.settings_schema import ModelSettings, Settings
 
 
 def settings(home, plugins, **more):
