@@ -67,6 +67,7 @@ class Settings:
     training_threads: int | None = None
     training_nice: int = 10
     on_stop: str = "leave"
+    stop_timeout: float = 10.0
     listen_when_loaded: bool = False
     warm_start: bool = True
     debug: bool = False
@@ -250,6 +251,10 @@ class SettingsSchema(Schema):
     on_stop = fields.String(
         validate=validate.OneOf(["leave", "pause", "cancel"]),
         metadata=_about("what becomes of running trainings when the server is stopped"),
+    )
+    stop_timeout = fields.Float(
+        validate=_SECONDS,
+        metadata=_about("seconds that requests under way get to end when the server is stopped"),
     )
     listen_when_loaded = Switch(
         metadata=_about("open the port only when the models have been loaded, or failed to be"),

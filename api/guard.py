@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from .errors import problem
+from .services import SERVICES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -43,6 +44,9 @@ def guard(
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """For `on_response_prepare`: headers of every answer, errors, redirects and streams too."""
+    if SERVICES in request.app and request.app[SERVICES].stopping.is_set():
+        response.force_close()
+        response.headers["Connection"] = "close"  # the framework has looked already
     response.headers["Server"] = "modelyard"  # not the framework's, which tells versions
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)

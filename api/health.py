@@ -20,6 +20,8 @@ async def healthz(request: web.Request) -> web.StreamResponse:
 async def readyz(request: web.Request) -> web.StreamResponse:
     """Ready: records and home are usable; with `?model=NAME` (or `all`) that model is too."""
     here = services(request)
+    if here.stopping.is_set():
+        raise ModelUnavailable("The server is stopping.")
     await here.store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
         raise ModelUnavailable("The home folder cannot be written.")

@@ -17,6 +17,7 @@ from ..models_plugin.interpreter import Interpreter
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from .app import create_app
+from .farewell import take_leave
 from .logs import configure_logging
 from .services import SERVICES
 
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 
 IDLE_S = 75.0
 """Seconds after which a connection without a request is closed."""
-DRAIN_S = 10.0
-"""Seconds that requests under way get to finish when the server stops."""
 
 
 def serve(settings: Settings) -> int:
@@ -80,7 +79,7 @@ async def _serve(settings: Settings) -> int:
         handler_cancellation=True,
         access_log=None,
         keepalive_timeout=IDLE_S,
-        shutdown_timeout=DRAIN_S,
+        shutdown_timeout=settings.stop_timeout,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -93,7 +92,9 @@ async def _serve(settings: Settings) -> int:
                 await until_loaded(app, settings, stop)
             await web.SockSite(runner, listener, backlog=1024).start()
             _tell(settings, listener.getsockname()[1], [source.name for source in sources])
-            return await _until_stopped(app, settings, stop)
+            code = await _until_stopped(app, settings, stop)
+            await take_leave(app, runner, listener)
+            return code
     finally:
         await runner.cleanup()
 
