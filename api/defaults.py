@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 from functools import partial
 
-from ..errors import Busy, DiskFull, NotFound, StorageUnavailable
+from ..errors import Busy, DiskFull, ModelyardError, NotFound, StorageUnavailable
 from ..records.aliases import LATEST
-from ..serving.choices import Choice
+from ..serving.choices import Choice, Division
 from ..serving.handle import ModelHandle
 from ..serving.messages import WeightsRef
 from ..serving.pool import ServingPool
@@ -52,6 +53,8 @@ class Defaults:
         if version is None:
             self.follow([model])  # there may be what nobody has tried
             return []
+        if await self._versions.split(model) is not None:
+            self.follow([model])  # the others get their shares once this one is up
         try:
             version = await self._keeper.local(version, _FIRST_S)
         except (Busy, StorageUnavailable) as error:
@@ -127,7 +130,9 @@ class Defaults:
         if version is not None:
             if again or not handle.refuses(version.id):
                 await self._use(handle, version, limit_s)
+            await self._divide(handle, limit_s)
             return
+        await handle.divide(None)
         for other in await self._versions.list(model, _TRIED):
             await handle.loaded()
             if not handle.refuses(other.id):
@@ -141,6 +146,34 @@ class Defaults:
         async with self._keeper.holding(version):
             version = await self._keeper.local(version, limit_s)
             await handle.use_weights(_ref(version))
+
+    async def _divide(self, handle: ModelHandle, limit_s: float | None) -> None:
+        """Gives the versions beside the default their shares, once they are here and warm.
+
+        Raises Busy or StorageUnavailable for what is not here yet, when the others have theirs.
+        """
+        split = await self._versions.split(handle.name)
+        if split is None:
+            await handle.divide(None)
+            return
+        refs: dict[str, WeightsRef] = {}
+        problems: list[ModelyardError] = []
+        async with AsyncExitStack() as holding:
+            for name in split.versions:
+                try:
+                    version = await self._versions.get(handle.name, name)
+                    await holding.enter_async_context(self._keeper.holding(version))
+                    refs[name] = _ref(await self._keeper.local(version, limit_s))
+                except (Busy, NotFound, StorageUnavailable) as error:
+                    problems.append(error)
+            if split.shares[0][0] in refs:
+                shares = [(refs[name], weight) for name, weight in split.shares if name in refs]
+                told = " ".join(error.message for error in problems) or None
+                shadow = refs.get(split.shadow or "")
+                await handle.divide(Division(tuple(shares), shadow, split.shadow_share, told))
+        later = [problem for problem in problems if not isinstance(problem, NotFound)]
+        if later:
+            raise later[0]
 
     def _done(self, model: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(model, None)

@@ -30,6 +30,7 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     data = _model(here, handle)
     data["arguments"] = handle.description.to_data() if handle.description else None
     data["workers"] = handle.workers
+    data["traffic"] = handle.traffic.to_data(handle.weights)
     newest = await here.rooms.versions.list(handle.name, CHOICES_SHOWN)
     data["choices"] = {"weights": [version.id for version in newest]}
     return json_response(data)

@@ -215,12 +215,13 @@ def _alias_data(here: Services, model: str, alias: Alias) -> dict[str, Any]:
     split = alias.split
     shares = split.shares if split is not None else ((alias.version, 1.0),)
     shadow = None if split is None else split.shadow
+    divides = split is not None and alias.name == PRODUCTION and model in here.pool
     return {
         **vars(alias),
         "versions": [{"version": version, "weight": weight} for version, weight in shares],
         "shadow": shadow,
         "shadow_share": None if split is None or shadow is None else split.shadow_share,
-        "problem": None,
+        "problem": here.pool.get(model).traffic.problem if divides else None,
     }
 
 

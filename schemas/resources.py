@@ -79,6 +79,13 @@ class ModelDetailSchema(ModelSchema):
         allow_none=True, metadata={"description": "Its arguments, described for programs."}
     )
     workers = fields.List(fields.Dict(), metadata={"description": "The processes that serve it."})
+    traffic = fields.Dict(
+        allow_none=True,
+        metadata={
+            "description": "How calls that name no version are divided, if `production` divides "
+            "them: `versions` with weights, `shadow` with what came of its copies, `problem`."
+        },
+    )
     choices = fields.Dict(metadata={"description": "Selectable weights versions, newest first."})
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from ..errors import WeightsNotFound
 from ..records.aliases import LATEST, AliasMove, current_aliases, move_alias
 from ..records.paging import cursor_after, seq_of
+from ..records.splits import Split
 from ..records.store import RecordStore
 from ..records.weights import (
     TRAINED,
@@ -186,6 +187,11 @@ class WeightsVersions:
             if found is not None:
                 return found
         return next(iter(await self.proven(model, 1)), None)
+
+    async def split(self, model: str, alias: str = PRODUCTION) -> Split | None:
+        """How an alias divides the calls; None if it names one version, or nothing."""
+        moves = await self._store.read(lambda c: current_aliases(c, model))
+        return moves[alias].split if alias in moves else None
 
     async def proven(self, model: str, limit: int) -> list[WeightsVersion]:
         """The versions that predictions used by default here, the last one first."""
