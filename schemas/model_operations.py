@@ -97,6 +97,10 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
             for name, where in names
             if name not in taken
         ] + parameters
+        told = "Calls with the same text here go to the same version where calls are divided."
+        parameters.append(
+            _parameter("X-Modelyard-Sticky", "header", {"type": "string"}, description=told)
+        )
     return parameters
 
 
