@@ -72,6 +72,7 @@ class Settings:
     warm_start: bool = True
     debug: bool = False
     log_level: str = "info"
+    tracing: str | None = None
     log_file: Path | None = None
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
 
@@ -271,6 +272,14 @@ class SettingsSchema(Schema):
         metadata=_about("file that the server's log goes to, and not standard error", "--logfile")
     )
     models = fields.Dict(
+    tracing = fields.URL(
+        schemes={"http", "https"},
+        require_tld=False,
+        metadata=_about(
+            "OpenTelemetry collector that gets a trace of each request (OTLP over HTTP, such as "
+            "http://127.0.0.1:4318); needs the extra otel"
+        ),
+    )
         keys=fields.String(),
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(

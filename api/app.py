@@ -32,11 +32,14 @@ from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
 from .guard import guard, harden
 from .plugin_tasks import keeps_s3
+from .metrics import Metrics
+from .metrics_page import METRICS
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 from .slashes import merge_slashes
 from .store_rooms import open_store_rooms
 
+from .tracing import open_tracing
 TEXT_LIMIT = 1024**2
 """Bytes of a body that is read whole by the framework (TensorBoard's requests)."""
 
@@ -47,8 +50,9 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     Nothing is opened before it starts. Its start raises CannotStart's family.
     """
     app = web.Application(
+    metrics = Metrics([source.name for source in sources])
         middlewares=[
-            access_log,
+            access_log(metrics),
             errors_to_responses,
             guard(settings.allowed_hosts, settings.access == "open"),
             merge_slashes,
@@ -58,10 +62,15 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
 
     app[PLACES] = Places()
     app[EXPORTER] = Exporter()
+    if settings.tracing is not None:
+        tracing = open_tracing(settings.tracing)
+        app.middlewares.insert(0, tracing.middleware())
+        app.cleanup_ctx.append(tracing.lifetime)
+    app[METRICS] = metrics
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app[SERVICES] = await open_services(settings, sources, stack)
+            app[SERVICES] = await open_services(settings, sources, metrics, stack)
             add_documents(app, documented(settings))
             yield
 
@@ -81,7 +90,10 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
 
 
 async def open_services(
-    settings: Settings, sources: Sequence[PluginSource], stack: AsyncExitStack
+    settings: Settings,
+    sources: Sequence[PluginSource],
+    metrics: Metrics,
+    stack: AsyncExitStack,
 ) -> Services:
     """Opens every room, lowest first; `stack` closes them in reverse, trainings by `--on-stop`."""
     home = Home(settings.home)
@@ -98,7 +110,7 @@ async def open_services(
     tensorboard = TensorBoard(home, f"{settings.base_path}/tensorboard")
     stack.push_async_callback(tensorboard.close)
 
-    pool = ServingPool(sources, _serving(settings), home.logs)
+    pool = ServingPool(sources, _serving(settings), home.logs, metrics)
     stack.push_async_callback(pool.close)
 
     rooms = await open_store_rooms(settings, home, store, pool, stack)
@@ -107,6 +119,7 @@ async def open_services(
     async def on_ended(record: RunRecord, version: WeightsVersion | None) -> None:
         if version is not None:
             keeper.publish(version)
+        metrics.training_ended(record.model, record.status, record.reason)
         if record.model in pool:  # not an adopted run of a model that is not served any more
             handle = pool.get(record.model)
             if version is not None:
@@ -139,7 +152,7 @@ async def open_services(
         runs=runs,
         pool=pool,
         tensorboard=tensorboard,
-        door=Door(settings.client_calls),
+        door=Door(settings.client_calls, metrics.client_refused),
         stopping=asyncio.Event(),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -16,8 +16,10 @@ _RETRY_S = 1.0
 class Door:
     """`most` calls of one client at once; 0 is no limit. A client is an address."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, refused: Callable[[str | None], None]) -> None:
+        """`refused` is told the model's name, as the address has it, of each call that is not."""
         self._most = most
+        self._refused = refused
         self._inside: Counter[str] = Counter()
 
     @contextmanager
@@ -28,6 +30,7 @@ class Door:
             return
         client = request.remote or ""
         if self._inside[client] >= self._most:
+            self._refused(request.match_info.get("model"))
             raise TooManyCalls(
                 f"You have {self._most} predictions under way, which is the most that this server "
                 "answers one client at the same time (client_calls).",

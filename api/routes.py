@@ -17,6 +17,7 @@ from . import (
     documents,
     events,
     health,
+    metrics_page,
     models,
     parameters,
     predict,
@@ -96,6 +97,18 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/", "models", "All models", "models",
+    Route(
+        RouteDoc(
+            "GET", "/metrics", "metrics", "What the server counts, for Prometheus", "server",
+            "Text, or OpenMetrics if `Accept` asks for it. docs/metrics.md has the series.",
+            responses={
+                200: ResponseDoc(
+                    "The series.", None, ("text/plain", "application/openmetrics-text")
+                )
+            },
+        ),
+        metrics_page.metrics,
+    ),
             responses=answer(
                 "The models, also those that cannot serve, with the reason.",
                 resources.ModelsSchema,

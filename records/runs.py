@@ -162,6 +162,14 @@ def untidied_runs(connection: Connection) -> list[RunRecord]:
     return [_to_record(row) for row in connection.execute(query)]
 
 
+def phases_of_untidied(connection: Connection) -> dict[Phase, int]:
+    """How many of those runs are in each phase."""
+    query = (
+        select(runs.c.phase, func.count()).where(runs.c.tidied.is_(False)).group_by(runs.c.phase)
+    )
+    return {Phase(phase): count for phase, count in connection.execute(query)}
+
+
 def set_tidied(connection: Connection, run_id: str) -> None:
     """Says that nothing of an ended run is left to clean up. No change that anybody waits for."""
     connection.execute(update(runs).where(runs.c.id == run_id).values(tidied=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import time
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -32,8 +33,9 @@ class Call:
     """One prediction on its way.
 
     `items` is what it counts for in a batch, `arrived` the loop's time; `timeout_s` is its
-    deadline, from then. `queue` is where it waits. `batched`: it was sent together with
-    others; `alone`: its batch killed a worker, so it goes by itself the next time.
+    deadline, from then; `came` is the same by time.perf_counter, which is finer. `queue` is where
+    it waits. `batched`: it was sent together with others; `alone`: its batch killed a worker, so it
+    goes by itself the next time.
     """
 
     request: RequestData
@@ -48,6 +50,7 @@ class Call:
     batched: bool = False
     alone: bool = False
     trace: CallTrace | None = None
+    came: float = field(default_factory=time.perf_counter)
     shape: Hashable = field(init=False)
     size: int = field(init=False)
 

@@ -8,6 +8,7 @@ its way already: a worker that has to wait for the front has nothing to do meanw
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,7 +173,8 @@ class Dispatcher:
         if not slot.batches:
             batch.began = now
         slot.batches.append(batch)
-        waited = [now - call.arrived for call in calls]
+        clock = time.perf_counter()  # the loop's own counts milliseconds, under uvloop
+        waited = [clock - call.came for call in calls]
         last = calls[-1]
         times = (batch, waited)
         for call in list(calls):
@@ -245,7 +247,7 @@ class Dispatcher:
     def _settle(self, call: Call, answer: Message | ModelyardError) -> None:
         if not call.future.done():
             error = answer if isinstance(answer, ModelyardError) else None
-            seconds = self._loop.time() - call.arrived
+            seconds = time.perf_counter() - call.came
             self._observer.call_answered(self._model, self.version, error, seconds)
         if isinstance(answer, Answered):
             call.settle(

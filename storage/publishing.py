@@ -115,6 +115,11 @@ class Publisher:
             with suppress(asyncio.CancelledError):
                 await job.task
 
+    @property
+    def backlog(self) -> int:
+        """Bundles that the store does not have yet, also those that wait for an operator."""
+        return len(self._jobs)
+
     def progress(self, key: str) -> tuple[int, int] | None:
         """Bytes sent and bytes in all of what is being sent now, else None."""
         job = self._jobs.get(key)

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 from ..errors import InvalidArguments, RunNotFound
 from ..records.paging import cursor_after, seq_of
-from ..records.runs import RunRecord, find_run, page_of_runs
+from ..records.runs import RunRecord, find_run, page_of_runs, phases_of_untidied
 from ..records.store import RecordStore
-from ..schemas.states import Status
+from ..schemas.states import Phase, Status
 
 _PAGE = 500
 
@@ -67,6 +67,10 @@ class RunListing:
         )
         page = found[:limit]
         return page, cursor_after(page[-1].seq) if len(found) > limit else None
+
+    async def phases(self) -> dict[Phase, int]:
+        """How many runs are in each phase, those that are gone left out."""
+        return await self._store.read(phases_of_untidied)
 
     async def _find(self, run_id: str) -> RunRecord:
         record = await self._store.read(lambda c: find_run(c, run_id))

@@ -1,0 +1,199 @@
+"""What the server counts of its own work, for `/metrics`. Runs in the front, on its loop.
+
+Labels have few values: routes as they are declared, models that are served here, versions that are
+loaded. Nothing that a client may choose freely is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client.metrics_core import Metric
+
+from ..errors import ModelyardError
+from ..serving.observer import BatchDone
+from .errors import status_of
+from .tallies import ITEMS, SECONDS, Counter, Histogram, Values
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_KEPT = 16
+"""Versions of one model that are counted at most, also if nobody ever scrapes."""
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """Those of one method, route and model."""
+
+    labels: tuple[str, str, str]
+    seconds: Values
+    statuses: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """The series of one loaded version."""
+
+    wait: Values
+    seconds: Values
+    items: Values
+    forward: Values
+    worked: Values
+    statuses: dict[int, int] = field(default_factory=dict)
+
+
+class Metrics:
+    """One application's counts: serving tells its own (`Observer`), the access log of requests."""
+
+    def __init__(self, models: Collection[str]) -> None:
+        self._models = frozenset(models)
+        self._requests: dict[tuple[str, object, str | None], _Requests] = {}
+        self._versions: dict[tuple[str, str], _Version] = {}
+        self._gone: set[tuple[str, str]] = set()
+        self._refused = Counter(
+            "modelyard_refused", "Predictions that no worker answered.", "model", "why"
+        )
+        self._restarts = Counter(
+            "modelyard_worker_restarts", "Workers that ended by themselves.", "model", "reason"
+        )
+        self._trainings = Counter(
+            *("modelyard_trainings_ended", "Trainings that have ended."),
+            *("model", "status", "reason"),
+        )
+        self._http = Histogram(
+            *("modelyard_http_request_seconds", "From a request's head to the end of its handler."),
+            *(SECONDS, "method", "route", "model"),
+        )
+        by_version = ("model", "version")
+        self._wait = Histogram(
+            "modelyard_queue_seconds", "Time that calls waited for a worker.", SECONDS, *by_version
+        )
+        self._seconds = Histogram(
+            *("modelyard_prediction_seconds", "From a call's arrival to its worker's answer."),
+            *(SECONDS, *by_version),
+        )
+        self._items = Histogram("modelyard_batch_items", "Items of a batch.", ITEMS, *by_version)
+        self._forward = Histogram(
+            *("modelyard_forward_seconds", "Time of a batch in the plugin's own predict."),
+            *(SECONDS, *by_version),
+        )
+        self._worked = Histogram(
+            *("modelyard_worker_seconds", "Time of a batch in its worker, decoding and all."),
+            *(SECONDS, *by_version),
+        )
+
+    # -- HTTP ---------------------------------------------------------------------------------
+
+    def request_ended(self, request: web.Request, status: int, seconds: float) -> None:
+        """A request was answered, with 499 if its client had gone."""
+        match = request.match_info
+        key = (request.method, match.route.resource, match.get("model"))
+        requests = self._requests.get(key) or self._requests_of(request)
+        requests.seconds.add(seconds)
+        requests.statuses[status] = requests.statuses.get(status, 0) + 1
+
+    def _requests_of(self, request: web.Request) -> _Requests:
+        """The series of a request whose method, address or model may be of its client's making."""
+        match = request.match_info
+        resource, model = match.route.resource, match.get("model")
+        method = request.method if request.method in _METHODS else "other"
+        model = model if model in self._models else None
+        requests = self._requests.get((method, resource, model))
+        if requests is None:
+            labels = (method, route_of(request), model or "")
+            # The same series for an address with and without its last slash.
+            known = (one for one in self._requests.values() if one.labels == labels)
+            requests = next(known, None) or _Requests(labels, self._http.of(*labels))
+            self._requests[method, resource, model] = requests
+        return requests
+
+    def client_refused(self, model: str | None) -> None:
+        """A client had too many calls under way: 429."""
+        self.refused(model if model is not None and model in self._models else "", "client")
+
+    # -- serving's Observer -------------------------------------------------------------------
+
+    def batch_done(self, model: str, batch: BatchDone) -> None:
+        series = self._version(model, batch.version or "")
+        for seconds in batch.waited_s:
+            series.wait.add(seconds)
+        series.items.add(batch.items)
+        series.forward.add(batch.forward_s)
+        series.worked.add(batch.worked_s)
+
+    def call_answered(
+        self, model: str, version: str | None, error: ModelyardError | None, seconds: float
+    ) -> None:
+        series = self._version(model, version or "")
+        series.seconds.add(seconds)
+        status = 200 if error is None else status_of(error)
+        series.statuses[status] = series.statuses.get(status, 0) + 1
+
+    def refused(self, model: str, why: str) -> None:
+        self._refused.add(model, why)
+
+    def worker_ended(self, model: str, kind: str) -> None:
+        self._restarts.add(model, kind)
+
+    # -- trainings ----------------------------------------------------------------------------
+
+    def training_ended(self, model: str, status: str, reason: str | None) -> None:
+        """A training's record was closed."""
+        self._trainings.add(model if model in self._models else "", status, reason or "")
+
+    # -- versions -----------------------------------------------------------------------------
+
+    def _version(self, model: str, version: str) -> _Version:
+        series = self._versions.get((model, version))
+        if series is None:
+            known = [one for one in self._versions if one[0] == model]
+            self._forget(set(known[: max(0, len(known) - _KEPT + 1)]))
+            labels = (model, version)
+            series = self._versions[labels] = _Version(
+                *(self._wait.of(*labels), self._seconds.of(*labels), self._items.of(*labels)),
+                *(self._forward.of(*labels), self._worked.of(*labels)),
+            )
+        return series
+
+    def keep(self, loaded: Collection[tuple[str, str]]) -> None:
+        """Called after each scrape: versions that were gone at two of them are counted no more."""
+        gone = {one for one in self._versions if one not in loaded}
+        self._forget(gone & self._gone)
+        self._gone = gone
+
+    def _forget(self, versions: Collection[tuple[str, str]]) -> None:
+        for labels in versions:
+            del self._versions[labels]
+        for family in (self._wait, self._seconds, self._items, self._forward, self._worked):
+            family.forget(lambda labels: labels in versions)
+
+    # -- a scrape -----------------------------------------------------------------------------
+
+    def collect(self) -> Iterator[Metric]:
+        """All that was counted."""
+        requests = Counter(
+            *("modelyard_http_requests", "Requests answered; 499: the client had gone."),
+            *("method", "route", "model", "status"),
+        )
+        for one in {id(one): one for one in self._requests.values()}.values():
+            for status, count in one.statuses.items():
+                requests.set(count, *one.labels, str(status))
+        predictions = Counter(
+            *("modelyard_predictions", "Calls that a worker answered."),
+            *("model", "version", "status"),
+        )
+        for (model, version), series in self._versions.items():
+            for status, count in series.statuses.items():
+                predictions.set(count, model, version, str(status))
+        for family in (
+            *(requests, self._http, predictions, self._seconds, self._wait, self._items),
+            *(self._forward, self._worked, self._refused, self._restarts, self._trainings),
+        ):
+            yield from family.collect()
+
+
+def route_of(request: web.Request) -> str:
+    """The route as it is declared, without its last slash: never a path that a client chose."""
+    resource = request.match_info.route.resource
+    return "none" if resource is None else resource.canonical.rstrip("/") or "/"
