@@ -61,6 +61,7 @@ class Settings:
     queue_items: int = 10_000
     queue_size: int = 256 * 1024**2
     client_calls: int = 0
+    memory_budget: int = 0
     device: str = "auto"
     threads: int | None = None
     max_trainings: int = 1
@@ -228,6 +229,13 @@ class SettingsSchema(Schema):
     client_calls = fields.Integer(
         validate=validate.Range(min=0),
         metadata=_about("predictions of one client at the same time; 0 is no limit"),
+    )
+    memory_budget = Size(
+        validate=validate.Range(min=0),
+        metadata=_about(
+            "bytes of memory that the workers of all models may have; the least recently used are "
+            "unloaded, and loaded again for the next call; 0 is no limit"
+        ),
     )
     device = fields.String(
         validate=_DEVICE,

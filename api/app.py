@@ -186,6 +186,7 @@ def _serving(settings: Settings) -> ServingOptions:
         warm=settings.warm,
         withhold_s3=keeps_s3(settings),
         per_model={
+        memory_budget=settings.memory_budget,
             name: ModelOptions(
                 predict_timeout_s=own.predict_timeout,
                 workers=own.workers,

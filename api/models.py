@@ -58,8 +58,14 @@ def _model(here: Services, handle: ModelHandle) -> dict[str, Any]:
         version=data.get("version") or handle.source.distribution_version,
         links=[{"rel": "self", "type": "application/json", "href": path}],
     )
-    if handle.error is not None:
-        data["error"] = handle.error.message
+    if described is not None and can_infer(described):
+        data.update(
+            platform="modelyard",
+            inputs=tensor_metadata(described.predict_arguments),
+            outputs=tensor_metadata(described.predict_response),
+        )
+    if handle.problem is not None:
+        data["error"] = handle.problem
     if handle.weights_error is not None:
         data["weights_error"] = handle.weights_error
     return data

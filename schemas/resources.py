@@ -56,8 +56,9 @@ class ModelSchema(Schema):
     state = fields.String(
         required=True,
         metadata={
-            "description": "`importing`, `ready`, `restarting`, or `failed` (`error` says why).",
-            "enum": ["importing", "ready", "failed", "restarting"],
+            "description": "`importing`, `ready`, `restarting`, `unloaded` (for memory: the next "
+            "call loads it), `crashing` (again and again) or `failed`, of which `error` says why.",
+            "enum": ["importing", "ready", "failed", "restarting", "crashing", "unloaded"],
         },
     )
     error = text_field("Why it cannot serve.")

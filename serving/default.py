@@ -116,6 +116,8 @@ class DefaultVersion:
         async with self._swapping:
             if self.group is None or this != self._renewals:
                 return  # another training has ended meanwhile: one renewal is enough for both
+            if self.group.asleep:
+                return  # its next worker imports the module anew
             old, new = self.group, self._make(None, self.group.load)
             try:
                 await new.open(await self._spare.take())

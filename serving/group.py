@@ -10,8 +10,9 @@ import asyncio
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import (
     ModelUnavailable,
@@ -22,6 +23,7 @@ from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .call import Slot
+from .crashes import PAUSE_S, Crashes
 from .dispatch import Dispatcher
 from .exits import ENDED, Exit
 from .messages import (
@@ -38,6 +40,29 @@ from .process import WorkerProcess
 log = logging.getLogger(__name__)
 
 _BACKOFF_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Waking(Protocol):
+    """Says when a group that was put to sleep may load its workers again."""
+
+    @property
+    def crowded(self) -> bool:
+        """True if too many are loading for one more."""
+        ...
+
+    def waking(self, group: WorkerGroup) -> AbstractAsyncContextManager[None]:
+        """For the block that loads."""
+        ...
+
+
+class Unhurried:
+    """Nothing else is loading."""
+
+    crowded = False
+
+    def waking(self, group: WorkerGroup) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
 
 Starter = Callable[[Callable[[WorkerProcess], None]], WorkerProcess]
 
@@ -58,8 +83,11 @@ class WorkerGroup:
         load: bool,
         on_described: Callable[[ModelDescription], None],
         observer: Observer,
+        waking: Waking | None = None,
     ) -> None:
+        self.model = source.name
         self.ref = ref
+        self.size = 0
         self.load = load
         self._source = source
         self._options = options
@@ -72,6 +100,11 @@ class WorkerGroup:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._assigning = False
+        self._crashes = Crashes(options.workers)
+        self._waking = waking or Unhurried()
+        self._asleep = False
+        self._woken_at: float | None = None
 
     # -- lifetime -----------------------------------------------------------------------------
 
@@ -88,8 +121,13 @@ class WorkerGroup:
     async def assign(self, ref: WeightsRef | None) -> None:
         """Loads a version into a group that had none: nobody predicts with it yet."""
         assert not self.load
-        process = await self._imported()
-        await self._load(process, ref)
+        self._assigning = True
+        try:
+            self.wake()
+            process = await self._imported()
+            await self._load(process, ref)
+        finally:
+            self._assigning = False
         self.ref, self.load = ref, True
         self.calls.version = None if ref is None else ref.id
         self._slots[0].loaded = True
@@ -131,8 +169,80 @@ class WorkerGroup:
 
     @property
     def can_answer(self) -> bool:
-        """True if a call that comes now is answered soon."""
-        return self.ready
+        """True if a call that comes now is answered, if it has to wait for a load."""
+        return self.ready or self._asleep
+
+    @property
+    def crash_loop(self) -> str | None:
+        """Told in words while workers die again and again."""
+        if not self._crashes.loop(self._loop.time()):
+            return None
+        return self._crashes.told(next((s.last_exit for s in self._slots if s.last_exit), None))
+
+    @property
+    def version(self) -> str | None:
+        """The id of its weights."""
+        return None if self.ref is None else self.ref.id
+
+    # -- asleep -------------------------------------------------------------------------------
+
+    @property
+    def asleep(self) -> bool:
+        """True from when its workers were ended for memory until one is loaded again."""
+        return self._asleep
+
+    @property
+    def can_sleep(self) -> bool:
+        """True if nobody waits for anything here."""
+        settled = not (self._tasks or self._assigning or self._asleep or self._closing)
+        return settled and self.idle and all(slot.process for slot in self._slots)
+
+    async def sleep(self) -> None:
+        """Ends the workers; what was learnt of them stays. The next call loads them again."""
+        self._asleep = True
+        processes = [slot.process for slot in self._slots if slot.process is not None]
+        for slot in self._slots:
+            slot.process, slot.loaded = None, False
+        await asyncio.gather(*(process.close() for process in processes))
+
+    def wake(self) -> None:
+        """Begins to load the workers again, if they are asleep."""
+        if self._asleep and self._woken_at is None and not self._closing:
+            self._woken_at = self.calls.used_at = self._loop.time()
+            self._spawn(self._wake())
+
+    async def _wake(self) -> None:
+        first, *others = self._slots
+        async with self._waking.waking(self):
+            loaded = await self._filled(first)
+        for slot in others if loaded else self._slots:
+            self._spawn(self._refill(slot))
+
+    def _wake_for(self, timeout_s: float) -> None:
+        """Wakes it for a call. Raises ModelUnavailable if that takes longer than the call may."""
+        if self._woken_at is None and self._waking.crowded:
+            raise ModelUnavailable(
+                "The model is unloaded, and too many others are being loaded.", self._load_s or 2.0
+            )
+        self.wake()
+        left = self._load_s - (self._loop.time() - (self._woken_at or 0.0))
+        if left > timeout_s:
+            raise ModelUnavailable(
+                f"The model was unloaded for memory and is being loaded again, which took "
+                f"{self._load_s:.1f} s the last time.",
+                left,
+            )
+
+    @property
+    def _load_s(self) -> float:
+        return max(slot.load_s for slot in self._slots)
+
+    def _awake(self) -> None:
+        self._asleep, self._woken_at = False, None
+
+    def pids(self) -> list[int]:
+        """The processes that are there, loading ones too."""
+        return [slot.process.pid for slot in self._slots if slot.process is not None]
 
     def processes(self) -> list[WorkerProcess]:
         """Those that can answer questions now."""
@@ -144,8 +254,8 @@ class WorkerGroup:
         return [
             {
                 "pid": slot.process.pid if slot.process is not None else None,
-                "state": slot.state,
-                "weights": self.ref.id if self.ref is not None else None,
+                "state": "unloaded" if self._asleep and not slot.loaded else slot.state,
+                "weights": self.version,
                 "restarts": slot.restarts,
                 "last_exit": slot.last_exit,
             }
@@ -158,6 +268,10 @@ class WorkerGroup:
         self, request: RequestData, folder: Path, timeout_s: float, items: int = 1
     ) -> Prediction:
         """One call's answer; see `ModelHandle.predict`."""
+        if self._asleep:
+            self._wake_for(timeout_s)
+        elif self.crash_loop is not None and not self.ready:
+            raise ModelUnavailable(self.crash_loop, PAUSE_S)
         return await self.calls.predict(request, folder, timeout_s, items)
 
     # -- workers ------------------------------------------------------------------------------
@@ -181,6 +295,8 @@ class WorkerGroup:
             await asyncio.shield(process.close(0.0))
             raise
         slot.loaded, slot.load_s = self.load, self._loop.time() - began
+        self.calls.used_at = self.calls.used_at or self._loop.time()
+        self._awake()
         self.calls.dispatch()
 
     async def import_plugin(self, process: WorkerProcess) -> None:
@@ -220,6 +336,7 @@ class WorkerGroup:
         slot.process, was_loaded, slot.loaded = None, slot.loaded, False
         ended = process.exit or Exit(ENDED, "ended")
         slot.last_exit = ended.words
+        self._crashes.add(ended, self._loop.time())
         log.warning("worker ended", extra={"model": self._source.name, "why": slot.last_exit})
         if not process.dismissed:
             self._observer.worker_ended(self._source.name, ended.kind)
@@ -230,21 +347,28 @@ class WorkerGroup:
     async def _refill(self, slot: Slot) -> None:
         """Fills a slot again until it holds; waits longer after each failure."""
         while not self._closing:
-            await asyncio.sleep(_backoff(slot))
-            slot.failures += 1
-            try:
-                await self._fill(slot)
+            await asyncio.sleep(self._pause(slot))
+            if await self._filled(slot):
                 return
-            except ModelyardError as error:
-                slot.last_exit = error.message
-                if not self.ready:
-                    self.calls.fail_waiting(ModelUnavailable(error.message, _backoff(slot)))
+
+    async def _filled(self, slot: Slot) -> bool:
+        """Tries to fill it. If it cannot be, and no other worker is up, those who wait are told."""
+        slot.failures += 1
+        try:
+            await self._fill(slot)
+            return True
+        except ModelyardError as error:
+            slot.last_exit = error.message
+            self._awake()
+            if not self.ready:
+                self.calls.fail_waiting(ModelUnavailable(error.message, self._pause(slot)))
+            return False
+
+    def _pause(self, slot: Slot) -> float:
+        wait = _BACKOFF_S[min(slot.failures, len(_BACKOFF_S) - 1)]
+        return max(wait, PAUSE_S) if self._crashes.loop(self._loop.time()) else wait
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _backoff(slot: Slot) -> float:
-    return _BACKOFF_S[min(slot.failures, len(_BACKOFF_S) - 1)]

@@ -24,7 +24,7 @@ from ..schemas.transport import RequestData
 from .choices import Choice, DefaultWeights, Division
 from .default import DefaultVersion
 from .gate import LoadGate
-from .group import WorkerGroup
+from .group import Waking, WorkerGroup
 from .load_error import LoadError
 from .making import GroupMaker
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
@@ -43,7 +43,7 @@ _RETRY_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
 class ModelHandle:
-    """What `api/` holds of a model. `state`: importing, ready, failed or restarting."""
+    """What `api/` holds of a model. `state`: see `ModelSchema`."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class ModelHandle:
         logs: Path,
         gate: LoadGate | None = None,
         observer: Observer | None = None,
+        waking: Waking | None = None,
     ) -> None:
         self.source = source
         self.name = source.name
@@ -62,7 +63,7 @@ class ModelHandle:
         self._gate = gate or LoadGate()
         observer = observer or Unobserved()
         log_file = logs / f"{source.name}.log"
-        maker = GroupMaker(source, options, log_file, self._describe, observer)
+        maker = GroupMaker(source, options, log_file, self._describe, observer, waking)
         self._group = maker.group
         self._others = OtherVersions(maker.group, options.keep_versions)
         self.traffic = Traffic(
@@ -163,13 +164,21 @@ class ModelHandle:
     def state(self) -> str:
         if self.error is not None:
             return "failed"
-        if self._default is None:
+        default = self._default
+        if default is None or not (default.load or self._first_try.is_set()):
             return "importing"
-        if self._default.load:
-            return "ready" if self._default.ready else "restarting"
-        if not self._first_try.is_set():
-            return "importing"
-        return "ready" if self._default.processes() else "restarting"
+        if default.asleep:
+            return "unloaded"
+        if default.ready if default.load else default.processes():
+            return "ready"
+        return "restarting" if default.crash_loop is None else "crashing"
+
+    @property
+    def problem(self) -> str | None:
+        """Why it does not serve, in words, while it is failed or crashing."""
+        if self.error is not None:
+            return self.error.message
+        return self._default.crash_loop if self.state == "crashing" and self._default else None
 
     @property
     def weights_error(self) -> str | None:
@@ -295,7 +304,10 @@ class ModelHandle:
         return described
 
     def _processes(self) -> list[WorkerProcess] | None:
-        return None if self._default is None else self._default.processes()
+        if self._default is None:
+            return None
+        self._default.wake()  # who asks wants an answer
+        return self._default.processes()
 
     def _unavailable(self) -> ModelUnavailable:
         if self.error is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
-from .group import WorkerGroup
+from .group import Waking, WorkerGroup
 from .messages import WeightsRef
 from .observer import Observer
 from .options import ServedOptions
@@ -26,12 +26,14 @@ class GroupMaker:
         log: Path,
         on_described: Callable[[ModelDescription], None],
         observer: Observer,
+        waking: Waking | None = None,
     ) -> None:
         self._source = source
         self._options = options
         self._log = log
         self._on_described = on_described
         self._observer = observer
+        self._waking = waking
 
     def group(self, ref: WeightsRef | None, load: bool = True) -> WorkerGroup:
         """A group that is not opened yet; without `load` one that cannot predict."""
@@ -43,6 +45,7 @@ class GroupMaker:
             load,
             self._on_described,
             self._observer,
+            self._waking,
         )
 
     async def spare(self) -> WorkerProcess:

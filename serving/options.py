@@ -28,7 +28,8 @@ class ServingOptions:
     their own, the least recently used leaving first. `max_waiting` and
     `max_waiting_size` bound the items and bytes that wait for one version of a model; `queue_s` how
     long its queue may last, in which `least_waiting` items are always allowed. Without `warm` a
-    plugin's `warm()` is not called. `withhold_s3`: see `plugin_environment`.
+    plugin's `warm()` is not called. `memory_budget` is the bytes of all models' workers together, 0
+    for no limit. `withhold_s3`: see `plugin_environment`.
     """
 
     load_timeout_s: float = 60.0
@@ -44,6 +45,7 @@ class ServingOptions:
     least_waiting: int = 100
     warm: bool = True
     withhold_s3: bool = False
+    memory_budget: int = 0
     per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
 
     def of(self, model: str) -> ServedOptions:

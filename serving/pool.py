@@ -13,6 +13,7 @@ from ..models_plugin.plugin import PluginSource
 from .choices import DefaultWeights
 from .gate import LoadGate
 from .handle import ModelHandle
+from .memory import MemoryBudget
 from .observer import Observer
 from .options import ServingOptions
 
@@ -33,8 +34,11 @@ class ServingPool:
         observer: Observer | None = None,
     ) -> None:
         gate = LoadGate()
+        self._memory = MemoryBudget(options.memory_budget, gate)
         self._handles = {
-            source.name: ModelHandle(source, options.of(source.name), logs, gate, observer)
+            source.name: ModelHandle(
+                source, options.of(source.name), logs, gate, observer, self._memory
+            )
             for source in sources
         }
         self._logs = logs
@@ -46,11 +50,13 @@ class ServingPool:
         for handle in self._handles.values():
             handle.open(default_weights)
         self._cutting = asyncio.ensure_future(self._cut_logs())
+        self._memory.watch(lambda: [one for handle in self.all() for one in handle.groups()])
 
     async def close(self) -> None:
         """Ends every worker, within seconds."""
         if self._cutting is not None:
             self._cutting.cancel()
+        await self._memory.close()
         await asyncio.gather(*(handle.close() for handle in self._handles.values()))
 
     def get(self, name: str) -> ModelHandle:

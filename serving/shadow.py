@@ -79,7 +79,7 @@ class Shadow:
             return False
         self._due -= 1
         full = len(self._tasks) >= _MOST or default.calls.depth[0] > 0
-        if full or not group.can_answer:
+        if full or not group.ready:  # nor is it loaded again for a copy
             self._count(group.ref.id, "dropped")
             return False
         task = asyncio.ensure_future(self._copy(group, request, folder, items, prediction))
