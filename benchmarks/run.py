@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import classifier_start
 import front_memory
 import old_modules
+import page_faults
 import pool_round_trip
 import predict_latency
 import reporting
@@ -26,6 +27,7 @@ import weights_listing
 BENCHMARKS = {
     "predict-latency": predict_latency.measure,
     "pool-round-trip": pool_round_trip.measure,
+    "page-faults": page_faults.measure,
     "warm-start": warm_start.measure,
     "classifier-start": classifier_start.measure,
     "reporting": reporting.measure,

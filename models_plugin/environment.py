@@ -31,6 +31,14 @@ _OF_OUR_INTERPRETER = re.compile(
     r"(PYTHONPATH|PYTHONHOME|PYTHONPLATLIBDIR|PYTHONEXECUTABLE|PYTHON_GIL|__PYVENV_LAUNCHER__"
     r"|VIRTUAL_ENV\w*|CONDA_\w+)\Z"
 )
+# glibc gives large pieces back to the kernel with every free(), and has them made anew, page by
+# page, with every malloc(): for the activations of a batch that is up to a third of its forward
+# (2,800 page faults for eight pictures; benchmarks/page_faults.py). These keep what was used:
+# mallopt(3). Who sets one of them sets all.
+_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 1024**2),
+}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -58,6 +66,8 @@ def plugin_environment(
     if threads is not None:
         allowed.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         allowed.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        if not any(name.startswith("MALLOC_") for name in allowed):
+            allowed.update(_MEMORY)
     return {**allowed, **own}
 
 

@@ -85,3 +85,13 @@ def test_programs_of_the_models_own_environment_are_found_first(tmp_path):
     source = PluginSource("own", "own:Own", python=str(tmp_path / "bin" / "python"))
     seen = plugin_environment(source, {}, environ={"PATH": "/usr/bin", "VIRTUAL_ENV": "/ours"})
     assert seen == {"VIRTUAL_ENV": str(tmp_path), "PATH": f"{tmp_path}/bin:/usr/bin"}
+
+
+def test_memory_that_a_worker_used_is_kept_for_the_next_batch_unless_somebody_says_otherwise():
+    assert int(plugin_environment(NATIVE, {}, 1, {})["MALLOC_TRIM_THRESHOLD_"]) >= 2**27
+    said = plugin_environment(NATIVE, {}, 1, {"MALLOC_ARENA_MAX": "2"})
+    assert [name for name in said if name.startswith("MALLOC_")] == ["MALLOC_ARENA_MAX"]
+    assert (
+        plugin_environment(NATIVE, {"MALLOC_TRIM_THRESHOLD_": "0"}, 1, {})["MALLOC_TRIM_THRESHOLD_"]
+        == "0"
+    )
