@@ -25,21 +25,22 @@ from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
 from .archives import PLACES, Places
+from .compression import compress
 from .debug import PRINTED, Printed
 from .describe import add_documents
 from .door import Door
 from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
 from .guard import guard, harden
-from .plugin_tasks import keeps_s3
 from .metrics import Metrics
 from .metrics_page import METRICS
+from .plugin_tasks import keeps_s3
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 from .slashes import merge_slashes
 from .store_rooms import open_store_rooms
-
 from .tracing import open_tracing
+
 TEXT_LIMIT = 1024**2
 """Bytes of a body that is read whole by the framework (TensorBoard's requests)."""
 
@@ -49,24 +50,25 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
 
     Nothing is opened before it starts. Its start raises CannotStart's family.
     """
-    app = web.Application(
     metrics = Metrics([source.name for source in sources])
+    app = web.Application(
         middlewares=[
             access_log(metrics),
             errors_to_responses,
+            compress,
             guard(settings.allowed_hosts, settings.access == "open"),
             merge_slashes,
         ],
         client_max_size=TEXT_LIMIT,
     )
 
-    app[PLACES] = Places()
-    app[EXPORTER] = Exporter()
     if settings.tracing is not None:
         tracing = open_tracing(settings.tracing)
         app.middlewares.insert(0, tracing.middleware())
         app.cleanup_ctx.append(tracing.lifetime)
     app[METRICS] = metrics
+    app[PLACES] = Places()
+    app[EXPORTER] = Exporter()
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -117,9 +119,9 @@ async def open_services(
     versions, keeper, defaults = rooms.versions, rooms.keeper, rooms.defaults
 
     async def on_ended(record: RunRecord, version: WeightsVersion | None) -> None:
+        metrics.training_ended(record.model, record.status, record.reason)
         if version is not None:
             keeper.publish(version)
-        metrics.training_ended(record.model, record.status, record.reason)
         if record.model in pool:  # not an adopted run of a model that is not served any more
             handle = pool.get(record.model)
             if version is not None:
@@ -184,9 +186,9 @@ def _serving(settings: Settings) -> ServingOptions:
         threads=settings.threads,
         device=settings.device,
         warm=settings.warm,
+        memory_budget=settings.memory_budget,
         withhold_s3=keeps_s3(settings),
         per_model={
-        memory_budget=settings.memory_budget,
             name: ModelOptions(
                 predict_timeout_s=own.predict_timeout,
                 workers=own.workers,

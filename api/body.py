@@ -18,6 +18,8 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from ..schemas.routes import JSON
+from ..schemas.tensors import BARE, NPY
 from ..schemas.transport import FilePart, RequestData
 
 CHUNK = 256 * 1024
@@ -25,18 +27,71 @@ TEXT_LIMIT = 64 * 1024**2
 """Bytes of JSON, or of form fields, that one request may hold: they are kept in memory."""
 FIELDS_LIMIT = 1000
 """Form fields and files in one request."""
+RATIO_LIMIT = 100
+"""How many times its compressed size a body may have, once it is larger than `RATIO_FROM` bytes."""
+RATIO_FROM = 8 * 1024**2
 
-_HEADERS_KEPT = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+IN_MEMORY = 256 * 1024
+"""Bytes up to which one array goes to the worker with its message, and not by a file."""
+
+_HEADERS_KEPT = frozenset(
+    {
+        "accept",
+        "accept-language",
+        "content-type",
+        "inference-header-content-length",
+        "user-agent",
+    }
+)
 _HEADERS_NEVER = frozenset({"authorization", "cookie", "proxy-authorization"})
+UNREADABLE = (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError)
+"""What the framework's readers raise for a body that is not what its head says."""
 _ENCODED = ("base64", "quoted-printable")
 _SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
+
+
+class SizeLimit:
+    """Checks sizes as a body comes, which the framework decompresses piece by piece.
+
+    `max_size` 0 is no limit. Raises UnsupportedMediaType for a body that is encoded otherwise than
+    by gzip, or whose compressed length is not told; TooLarge for what is too long by that.
+    """
+
+    def __init__(self, request: web.Request, max_size: int) -> None:
+        self._max_size = max_size
+        self._packed: int | None = None
+        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        length = request.content_length
+        if encoding == "gzip":
+            if length is None:
+                raise UnsupportedMediaType("Send a compressed body with its Content-Length.")
+            self._packed = length
+        elif encoding != "identity":
+            raise UnsupportedMediaType("Send the body without a Content-Encoding, or with gzip.")
+        if length is not None:
+            self.check(length)
+
+    def check(self, size: int) -> None:
+        """Raises TooLarge if a body that has come to so many bytes is too large."""
+        if self._max_size and size > self._max_size:
+            raise TooLarge(
+                f"The request is larger than {self._max_size} bytes (--client-max-size).",
+                limit=self._max_size,
+            )
+        if self._packed is not None and size > max(RATIO_FROM, RATIO_LIMIT * self._packed):
+            raise TooLarge(
+                f"The body is more than {RATIO_LIMIT} times larger than its {self._packed} "
+                "compressed bytes: send it as it is.",
+                limit=RATIO_LIMIT * self._packed,
+            )
 
 
 class ModelRequestReader:
     """Reads one request; `folder` is made with the first file, and is the caller's to remove.
 
     `max_size` 0 is no limit; what is kept in memory has one all the same.
-    `headers` are lower-case names that the model's arguments are looked for in.
+    `headers` are lower-case names that the model's arguments are looked for in. With `tensor` a
+    body of nothing but numbers is the model's array, and no file.
     """
 
     def __init__(
@@ -46,30 +101,34 @@ class ModelRequestReader:
         max_size: int,
         hash_files: bool = False,
         headers: frozenset[str] = frozenset(),
+        tensor: bool = False,
         fields_limit: int = FIELDS_LIMIT,
     ) -> None:
         self._request = request
         self._folder = folder
         self._max_size = max_size
+        self._limit: SizeLimit | None = None
         self._hash_files = hash_files
         self._fields_limit = fields_limit
+        self._tensor = tensor
         self._kept = (headers | _HEADERS_KEPT) - _HEADERS_NEVER
         self._size = 0
         self._text_size = 0
         self._files = 0
 
-    async def read(self) -> RequestData:
-        """Raises InvalidRequest, UnsupportedMediaType or TooLarge."""
+    def head(self) -> RequestData:
+        """All but the body. Raises UnsupportedMediaType or TooLarge."""
         request = self._request
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-        if request.content_length is not None:
-            self._check_size(request.content_length)
-        data = RequestData(
+        self._limit = SizeLimit(request, self._max_size)
+        return RequestData(
             query=list(request.query.items()),
             headers=_headers(request, self._kept),
             accept=", ".join(request.headers.getall("Accept", ["*/*"])),
         )
+
+    async def read(self) -> RequestData:
+        """Raises InvalidRequest, UnsupportedMediaType or TooLarge."""
+        request, data = self._request, self.head()
         if not request.can_read_body:
             return data
         kind = request.content_type
@@ -80,6 +139,8 @@ class ModelRequestReader:
                 data.form = _parse_form(await self._read_text())
             elif kind == "application/json" or kind.endswith("+json"):
                 data.body = await self._read_text()
+            elif self._tensor and kind in (NPY, BARE):
+                await self._read_tensor(data, kind)
             elif kind.startswith("text/plain") or kind.startswith("multipart/"):
                 raise UnsupportedMediaType(
                     f"A body of {kind} is not taken: send application/json, a form, "
@@ -87,9 +148,33 @@ class ModelRequestReader:
                 )
             else:
                 await self._read_raw(data, kind)
-        except (ValueError, AssertionError, HttpProcessingError) as error:  # of the reader
+        except UNREADABLE as error:  # of the reader
             raise InvalidRequest(f"The body is not valid {kind}: {error}") from error
         return data
+
+    async def read_infer(self) -> RequestData:
+        """A request of the Open Inference Protocol, whose body the worker reads. Raises as `read`.
+
+        What the answer is to be stands in its body, and not in an Accept header.
+        """
+        data = self.head()
+        data.kind, data.accept = "infer", "*/*"
+        kind = self._request.content_type
+        if kind not in (JSON, BARE):
+            raise UnsupportedMediaType(f"A body of {kind} is not taken here: send {JSON}.")
+        try:
+            data.body = await self._read_text()
+        except UNREADABLE as error:
+            raise InvalidRequest(f"The body cannot be read: {error}") from error
+        return data
+
+    async def _read_tensor(self, data: RequestData, kind: str) -> None:
+        data.kind = "tensor"
+        length = self._request.content_length
+        if length is not None and length <= IN_MEMORY:
+            data.body = await self._read_text()
+        else:
+            await self._read_raw(data, kind)
 
     async def _read_text(self) -> bytes:
         """The whole body, bounded, in memory."""
@@ -97,6 +182,7 @@ class ModelRequestReader:
         body = bytearray()
         async for chunk in self._request.content.iter_chunked(CHUNK):
             body += chunk
+            self._count(len(chunk))
             if len(body) > limit:
                 raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit)
         return bytes(body)
@@ -163,14 +249,8 @@ class ModelRequestReader:
 
     def _count(self, size: int) -> None:
         self._size += size
-        self._check_size(self._size)
-
-    def _check_size(self, size: int) -> None:
-        if self._max_size and size > self._max_size:
-            raise TooLarge(
-                f"The request is larger than {self._max_size} bytes (--client-max-size).",
-                limit=self._max_size,
-            )
+        if self._limit is not None:
+            self._limit.check(self._size)
 
 
 def _write(file: BinaryIO, chunk: bytes, digest: Any) -> None:

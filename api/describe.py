@@ -73,6 +73,6 @@ async def swagger(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, cache: DocumentCache) -> web.StreamResponse:
     body, tag = await cache.document(services(request))
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if request.headers.get("If-None-Match") == tag:
+    if request.headers.get("If-None-Match") in (tag, f"W/{tag}"):  # the second of a packed answer
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type="application/json", headers=headers)

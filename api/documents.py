@@ -53,7 +53,7 @@ def _version(request: web.Request) -> dict[str, object]:
         "version": "stable",
         "id": API_VERSION,
         "name": "modelyard",
-        "extensions": [],
+        "extensions": ["binary_tensor_data"],
         "server": __version__,
         "links": [
             {"rel": "self", "type": "application/json", "href": services(request).url("/v2/")}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from ..errors import ModelUnavailable
+from ..serving.handle import ModelHandle
 from .responses import json_response
-from .services import QUERY, services
+from .services import QUERY, Services, services
 
 
 async def healthz(request: web.Request) -> web.StreamResponse:
@@ -20,19 +22,24 @@ async def healthz(request: web.Request) -> web.StreamResponse:
 async def readyz(request: web.Request) -> web.StreamResponse:
     """Ready: records and home are usable; with `?model=NAME` (or `all`) that model is too."""
     here = services(request)
-    if here.stopping.is_set():
-        raise ModelUnavailable("The server is stopping.")
-    await here.store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-    if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
-        raise ModelUnavailable("The home folder cannot be written.")
     wanted = request[QUERY].get("model")
     handles = []
     if wanted == "all":
         handles = here.pool.all()
     elif wanted is not None:
         handles = [here.pool.get(wanted)]
-    waiting = [handle for handle in handles if handle.state != "ready"]
+    await check_ready(here, handles)
+    return json_response({"status": "ready", "models": {h.name: h.state for h in handles}})
+
+
+async def check_ready(here: Services, handles: Sequence[ModelHandle]) -> None:
+    """Raises ModelUnavailable if the server, or one of these models, cannot do its work."""
+    if here.stopping.is_set():
+        raise ModelUnavailable("The server is stopping.")
+    await here.store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
+        raise ModelUnavailable("The home folder cannot be written.")
+    waiting = [handle for handle in handles if handle.state not in ("ready", "unloaded")]
     if waiting:
         told = ", ".join(f"{handle.name} ({handle.state})" for handle in waiting)
         raise ModelUnavailable(f"Not ready: {told}.")
-    return json_response({"status": "ready", "models": {h.name: h.state for h in handles}})

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from ..models_plugin.plugin import DEEPAAS_GROUP
+from ..schemas.tensors import can_infer, tensor_metadata
 from ..serving.handle import ModelHandle
 from .responses import json_response
 from .services import Services, model_of, services
@@ -33,6 +34,8 @@ async def get_model(request: web.Request) -> web.StreamResponse:
     data["traffic"] = handle.traffic.to_data(handle.weights)
     newest = await here.rooms.versions.list(handle.name, CHOICES_SHOWN)
     data["choices"] = {"weights": [version.id for version in newest]}
+    if can_infer(handle.description):
+        data["versions"] = data["choices"]["weights"]
     return json_response(data)
 
 

@@ -88,6 +88,23 @@ class StartHeaders(Schema):
     )
 
 
+class InferHeaders(Schema):
+    """What stands in the head of a request of the Open Inference Protocol."""
+
+    json_size = fields.Integer(
+        data_key="Inference-Header-Content-Length",
+        metadata={"description": "Bytes of JSON, behind which tensors follow as bytes."},
+    )
+    weights = fields.String(
+        data_key="X-Modelyard-Weights",
+        metadata={"description": "The weights version to predict with: an id or an alias."},
+    )
+    timeout = fields.Float(
+        data_key="X-Request-Timeout",
+        metadata={"description": "Seconds after which the call is given up."},
+    )
+
+
 class EventsHeaders(Schema):
     """Where a client that comes back goes on."""
 

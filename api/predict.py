@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import re
 import shutil
 import uuid
 from pathlib import Path
@@ -12,92 +10,47 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, NotAcceptable, NoWeights
-from ..models_plugin.accept import choose
-from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
-from ..serving.handle import ModelHandle
-from ..serving.messages import Prediction, WeightsRef
-from .body import CHUNK, ModelRequestReader
-from .services import (
-    Services,
-    argument_names,
-    described_model_of,
-    header_arguments,
-    server_parameter,
-    services,
-    telling_where,
-)
+from ..schemas.transport import LINES
+from ..serving.messages import Prediction
+from .body import CHUNK
+from .compression import Packer, packable, takes_gzip
+from .lines import predict_lines
+from .services import described_model_of, services
+from .terms import Terms
 
 
 async def predict(request: web.Request) -> web.StreamResponse:
-    """Answers one prediction. The call's folder is gone when the call is over, however it ends."""
+    """Answers one prediction, or one for each line of JSON lines.
+
+    The call's folder is gone when the call is over, however it ends.
+    """
     with services(request).door.entered(request):
-        return await _predict(request)
-
-
-async def _predict(request: web.Request) -> web.StreamResponse:
-    handle = await described_model_of(request)
-    here = services(request)
-    folder = here.home.calls / uuid.uuid4().hex
-    taken = argument_names(handle, "predict")
-    timeout = _timeout(request)
-    try:
-        with handle.coming(_held(request)):
-            data = await ModelRequestReader(
-                request,
-                folder,
-                here.settings.client_max_size,
-                headers=header_arguments(handle, "predict"),
-            ).read()
-        choice = server_parameter(request, taken, "weights")
-        limit = timeout or handle.predict_timeout_s
-        reference = None if choice is None else await _chosen(here, handle, choice, limit)
-        if "accept" not in taken and "accept" in request.query:
-            data.accept = request.query["accept"]
-        items = max(1, len(data.files))
-        ours = {"weights", "accept"} - taken
-        data.query = [pair for pair in data.query if pair[0] not in ours]
+        terms = Terms(request, await described_model_of(request))
+        folder = services(request).home.calls / uuid.uuid4().hex
         try:
-            with telling_where("weights"):
-                prediction = await handle.predict(data, reference, folder, timeout, items)
-        except NoWeights:
-            # The first version is being taken over at this moment, or is not here yet.
-            await here.rooms.defaults.take(handle.name, limit)
-            prediction = await handle.predict(data, reference, folder, timeout, items)
-        # With an argument `accept` the plugin has chosen already, and the argument wins.
-        # DEEPaaS never looked at the header without it, so clients may have sent anything.
-        ours_to_refuse = handle.takes_weights and "accept" not in taken
-        if ours_to_refuse and choose(data.accept, [prediction.content_type]) is None:
-            raise NotAcceptable(
-                f"This model answered with {prediction.content_type}; "
-                f"the request accepts only {data.accept[:200]}."
-            )
-        return await _respond(request, handle, prediction)
-    finally:
-        if folder.exists():
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            if request.content_type in LINES:
+                return await predict_lines(request, terms, folder)
+            return await _predict(request, terms, folder)
+        finally:
+            if not terms.kept and folder.exists():
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
-async def _chosen(here: Services, handle: ModelHandle, choice: str, limit_s: float) -> WeightsRef:
-    """The version that the client chose by the server's own parameter."""
-    if handle.takes_weights:
-        return await here.weights_ref(handle.name, choice, limit_s)
-    names = sorted(argument_names(handle, "predict"))
-    told = [name for name in names if re.search("weight|model|checkpoint|version|timestamp", name)]
-    raise InvalidArguments(
-        {
-            "weights": [
-                "This model chooses its weights by its own arguments: "
-                f"{', '.join(told or names) or 'it has none'}."
-            ]
-        }
-    )
+async def _predict(request: web.Request, terms: Terms, folder: Path) -> web.StreamResponse:
+    with terms.handle.coming(_held(request)):
+        data = await terms.reader(folder).read()
+    await terms.choose()
+    terms.settle(data)
+    items = max(1, len(data.files))
+    prediction = await terms.ask(data, folder, items)
+    response = await respond(request, prediction)
+    terms.copy(data, folder, prediction, items)
+    return response
 
 
-async def _respond(
-    request: web.Request, handle: ModelHandle, prediction: Prediction
-) -> web.StreamResponse:
-    headers = {"Content-Type": prediction.content_type}
+async def respond(request: web.Request, prediction: Prediction) -> web.StreamResponse:
+    """The answer as the worker wrote it; the call's folder may go only when this is over."""
+    headers = {**prediction.headers, "Content-Type": prediction.content_type}
     if prediction.weights_id:
         headers["X-Modelyard-Weights"] = prediction.weights_id
     if prediction.filename:
@@ -110,12 +63,23 @@ async def _respond(
 
 async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> web.StreamResponse:
     """Streams a file of the call's folder: it is removed only after the last byte."""
+    packer = None
+    if packable(headers["Content-Type"]):
+        headers["Vary"] = "Accept-Encoding"
+        if takes_gzip(request):
+            headers["Content-Encoding"] = "gzip"
+            packer = Packer()
     response = web.StreamResponse(headers=headers)
     with path.open("rb") as file:
-        response.content_length = path.stat().st_size
+        if packer is None:
+            response.content_length = path.stat().st_size
         await response.prepare(request)
         while chunk := await asyncio.to_thread(file.read, CHUNK):
+            if packer is not None:
+                chunk = await asyncio.to_thread(packer.pack, chunk)
             await response.write(chunk)
+        if packer is not None:
+            await response.write(packer.rest())
     await response.write_eof()
     return response
 
@@ -125,23 +89,3 @@ def _held(request: web.Request) -> int:
     kind = request.content_type
     in_memory = kind.endswith("json") or kind == "application/x-www-form-urlencoded"
     return (request.content_length or 0) if in_memory else 0
-
-
-def _timeout(request: web.Request) -> float | None:
-    """The client's own deadline in seconds, by the header `X-Request-Timeout`."""
-    text = request.headers.get("X-Request-Timeout")
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not SHORTEST_TIMEOUT_S <= seconds <= LONGEST_TIMEOUT_S:
-        raise InvalidArguments(
-            {
-                "X-Request-Timeout": [
-                    f"Give seconds, from {SHORTEST_TIMEOUT_S:g} to {LONGEST_TIMEOUT_S:g}."
-                ]
-            }
-        )
-    return seconds

@@ -28,6 +28,7 @@ from . import (
 from .archive_routes import ARCHIVE_ROUTES
 from .dataset_routes import DATASET_ROUTES
 from .export_routes import EXPORT_ROUTES
+from .infer_routes import INFER_ROUTES
 from .json_body import parse_body
 from .query import parse_query
 from .route import MODEL, RUN, Handler, Route, answer, text
@@ -38,6 +39,8 @@ from .weights_routes import WEIGHTS_ROUTES
 SWITCHES = {
     "/v2/models/{model}/train/": "train_endpoint",
     "/v2/models/{model}/predict/": "predict_endpoint",
+    "/v2/models/{model}/infer": "predict_endpoint",
+    "/v2/models/{model}/versions/{version}/infer": "predict_endpoint",
 }
 """The settings that switch off all addresses below a path: they answer 402, as under DEEPaaS."""
 
@@ -96,9 +99,6 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         RouteDoc(
-            "GET", "/v2/models/", "models", "All models", "models",
-    Route(
-        RouteDoc(
             "GET", "/metrics", "metrics", "What the server counts, for Prometheus", "server",
             "Text, or OpenMetrics if `Accept` asks for it. docs/metrics.md has the series.",
             responses={
@@ -109,6 +109,9 @@ ROUTES: tuple[Route, ...] = (
         ),
         metrics_page.metrics,
     ),
+    Route(
+        RouteDoc(
+            "GET", "/v2/models/", "models", "All models", "models",
             responses=answer(
                 "The models, also those that cannot serve, with the reason.",
                 resources.ModelsSchema,
@@ -225,6 +228,7 @@ ROUTES: tuple[Route, ...] = (
         ),
         watch.checkpoints,
     ),
+    *INFER_ROUTES,
     *RUN_ROUTES,
     *WEIGHTS_ROUTES,
     *ARCHIVE_ROUTES,
@@ -299,6 +303,8 @@ async def _switched_off(request: web.Request) -> web.StreamResponse:
 
 def _validated(route: Route) -> Handler:
     query, body, uploads = _made(route.doc.query), _made(route.doc.body), route.doc.uploads
+    if route.doc.read_by_handler:
+        body, uploads = None, ()
     if query is None and body is None and not uploads:
         return route.handler
 

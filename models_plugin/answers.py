@@ -70,10 +70,14 @@ def json_value(value: Any) -> Any:
 
 def json_answer(value: Any, folder: Path) -> Answer:
     """A JSON answer; a large one goes through a file in `folder`."""
-    body = json_bytes(value)
+    return bytes_answer(json_bytes(value), JSON, folder)
+
+
+def bytes_answer(body: bytes, content_type: str, folder: Path) -> Answer:
+    """The same for bytes of any type."""
     if len(body) < STREAMED_FROM:
-        return Answer(JSON, body)
-    return Answer(JSON, b"", path=_write(folder, lambda path: path.write_bytes(body)))
+        return Answer(content_type, body)
+    return Answer(content_type, path=_write(folder, lambda path: path.write_bytes(body)))
 
 
 def file_answer(result: Any, content_type: str | None, folder: Path) -> Answer | None:

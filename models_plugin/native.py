@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,14 @@ from ..errors import NotSupported, PluginFailed
 from ..schemas.checking import ContractFault, check_schema
 from ..schemas.description import FieldDescription, ModelDescription
 from ..schemas.introspect import describe_schema
+from ..schemas.tensors import NPY, answer_tensor
 from ..schemas.transport import RequestData
-from .answers import JSON, file_answer, json_answer, json_value
+from .accept import choose
+from .answers import JSON, bytes_answer, file_answer, json_answer, json_value
 from .arguments import Arguments
 from .contract import Run
+from .inference import Wanted, named_arrays, read_request, unnamed_array, write_answer
+from .npy import document_of_array, npy_bytes
 from .plugin import Answer, PluginSource
 from .refusals import plugin_code
 
@@ -77,12 +82,18 @@ class NativePlugin:
             train_arguments=self._fields["train_arguments"] if self._can_train else None,
             predict_response=self._fields["predict_response"],
             train_response=self._fields["train_response"],
-            content_types=[str(c) for c in accept.choices] if accept and accept.choices else [JSON],
+            content_types=self._content_types(accept),
             capabilities=self._capabilities(),
             export_formats=self._export_formats(),
             distribution=self._source.distribution,
             distribution_version=self._source.distribution_version,
         )
+
+    def _content_types(self, accept: FieldDescription | None) -> list[str]:
+        if accept is not None and accept.choices:
+            return [str(choice) for choice in accept.choices]
+        one_tensor = accept is None and answer_tensor(self._fields["predict_response"])
+        return [JSON, NPY] if one_tensor else [JSON]
 
     def _capabilities(self) -> list[str]:
         words = [
@@ -162,6 +173,11 @@ class NativePlugin:
     ) -> dict[str, Any]:
         if not (self._can_predict if which == "predict" else self._can_train):
             raise NotSupported(f"The model {self._source.name!r} cannot {which}.")
+        fields = self._fields[which + "_arguments"] or []
+        if request.kind == "tensor":
+            request = replace(request, document=document_of_array(request, fields), raw=None)
+        elif request.kind == "infer":
+            request.document, request.wanted = read_request(request, fields)
         with plugin_code("checking its arguments"):
             return self._arguments[which].load(request, pinned)
 
@@ -200,7 +216,20 @@ class NativePlugin:
             )
         return value
 
-    def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
+    def answer(
+        self,
+        which: str,
+        result: Any,
+        arguments: Mapping[str, Any],
+        folder: Path,
+        request: RequestData | None = None,
+    ) -> Answer:
+        if request is not None and request.kind == "infer":
+            return self._inferred(result, request.wanted, folder)
+        if request is not None and "npy" in request.accept and "accept" not in arguments:
+            array = self._tensor_of(result, request.accept)
+            if array is not None:
+                return bytes_answer(npy_bytes(array), NPY, folder)
         file = file_answer(result, arguments.get("accept"), folder)
         if file is not None:
             return file
@@ -210,6 +239,29 @@ class NativePlugin:
         if which == "predict":
             result = {"status": "OK", "predictions": result}
         return json_answer(result, folder)
+
+    def _inferred(self, result: Any, wanted: Wanted, folder: Path) -> Answer:
+        with plugin_code("encoding its answer"):
+            told = write_answer(
+                result, self._schemas["predict_response"], wanted, self._source.name
+            )
+        answer = bytes_answer(told.body, told.content_type, folder)
+        answer.headers = told.headers
+        return answer
+
+    def _tensor_of(self, result: Any, accept: str) -> Any:
+        """The array that is the whole answer, if the client likes `.npy` best; else None."""
+        if choose(accept, [JSON, NPY]) != NPY:
+            return None
+        fields = self._fields["predict_response"]
+        if fields is None:
+            return unnamed_array(result) if hasattr(result, "dtype") else None
+        if answer_tensor(fields) is None:
+            return None
+        with plugin_code("encoding its answer"):
+            schema = self._schemas["predict_response"]
+            assert schema is not None
+            return next(iter(named_arrays(result, schema).values()))
 
     def _checked(self, schema: marshmallow.Schema, result: Any, which: str) -> Any:
         with plugin_code("encoding its answer"):

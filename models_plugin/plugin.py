@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,12 +48,16 @@ class PluginSource:
 
 @dataclass
 class Answer:
-    """An encoded answer: `body`, or a file at `path` inside the folder of the call."""
+    """An encoded answer: `body`, or a file at `path` inside the folder of the call.
+
+    `headers` are further ones of the HTTP answer.
+    """
 
     content_type: str = "application/json"
     body: bytes = b""
     path: str | None = None
     filename: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Plugin(Protocol):
@@ -103,5 +107,15 @@ class Plugin(Protocol):
         Raises PluginFailed if the name is something else than a method.
         """
 
-    def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
-        """Applies the response schema and encodes; large or file results go to `folder`."""
+    def answer(
+        self,
+        which: str,
+        result: Any,
+        arguments: Mapping[str, Any],
+        folder: Path,
+        request: RequestData | None = None,
+    ) -> Answer:
+        """Applies the response schema and encodes; large or file results go to `folder`.
+
+        `request` is what `arguments` read: it may ask for another form than JSON.
+        """

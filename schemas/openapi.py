@@ -21,9 +21,14 @@ from .model_operations import (
 )
 from .paths import PathsBuilder
 from .routes import JSON, PathParameter, ResponseDoc, RouteDoc, body_is_required
+from .transport import LINES
 
 OPENAPI_VERSION = "3.1.0"
 
+_ANSWERS = (
+    "To JSON lines: one line for each, as they finish. `index` counts the lines that were sent, "
+    "from 0; `status` 200 comes with `answer`, 422 with `errors`, others with `problem`."
+)
 _BYTES = {"type": "string", "format": "binary"}
 
 
@@ -89,6 +94,9 @@ class _Builder(PathsBuilder):
             operation["requestBody"] = body
         if which == "predict" and "200" in operation["responses"]:
             content = prediction_content(model)
+            if body is not None and JSON in body["content"]:
+                body["content"][LINES[0]] = _lines("Each line is a JSON body of a call of its own.")
+                content = {**content, LINES[0]: _lines(_ANSWERS)}
             self._name_schemas(f"{model.name}.{which}.response", {"content": content})
             operation["responses"]["200"]["content"] = content
         return operation
@@ -105,6 +113,10 @@ class _Builder(PathsBuilder):
             component = f"{name}.{_WORDS[content_type]}"
             self._spec.components.schema(component, media["schema"])
             media["schema"] = {"$ref": f"#/components/schemas/{component}"}
+
+
+def _lines(about: str) -> dict[str, Any]:
+    return {"schema": {"type": "string", "description": about}}
 
 
 def _form_of_a_file() -> dict[str, Any]:

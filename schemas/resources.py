@@ -42,6 +42,16 @@ class VersionsSchema(Schema):
     links = fields.List(fields.Nested(LinkSchema))
 
 
+class TensorSchema(Schema):
+    """A tensor of a model, as the Open Inference Protocol tells it."""
+
+    name = text_field("The argument, or the member of the answer.", required=True)
+    datatype = text_field("`FP32`, `INT64`, ...", required=True)
+    shape = fields.List(
+        fields.Integer(), required=True, metadata={"description": "-1 is a free axis."}
+    )
+
+
 class ModelSchema(Schema):
     """A model: what the server knows of it, beside what its author says (any further member)."""
 
@@ -67,6 +77,9 @@ class ModelSchema(Schema):
     contract = text_field("The contract that its plugin follows.", allow_none=True)
     capabilities = fields.List(fields.String())
     distribution = text_field("The Python distribution that brings it.", allow_none=True)
+    platform = text_field("Of a model that `infer` can call: `modelyard`.")
+    inputs = fields.List(fields.Nested(TensorSchema))
+    outputs = fields.List(fields.Nested(TensorSchema))
 
     @post_dump(pass_original=True)
     def _keep_metadata(self, data: dict[str, Any], original: Any, **_: Any) -> dict[str, Any]:
@@ -88,6 +101,9 @@ class ModelDetailSchema(ModelSchema):
         },
     )
     choices = fields.Dict(metadata={"description": "Selectable weights versions, newest first."})
+    versions = fields.List(
+        fields.String(), metadata={"description": "The same, of a model that `infer` can call."}
+    )
 
 
 class ModelsSchema(Schema):

@@ -60,6 +60,8 @@ class RouteDoc:
     path_parameters: Mapping[str, PathParameter] = field(default_factory=dict)
     responses: Mapping[int, ResponseDoc] = field(default_factory=dict)
     model_body: Literal["predict", "train"] | None = None
+    read_by_handler: bool = False
+    """The body is only documented here: a worker reads it."""
 
 
 def body_is_required(route: RouteDoc) -> bool:

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+LINES = ("application/x-ndjson", "application/jsonl", "application/json-lines")
+"""Content types of JSON lines: each line is the body of a call of its own."""
+
 
 @dataclass
 class FilePart:
@@ -36,6 +39,9 @@ class RequestData:
     `raw` is set when the whole body is one file (`image/png`, ...): its `field` is empty.
     `accept` is the Accept header; `headers` has lower-case names. `document` stands in the place of
     `body` where the values are in this process already (a command line); it is not in `to_data`.
+    `kind` is what the body is: `json`, `tensor` (one array, see `models_plugin/npy.py`), or `infer`
+    (the Open Inference Protocol); what that says of the answer is put into `wanted` where the
+    arguments are read.
     """
 
     query: list[tuple[str, str]] = field(default_factory=list)
@@ -46,10 +52,12 @@ class RequestData:
     accept: str = "*/*"
     body: bytes = b""
     document: dict[str, Any] | None = None
+    kind: str = "json"
+    wanted: Any = None
 
     def to_data(self) -> dict[str, Any]:
         # Not asdict() for the whole: it copies deeply, which was a fifth of a prediction's cost.
-        return {
+        data: dict[str, Any] = {
             "query": self.query,
             "form": self.form,
             "headers": self.headers,
@@ -57,6 +65,9 @@ class RequestData:
             "raw": asdict(self.raw) if self.raw else None,
             "accept": self.accept,
         }
+        if self.kind != "json":
+            data["kind"] = self.kind
+        return data
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], body: bytes = b"") -> RequestData:

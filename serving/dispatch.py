@@ -252,7 +252,12 @@ class Dispatcher:
         if isinstance(answer, Answered):
             call.settle(
                 Prediction(
-                    answer.content_type, answer.body, answer.path, answer.filename, self.version
+                    answer.content_type,
+                    answer.body,
+                    answer.path,
+                    answer.filename,
+                    self.version,
+                    answer.headers,
                 )
             )
         elif isinstance(answer, ModelyardError):

@@ -7,6 +7,7 @@ Standard library only (orjson if it is there), Python 3.8 syntax.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ class Validated(Message):
 
 @dataclass
 class Answered(Message):
-    """An encoded answer: the body, or a file in the call's folder.
+    """An encoded answer: the body, or a file in the call's folder; `headers` of the HTTP answer.
 
     The last answer of a batch tells how long it was in the worker, and of that in the plugin's
     predict, in seconds.
@@ -124,6 +125,7 @@ class Answered(Message):
     body: bytes = b""
     worked_s: float = 0.0
     forward_s: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -144,7 +146,7 @@ _KINDS: dict[str, type[Message]] = {
 # What is as it is in most messages is left out: it would cost more than the rest of a small one.
 _USUAL: dict[type[Message], dict[str, Any]] = {
     cls: {
-        item.name: None if item.default is MISSING else item.default
+        item.name: {} if item.default is MISSING else item.default
         for item in fields(cls)
         if item.name != "body"
     }
@@ -212,3 +214,4 @@ class Prediction:
     path: str | None
     filename: str | None
     weights_id: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)

@@ -26,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import errors
 from ..models_plugin.device import resolve_device
@@ -75,6 +75,14 @@ class Connection:
             self._socket.sendall(frame)
         except OSError:
             leave()
+
+
+class _Asked(NamedTuple):
+    """A call with its request as it was read: that may say how the answer is to be written."""
+
+    id: int
+    message: messages.Predict
+    request: RequestData
 
 
 class Timing:
@@ -149,14 +157,15 @@ class Worker:
 
     def _predict(self, batch: list[messages.Predict]) -> None:
         began = time.perf_counter()
-        calls: list[tuple[messages.Predict, Any]] = []
+        calls: list[tuple[_Asked, Any]] = []
         for message in batch:
             try:
                 request = RequestData.from_data(message.request, message.body)
-                calls.append((message, self._opened().arguments("predict", request)))
+                arguments = self._opened().arguments("predict", request)
+                calls.append((_Asked(message.id, message, request), arguments))
             except BaseException as error:
                 self._main.send(_told(message.id, error))
-        timing = Timing(began, calls[-1][0] if calls else None)
+        timing = Timing(began, calls[-1][0].message if calls else None)
         if len(calls) > 1:
             try:
                 with timing.forward():
@@ -164,33 +173,35 @@ class Worker:
             except errors.ModelyardError:
                 results, timing.last = None, None  # one by one: only the guilty call is to fail
             if results is not None:
-                for (message, arguments), result in zip(calls, results):  # noqa: B905 - Python 3.8
+                for (asked, arguments), result in zip(calls, results):  # noqa: B905 - Python 3.8
                     self._guard(
-                        message, lambda m, a=arguments, r=result: self._encode(m, a, r, timing)
+                        asked, lambda c, a=arguments, r=result: self._encode(c, a, r, timing)
                     )
                 return
-        for message, arguments in calls:
-            self._guard(message, lambda m, a=arguments: self._answer_one(m, a, timing))
+        for asked, arguments in calls:
+            self._guard(asked, lambda c, a=arguments: self._answer_one(c, a, timing))
 
-    def _answer_one(self, message: Any, arguments: Any, timing: Timing) -> messages.Message:
+    def _answer_one(self, asked: _Asked, arguments: Any, timing: Timing) -> messages.Message:
         with timing.forward():
             result = self._opened().predict(arguments)
-        return self._encode(message, arguments, result, timing)
+        return self._encode(asked, arguments, result, timing)
 
     def _encode(
-        self, message: Any, arguments: Any, result: Any, timing: Timing
+        self, asked: _Asked, arguments: Any, result: Any, timing: Timing
     ) -> messages.Message:
         os.umask(self._surroundings.umask)  # else the front might not read a file that is made now
-        answer = self._opened().answer("predict", result, arguments, Path(message.folder))
-        last = message is timing.last
+        folder = Path(asked.message.folder)
+        answer = self._opened().answer("predict", result, arguments, folder, asked.request)
+        last = asked.message is timing.last
         return messages.Answered(
-            message.id,
+            asked.id,
             answer.content_type,
             answer.path,
             answer.filename,
             answer.body,
             time.perf_counter() - timing.began if last else 0.0,
             timing.forward_s if last else 0.0,
+            answer.headers,
         )
 
     # -- the side thread ----------------------------------------------------------------------

@@ -223,7 +223,14 @@ class DeepaasPlugin:
     def method(self, name: str) -> None:
         """The optional methods are of the native contract: what has their name here is no such."""
 
-    def answer(self, which: str, result: Any, arguments: Mapping[str, Any], folder: Path) -> Answer:
+    def answer(
+        self,
+        which: str,
+        result: Any,
+        arguments: Mapping[str, Any],
+        folder: Path,
+        request: RequestData | None = None,
+    ) -> Answer:
         if which == "train":
             return json_answer(result, folder)
         wanted = str(arguments.get("accept") or JSON)

@@ -131,6 +131,7 @@ def test_files_go_by_multipart_and_the_rest_by_form_or_json_too():
         "application/x-www-form-urlencoded",
         "application/json",
         "application/octet-stream",
+        "application/x-ndjson",
     ]
     multipart = resolved(document, content["multipart/form-data"])
     assert multipart["properties"]["image"]["format"] == "binary"

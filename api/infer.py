@@ -1,0 +1,121 @@
+"""The Open Inference Protocol (V2) over HTTP, so that KServe's and Triton's clients work.
+
+Only transport is read here: the worker translates (`models_plugin/inference.py`). Errors are
+`{"error": "..."}`. Runs in the front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import InvalidArguments, ModelUnavailable, ModelyardError, NotSupported
+from ..models_plugin.answers import json_bytes
+from ..schemas.tensors import can_infer
+from .errors import error_response
+from .health import check_ready
+from .models import get_model
+from .predict import respond
+from .responses import json_response
+from .services import described_model_of, model_of, services
+from .terms import Terms
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _told_its_way(handler: Handler) -> Handler:
+    """Errors in the protocol's form; wrong arguments are a 400 there."""
+
+    @functools.wraps(handler)
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ModelyardError as error:
+            response = error_response(error)
+            told = error.message
+            if isinstance(error, InvalidArguments):
+                response.set_status(400)
+                told = "; ".join(_sentences(error.errors))
+            response.body = json_bytes({"error": told})
+            response.content_type = "application/json"
+            return response
+
+    return handle
+
+
+@_told_its_way
+async def infer(request: web.Request) -> web.StreamResponse:
+    """One prediction with tensors."""
+    here = services(request)
+    with here.door.entered(request):
+        handle = await described_model_of(request)
+        if handle.description is not None and not can_infer(handle.description):
+            raise NotSupported(
+                f"The model {handle.name!r} needs other arguments than tensors: call predict/."
+            )
+        terms = Terms(request, handle)
+        folder = here.home.calls / uuid.uuid4().hex
+        try:
+            with handle.coming(request.content_length or 0):
+                data = await terms.reader(folder).read_infer()
+            await terms.choose(request.match_info.get("version"))
+            terms.settle(data)
+            return await respond(request, await terms.ask(data, folder))
+        finally:
+            if folder.exists():
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+async def live(request: web.Request) -> web.StreamResponse:
+    """Alive: the loop answers."""
+    return json_response({"live": True})
+
+
+@_told_its_way
+async def ready(request: web.Request) -> web.StreamResponse:
+    """Ready: the server can do its work, and every model can answer."""
+    here = services(request)
+    await check_ready(here, here.pool.all())
+    return json_response({"ready": True})
+
+
+@_told_its_way
+async def model_ready(request: web.Request) -> web.StreamResponse:
+    """200 if the model can answer, else 503: clients look at nothing else."""
+    handle = model_of(request)
+    await _check_version(request)
+    if handle.state not in ("ready", "unloaded"):  # the next call loads an unloaded one
+        raise ModelUnavailable(f"The model {handle.name!r} is not ready ({handle.state}).", 2.0)
+    return json_response({"name": handle.name, "ready": True})
+
+
+@_told_its_way
+async def metadata(request: web.Request) -> web.StreamResponse:
+    """The model, if there is such a version of it."""
+    model_of(request)
+    await _check_version(request)
+    return await get_model(request)
+
+
+async def _check_version(request: web.Request) -> None:
+    """Raises WeightsNotFound if the address names a version that is not known."""
+    version = request.match_info.get("version")
+    if version is not None:
+        await services(request).version(model_of(request).name, version)
+
+
+def _sentences(errors: Mapping[str, Any], before: str = "") -> list[str]:
+    """What is wrong with which argument, nested ones as `outer.inner`."""
+    found = []
+    for name, told in errors.items():
+        if isinstance(told, Mapping):
+            found += _sentences(told, f"{before}{name}.")
+        else:
+            found += [f"{before}{name}: {text}" for text in told] if isinstance(told, list) else []
+    return found

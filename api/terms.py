@@ -1,0 +1,140 @@
+"""What one request says once for all the predictions that it asks for: version and deadline."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from aiohttp import web
+
+from ..errors import InvalidArguments, NotAcceptable, NoWeights
+from ..models_plugin.accept import choose
+from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
+from ..schemas.tensors import body_tensor
+from ..schemas.transport import RequestData
+from ..serving.handle import ModelHandle
+from ..serving.messages import Prediction, WeightsRef
+from ..storage.weights import PRODUCTION
+from .body import ModelRequestReader
+from .services import (
+    argument_names,
+    header_arguments,
+    server_parameter,
+    services,
+    telling_where,
+)
+
+
+class Terms:
+    """The terms of one request to a model. Raises InvalidArguments for a wrong deadline.
+
+    `limit_s` is the deadline of each prediction, in seconds. `kept`: the call's folder is somebody
+    else's to remove.
+    """
+
+    def __init__(self, request: web.Request, handle: ModelHandle) -> None:
+        self.handle = handle
+        self.timeout_s = _timeout(request)
+        self.limit_s = self.timeout_s or handle.predict_timeout_s
+        self._request = request
+        self._here = services(request)
+        self._taken = argument_names(handle, "predict")
+        self._reference: WeightsRef | None = None
+        self._sticky: str | None = None
+        self.kept = False
+
+    def reader(self, folder: Path) -> ModelRequestReader:
+        """What reads the request; its files go to `folder`."""
+        described = self.handle.description
+        arguments = described.predict_arguments if described else None
+        return ModelRequestReader(
+            self._request,
+            folder,
+            self._here.settings.client_max_size,
+            headers=header_arguments(self.handle, "predict"),
+            tensor=body_tensor(arguments) is not None,
+        )
+
+    async def choose(self, name: str | None = None) -> None:
+        """Settles which version answers: `name`, or what the request chooses, or the default.
+
+        Raises InvalidArguments, Busy and StoreUnavailable.
+        """
+        choice = name or server_parameter(self._request, self._taken, "weights")
+        self._sticky = self._request.headers.get("X-Modelyard-Sticky")
+        if choice is None or (choice == PRODUCTION and self.handle.traffic.divided):
+            return
+        if self.handle.takes_weights:
+            self._reference = await self._here.weights_ref(self.handle.name, choice, self.limit_s)
+            return
+        told = [
+            name
+            for name in sorted(self._taken)
+            if re.search("weight|model|checkpoint|version|timestamp", name)
+        ]
+        raise InvalidArguments(
+            {
+                "weights": [
+                    "This model chooses its weights by its own arguments: "
+                    f"{', '.join(told or sorted(self._taken)) or 'it has none'}."
+                ]
+            }
+        )
+
+    def settle(self, data: RequestData) -> None:
+        """Takes out of what was read what is the server's, and no argument of the model."""
+        if "accept" not in self._taken and "accept" in self._request.query:
+            data.accept = self._request.query["accept"]
+        ours = {"weights", "accept"} - self._taken
+        data.query = [pair for pair in data.query if pair[0] not in ours]
+
+    async def ask(
+        self, data: RequestData, folder: Path, items: int = 1, timeout_s: float | None = None
+    ) -> Prediction:
+        """One prediction of `data`, which is settled. Raises as `ModelHandle.predict` does, and
+        NotAcceptable."""
+        handle, limit = self.handle, timeout_s or self.timeout_s
+        try:
+            with telling_where("weights"):
+                prediction = await handle.predict(
+                    data, self._reference, folder, limit, items, self._sticky
+                )
+        except NoWeights:
+            # The first version is being taken over at this moment, or is not here yet.
+            await self._here.rooms.defaults.take(handle.name, self.limit_s)
+            prediction = await handle.predict(data, self._reference, folder, limit, items)
+        # With an argument `accept` the plugin has chosen already, and the argument wins.
+        # DEEPaaS never looked at the header without it, so clients may have sent anything.
+        ours_to_refuse = handle.takes_weights and "accept" not in self._taken
+        if ours_to_refuse and choose(data.accept, [prediction.content_type]) is None:
+            raise NotAcceptable(
+                f"This model answered with {prediction.content_type}; "
+                f"the request accepts only {data.accept[:200]}."
+            )
+        return prediction
+
+    def copy(self, data: RequestData, folder: Path, prediction: Prediction, items: int) -> None:
+        """After the answer: a version that is tried out may get a copy, and keeps the folder."""
+        if self._reference is None:
+            self.kept = self.handle.copied(data, folder, items, prediction)
+
+
+def _timeout(request: web.Request) -> float | None:
+    """The client's own deadline in seconds, by the header `X-Request-Timeout`."""
+    text = request.headers.get("X-Request-Timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not SHORTEST_TIMEOUT_S <= seconds <= LONGEST_TIMEOUT_S:
+        raise InvalidArguments(
+            {
+                "X-Request-Timeout": [
+                    f"Give seconds, from {SHORTEST_TIMEOUT_S:g} to {LONGEST_TIMEOUT_S:g}."
+                ]
+            }
+        )
+    return seconds
