@@ -130,3 +130,20 @@ def test_weights_that_cannot_be_loaded_leave_the_old_ones_serving(start_server):
     told = server.get("/v2/models/counter/").json()
     assert told["state"] == "ready" and told["weights"] == good
     assert bad in told["weights_error"]
+
+
+def test_models_beyond_the_memory_budget_are_unloaded_count_as_ready_and_come_back(start_server):
+    server = start_server("--model-name", "bare,batcher", "--memory-budget", "1M")
+
+    def states():
+        return {one["id"]: one["state"] for one in server.get("/v2/models/").json()["models"]}
+
+    server.wait_ready("bare")
+    server.wait_ready("batcher")
+    for asked, other in (("bare", "batcher"), ("batcher", "bare")):
+        assert server.predict(asked).status_code == 200
+        deadline = time.monotonic() + 20
+        while states() != {asked: "ready", other: "unloaded"}:
+            assert time.monotonic() < deadline, states()
+            time.sleep(0.05)
+    assert server.get("/readyz?model=all").status_code == 200
