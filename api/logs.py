@@ -3,14 +3,40 @@ file."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import structlog
 
 from ..errors import CannotStart
+
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+class _PlainLines(structlog.stdlib.ProcessorFormatter):
+    """Writes by itself what has nothing to be worked out, the access log's lines above all.
+
+    The same line as structlog's, which takes longer for it than a small model for a prediction.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.args or record.exc_info or record.stack_info or not isinstance(record.msg, str):
+            return super().format(record)
+        extra = {n: value for n, value in vars(record).items() if n not in _OF_EVERY_RECORD}
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        line = {
+            "event": record.msg,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **extra,
+            "timestamp": moment.replace("+00:00", "Z"),
+        }
+        # Newlines are escaped: a line of the log cannot be forged.
+        return json.dumps(line, default=repr)
 
 
 def line_formatter(colours: bool = False) -> logging.Formatter:
@@ -27,7 +53,8 @@ def line_formatter(colours: bool = False) -> logging.Formatter:
         if colours
         else structlog.processors.JSONRenderer()  # escapes newlines: a log line cannot be forged
     )
-    return structlog.stdlib.ProcessorFormatter(
+    formatter = structlog.stdlib.ProcessorFormatter if colours else _PlainLines
+    return formatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )

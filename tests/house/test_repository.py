@@ -164,7 +164,7 @@ def test_links_between_the_pages_lead_somewhere():
 
 
 def test_every_imported_library_is_declared(setup_cfg):
-    """By the base install, or by the extra of the built-in models for what only they import."""
+    """By the base install, or by the extra of what only some modules import."""
     base = _names(setup_cfg["options"]["install_requires"])
     extras = setup_cfg["options.extras_require"]
     demo = base | _names(extras["demo"]) | _names(extras["export"])
@@ -172,6 +172,8 @@ def test_every_imported_library_is_declared(setup_cfg):
     undeclared = set()
     for name, text in package_modules().items():
         declared = demo if name.startswith("models_plugin/image_classifier/") else base
+        if name == "api/spans.py":  # imported under `try` by api/tracing.py
+            declared = base | _names(extras["otel"])
         for library in _libraries(text):
             owners = {_normal(owner) for owner in distributions.get(library, [library])}
             if not owners & declared and not _is_optional(library, text):

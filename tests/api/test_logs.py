@@ -1,0 +1,37 @@
+"""Lines of the server's log: one JSON object each, whoever logs what."""
+
+import json
+import logging
+
+import pytest
+
+from modelyard.api.logs import line_formatter
+
+
+def written(**record):
+    made = logging.makeLogRecord({"name": "a.logger", "levelname": "INFO", "msg": "it", **record})
+    return line_formatter().format(made)
+
+
+def test_a_line_tells_event_level_logger_extras_and_time():
+    line = json.loads(written(created=1767323045.0, route="/v2", status=200, model=None))
+    assert list(line) == ["event", "level", "logger", "route", "status", "model", "timestamp"]
+    assert line["event"] == "it" and line["level"] == "info" and line["logger"] == "a.logger"
+    assert line["timestamp"] == "2026-01-02T03:04:05.000000Z"
+    assert (line["route"], line["status"], line["model"]) == ("/v2", 200, None)
+
+
+def test_what_has_to_be_worked_out_looks_the_same():
+    plain = json.loads(written(more=1))
+    worked = json.loads(written(msg="%s", args=("it",), more=1))
+    assert list(plain) == list(worked)
+    assert {**plain, "timestamp": ""} == {**worked, "timestamp": ""}
+
+
+@pytest.mark.parametrize("more", [{}, {"args": ("x",)}], ids=["plain", "with arguments"])
+def test_a_line_cannot_be_forged_and_anything_can_be_told(more):
+    text = written(
+        msg="it %s" if more else "it", peer='a\n{"event": "forged"}', thing={1, 2}, **more
+    )
+    assert "\n" not in text
+    assert json.loads(text)["peer"].startswith("a\n{")
