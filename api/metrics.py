@@ -6,7 +6,7 @@ loaded. Nothing that a client may choose freely is one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -41,6 +41,7 @@ class _Version:
     forward: Values
     worked: Values
     statuses: dict[int, int] = field(default_factory=dict)
+    copies: dict[str, int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -57,31 +58,16 @@ class Metrics:
         self._restarts = Counter(
             "modelyard_worker_restarts", "Workers that ended by themselves.", "model", "reason"
         )
-        self._trainings = Counter(
-            *("modelyard_trainings_ended", "Trainings that have ended."),
-            *("model", "status", "reason"),
-        )
-        self._http = Histogram(
-            *("modelyard_http_request_seconds", "From a request's head to the end of its handler."),
-            *(SECONDS, "method", "route", "model"),
-        )
-        by_version = ("model", "version")
-        self._wait = Histogram(
-            "modelyard_queue_seconds", "Time that calls waited for a worker.", SECONDS, *by_version
-        )
-        self._seconds = Histogram(
-            *("modelyard_prediction_seconds", "From a call's arrival to its worker's answer."),
-            *(SECONDS, *by_version),
-        )
-        self._items = Histogram("modelyard_batch_items", "Items of a batch.", ITEMS, *by_version)
-        self._forward = Histogram(
-            *("modelyard_forward_seconds", "Time of a batch in the plugin's own predict."),
-            *(SECONDS, *by_version),
-        )
-        self._worked = Histogram(
-            *("modelyard_worker_seconds", "Time of a batch in its worker, decoding and all."),
-            *(SECONDS, *by_version),
-        )
+        about = "Trainings that have ended."
+        self._trainings = Counter("modelyard_trainings_ended", about, "model", "status", "reason")
+        about = "From a request's head to the end of its handler."
+        labels = ("method", "route", "model")
+        self._http = Histogram("modelyard_http_request_seconds", about, SECONDS, *labels)
+        self._wait = _by_version("queue_seconds", "Time that calls waited for a worker.")
+        self._seconds = _by_version("prediction_seconds", "From a call's arrival to its answer.")
+        self._items = _by_version("batch_items", "Items of a batch.", ITEMS)
+        self._forward = _by_version("forward_seconds", "A batch in the plugin's own predict.")
+        self._worked = _by_version("worker_seconds", "A batch in its worker, decoding and all.")
 
     # -- HTTP ---------------------------------------------------------------------------------
 
@@ -136,6 +122,10 @@ class Metrics:
     def worker_ended(self, model: str, kind: str) -> None:
         self._restarts.add(model, kind)
 
+    def shadowed(self, model: str, version: str, outcome: str) -> None:
+        copies = self._version(model, version).copies
+        copies[outcome] = copies.get(outcome, 0) + 1
+
     # -- trainings ----------------------------------------------------------------------------
 
     def training_ended(self, model: str, status: str, reason: str | None) -> None:
@@ -172,25 +162,30 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """All that was counted."""
-        requests = Counter(
-            *("modelyard_http_requests", "Requests answered; 499: the client had gone."),
-            *("method", "route", "model", "status"),
-        )
+        about = "Requests answered; 499: the client had gone."
+        labels = ("method", "route", "model", "status")
+        requests = Counter("modelyard_http_requests", about, *labels)
         for one in {id(one): one for one in self._requests.values()}.values():
             for status, count in one.statuses.items():
                 requests.set(count, *one.labels, str(status))
-        predictions = Counter(
-            *("modelyard_predictions", "Calls that a worker answered."),
-            *("model", "version", "status"),
-        )
+        about = "Calls that a worker answered."
+        predictions = Counter("modelyard_predictions", about, "model", "version", "status")
+        about = "Copies of calls for a version that is tried, by what came of them."
+        copies = Counter("modelyard_shadow_copies", about, "model", "version", "outcome")
         for (model, version), series in self._versions.items():
+            for outcome, count in series.copies.items():
+                copies.set(count, model, version, outcome)
             for status, count in series.statuses.items():
                 predictions.set(count, model, version, str(status))
         for family in (
-            *(requests, self._http, predictions, self._seconds, self._wait, self._items),
+            *(requests, self._http, predictions, copies, self._seconds, self._wait, self._items),
             *(self._forward, self._worked, self._refused, self._restarts, self._trainings),
         ):
             yield from family.collect()
+
+
+def _by_version(name: str, about: str, bounds: Sequence[float] = SECONDS) -> Histogram:
+    return Histogram(f"modelyard_{name}", about, bounds, "model", "version")
 
 
 def route_of(request: web.Request) -> str:

@@ -111,7 +111,7 @@ class _CallSpans:
 
     def __init__(self, tracer: Tracer, context: Context, model: str, items: int) -> None:
         self._tracer, self._context = tracer, context
-        self._about = {"modelyard.model": model, "modelyard.items": items}
+        self._about: dict[str, str | int] = {"modelyard.model": model, "modelyard.items": items}
         self._span = tracer.start_span("queue", context, attributes=self._about)
 
     def sent(self, items: int) -> str:
