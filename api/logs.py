@@ -9,7 +9,9 @@ import sys
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from typing import Any
 
+import orjson
 import structlog
 
 from ..errors import CannotStart
@@ -35,8 +37,15 @@ class _PlainLines(structlog.stdlib.ProcessorFormatter):
             **extra,
             "timestamp": moment.replace("+00:00", "Z"),
         }
-        # Newlines are escaped: a line of the log cannot be forged.
-        return json.dumps(line, default=repr)
+        return _as_json(line)
+
+
+def _as_json(line: dict[str, Any], **_: Any) -> str:
+    """One line: newlines are escaped, so that nobody can forge one."""
+    try:
+        return orjson.dumps(line, default=repr).decode()
+    except TypeError:  # half a surrogate pair, say, or a number of more than 64 bits
+        return json.dumps(line, default=repr, separators=(",", ":"))
 
 
 def line_formatter(colours: bool = False) -> logging.Formatter:
@@ -51,7 +60,7 @@ def line_formatter(colours: bool = False) -> logging.Formatter:
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if colours
-        else structlog.processors.JSONRenderer()  # escapes newlines: a log line cannot be forged
+        else structlog.processors.JSONRenderer(_as_json)
     )
     formatter = structlog.stdlib.ProcessorFormatter if colours else _PlainLines
     return formatter(

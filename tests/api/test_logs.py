@@ -28,6 +28,11 @@ def test_what_has_to_be_worked_out_looks_the_same():
     assert {**plain, "timestamp": ""} == {**worked, "timestamp": ""}
 
 
+def test_what_is_no_text_or_no_usual_number_is_told_all_the_same():
+    line = json.loads(written(peer="a\udc80", count=2**70, thing={1}))
+    assert (line["count"], line["thing"]) == (2**70, "{1}") and line["peer"].startswith("a")
+
+
 @pytest.mark.parametrize("more", [{}, {"args": ("x",)}], ids=["plain", "with arguments"])
 def test_a_line_cannot_be_forged_and_anything_can_be_told(more):
     text = written(
