@@ -1,8 +1,8 @@
 """The two models that every server of the comparison serves, and the payloads sent to them.
 
-Weights and payloads come from numpy's generator, so that all environments have the same ones without
-any file between them. Needs torch, numpy and pillow only: the peers import it in environments
-without modelyard.
+Weights and payloads come from numpy's generator, so that all environments have the same ones
+without any file between them. Needs torch, numpy and pillow only: the peers import it in
+environments without modelyard.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The servers of the comparison: how each is started, asked and answered, and what it costs.
 
-All listen on loopback. A server is a process group of ours: what it costs is the CPU time and memory
-of the process that was started and of all its descendants.
+All listen on loopback. What a server costs is the CPU time and memory of the process that was
+started and of all its descendants.
 """
 
 from __future__ import annotations
@@ -265,8 +265,6 @@ def _command(
     if kind.environment is not None:
         python = str(peers / kind.environment / "bin" / "python")
         environ.pop("PYTHONPATH", None)
-    if kind.name == "triton":
-        environ["PYTHONPATH"] = str(HERE / "peers" / "triton_site")
     return [python, str(HERE / "peers" / kind.script), model, str(port), str(batch)], environ, None
 
 

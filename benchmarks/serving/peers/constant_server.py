@@ -1,4 +1,7 @@
-"""The floor: bare aiohttp that reads the body and answers a constant. `constant_server.py KIND PORT BATCH`."""
+"""The floor: bare aiohttp that reads the body and answers a constant.
+
+`constant_server.py KIND PORT BATCH`
+"""
 
 import json
 import sys

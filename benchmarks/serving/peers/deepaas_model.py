@@ -1,6 +1,10 @@
-"""A DEEPaaS 2.6 module, as its documentation writes one; `deepaas_server.py` makes its entry point."""
+"""A DEEPaaS 2.6 module, as its documentation writes one.
+
+`deepaas_server.py` makes its entry point.
+"""
 
 import os
+from pathlib import Path
 
 import numpy as np
 from network import Network, decode
@@ -32,6 +36,5 @@ def predict(**arguments):
     if NETWORK.kind == "perceptron":
         inputs = np.array(value, np.float32)
     else:
-        with open(value.filename, "rb") as file:
-            inputs = decode(file.read())
+        inputs = decode(Path(value.filename).read_bytes())
     return NETWORK.predict([inputs])[0].tolist()

@@ -1,4 +1,7 @@
-"""DEEPaaS 2.6: `deepaas_server.py KIND PORT BATCH`. It has no batching. One worker, `deepaas-run`."""
+"""DEEPaaS 2.6: `deepaas_server.py KIND PORT BATCH`. It has no batching.
+
+One worker, by its own command `deepaas-run`.
+"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""MLServer: `mlserver_server.py KIND PORT BATCH`. Settings in a folder of its own, then `mlserver start`.
+"""MLServer: `mlserver_server.py KIND PORT BATCH`, by its own command `mlserver start`.
 
 The model runs in the server's process (`parallel_workers` 0), which costs it less than a worker
 beside it. A batch waits for BATCH requests or 2 ms.

@@ -1,4 +1,7 @@
-"""Triton through pytriton: `triton_server.py KIND PORT BATCH`. Rows as JSON, pictures as binary BYTES."""
+"""Triton through pytriton: `triton_server.py KIND PORT BATCH`.
+
+Rows come as JSON, pictures as BYTES of the binary extension.
+"""
 
 import socket
 import sys
