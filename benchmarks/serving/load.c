@@ -8,7 +8,8 @@
  * with SIGTERM; answers that are under way then are waited for, GRACE seconds at most.
  *
  * REQUESTS holds whole requests, each after its length (uint32); they are sent in turn. RECORDS
- * gets one struct record for each. Standard output: its own CPU seconds, and the length of the run.
+ * gets one struct record for each: its status, or below zero -1 closed by the server, -2 no answer
+ * in time, -3 no connection, -4 not HTTP, -5 not sent, for all connections were busy. Standard output: its own CPU seconds, and the length of the run.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CLOSED_BY_PEER = -1, NO_ANSWER = -2, NO_CONNECTION = -3, BROKEN = -4 };
+enum { CLOSED_BY_PEER = -1, NO_ANSWER = -2, NO_CONNECTION = -3, BROKEN = -4, ALL_BUSY = -5 };
 enum { NEW, IDLE, CONNECTING, BUSY };
 #define BUFFER 65536
 #define TIMER UINT32_MAX
@@ -242,7 +243,7 @@ int main(int count, char **words) {
             while (next <= t && !over(t)) {
                 struct connection *c = free_one();
                 if (c) begin(c, next);
-                else { started++; note(next, NO_CONNECTION, -1); }
+                else { started++; note(next, ALL_BUSY, -1); }
                 next += -__builtin_log(1 - drand48()) / rate;
             }
             arm(timer, next);

@@ -47,7 +47,7 @@ class Load:
         return float(np.quantile(latencies, share) * 1000) if len(latencies) else float("nan")
 
     def counts(self) -> dict[str, int]:
-        """How many of each status; below zero: closed, no answer, no connection, no HTTP."""
+        """How many of each status; below zero: see the head of `load.c`."""
         values, counts = np.unique(self.status, return_counts=True)
         return {str(value): int(count) for value, count in zip(values, counts, strict=True)}
 

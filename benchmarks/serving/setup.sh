@@ -30,7 +30,7 @@ make() { # NAME REQUIREMENT...
     echo "making $folder/$name" >&2
     "$python" -m venv --clear --without-pip "$folder/$name"
     own=$("$folder/$name/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-    "$folder/torch/bin/python" -m pip --python "$folder/$name/bin/python" install -q "$@"
+    "$folder/torch/bin/python" -m pip --python "$folder/$name/bin/python" install -q --no-warn-script-location "$@"
     echo "$shared" >"$own/zz_torch.pth"
     # Triton's embedded interpreter does not start with the standard library of Python 3.11.5 on.
     [ "$name" != triton ] || cat "$here/peers/triton_lock.py" >>"$own/pytriton/proxy/data.py"
