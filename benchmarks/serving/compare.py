@@ -34,6 +34,8 @@ SCENES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "swaps": endurance.swaps,
     "memory": endurance.memory,
 }
+_PEERS_HELP = """divide by commas (default %(default)s); also `constant`, a bare aiohttp that answers the
+same always, and `checkout`, the modelyard/ below the folder BENCH_CHECKOUT"""
 _DEFAULT = Path(tempfile.gettempdir()) / "modelyard-serving-peers"
 
 
@@ -86,7 +88,11 @@ def _parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--peers", default=",".join(PEERS), help="divide by commas; from %(default)s, constant")
+    add(
+        "--peers",
+        default=",".join(PEERS),
+        help=_PEERS_HELP,
+    )
     add("--scenes", default=",".join(SCENES), help="divide by commas; from %(default)s")
     add("--seconds", type=float, default=4, help="of one turn (default %(default)s)")
     add("--rounds", type=int, default=5, help="turns of each of the two (default %(default)s)")

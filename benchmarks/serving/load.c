@@ -9,7 +9,8 @@
  *
  * REQUESTS holds whole requests, each after its length (uint32); they are sent in turn. RECORDS
  * gets one struct record for each: its status, or below zero -1 closed by the server, -2 no answer
- * in time, -3 no connection, -4 not HTTP, -5 not sent, for all connections were busy. Standard output: its own CPU seconds, and the length of the run.
+ * in time, -3 no connection, -4 not HTTP, -5 not sent, for all connections were busy.
+ * Standard output: its own CPU seconds, and the length of the run.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -84,11 +84,16 @@ KINDS = {
             lambda body: json.loads(body)["outputs"][0]["data"], BATCHING, "v2 binary",
         ),
         Kind(
+            "checkout", "", None,
+            {model: f"/v2/models/bench-{model}/predict/" for model in ("perceptron", "cnn")},
+            lambda body: json.loads(body)["predictions"],
+        ),
+        Kind(
             "constant", "constant_server.py", None, _SAME, lambda body: json.loads(body)["y"],
         ),
     )
 }  # fmt: skip
-PEERS = tuple(name for name in KINDS if name not in ("modelyard", "constant"))
+PEERS = tuple(name for name, kind in KINDS.items() if kind.environment is not None)
 
 
 def requests(kind: Kind, model: str, token: str | None = None) -> list[bytes]:
@@ -259,7 +264,12 @@ def _command(
     environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
     environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     environ["TMPDIR"] = str(folder)
-    if kind.name == "modelyard":
+    if kind.name == "checkout":
+        other = os.environ.get("BENCH_CHECKOUT", "")
+        if not (Path(other) / "modelyard").is_dir():
+            raise RuntimeError("BENCH_CHECKOUT has to name a folder with another modelyard/ in it")
+        environ["PYTHONPATH"] = other
+    if kind.name in ("modelyard", "checkout"):
         return _ours(environ, model, port, folder)
     python = sys.executable
     if kind.environment is not None:
@@ -276,7 +286,7 @@ def _ours(
     The token: BENCH_TOKEN in the environment is sent with each request, and BENCH_FLAGS are flags
     to start with, until API keys have a command of their own.
     """
-    paths = [str(HERE), str(HERE / "plugin"), environ.get("PYTHONPATH", "")]
+    paths = [environ.get("PYTHONPATH", ""), str(HERE), str(HERE / "plugin")]
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     home = folder / f"home-{model}-{port}"
     settings = folder / f"modelyard-{port}.toml"
