@@ -161,21 +161,21 @@ class Metrics:
     # -- a scrape -----------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
-        """All that was counted."""
+        """All that was counted; any thread may ask."""
         about = "Requests answered; 499: the client had gone."
         labels = ("method", "route", "model", "status")
         requests = Counter("modelyard_http_requests", about, *labels)
-        for one in {id(one): one for one in self._requests.values()}.values():
-            for status, count in one.statuses.items():
+        for one in {id(one): one for one in list(self._requests.values())}.values():
+            for status, count in list(one.statuses.items()):
                 requests.set(count, *one.labels, str(status))
         about = "Calls that a worker answered."
         predictions = Counter("modelyard_predictions", about, "model", "version", "status")
         about = "Copies of calls for a version that is tried, by what came of them."
         copies = Counter("modelyard_shadow_copies", about, "model", "version", "outcome")
-        for (model, version), series in self._versions.items():
-            for outcome, count in series.copies.items():
+        for (model, version), series in list(self._versions.items()):
+            for outcome, count in list(series.copies.items()):
                 copies.set(count, model, version, outcome)
-            for status, count in series.statuses.items():
+            for status, count in list(series.statuses.items()):
                 predictions.set(count, model, version, str(status))
         for family in (
             *(requests, self._http, predictions, copies, self._seconds, self._wait, self._items),

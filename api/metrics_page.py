@@ -38,10 +38,12 @@ class _Collected:
 async def metrics(request: web.Request) -> web.StreamResponse:
     """All series, as text or as OpenMetrics, whichever is asked for."""
     here, counted = services(request), request.config_dict[METRICS]
-    found = [*counted.collect(), *_of_models(here.pool.all()), *await _of_rooms(here)]
+    now = [*_of_models(here.pool.all()), *await _of_rooms(here)]
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    # What is to be written is a copy: that takes some milliseconds, in which others are served.
-    body = await asyncio.to_thread(lambda: encode(_Collected([*found, *_of_the_process()])))
+    # In a thread, because it takes some milliseconds, and with many models many.
+    body = await asyncio.to_thread(
+        lambda: encode(_Collected([*counted.collect(), *now, *_of_the_process()]))
+    )
     counted.keep(_loaded(here.pool.all()))
     return web.Response(body=body, headers={"Content-Type": content_type})
 
