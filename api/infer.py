@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, ModelUnavailable, ModelyardError, NotSupported
+from ..errors import InvalidArguments, InvalidRequest, ModelUnavailable, ModelyardError
 from ..models_plugin.answers import json_bytes
 from ..schemas.tensors import can_infer
 from .errors import error_response
@@ -56,7 +56,7 @@ async def infer(request: web.Request) -> web.StreamResponse:
     with here.door.entered(request):
         handle = await described_model_of(request)
         if handle.description is not None and not can_infer(handle.description):
-            raise NotSupported(
+            raise InvalidRequest(
                 f"The model {handle.name!r} needs other arguments than tensors: call predict/."
             )
         terms = Terms(request, handle)
@@ -66,9 +66,12 @@ async def infer(request: web.Request) -> web.StreamResponse:
                 data = await terms.reader(folder).read_infer()
             await terms.choose(request.match_info.get("version"))
             terms.settle(data)
-            return await respond(request, await terms.ask(data, folder))
+            prediction = await terms.ask(data, folder)
+            response = await respond(request, prediction)
+            terms.copy(data, folder, prediction, 1)
+            return response
         finally:
-            if folder.exists():
+            if not terms.kept and folder.exists():
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..schemas.inference_resources import (
     InferAnswerSchema,
     InferErrorSchema,
@@ -11,7 +13,7 @@ from ..schemas.inference_resources import (
     ServerReadySchema,
 )
 from ..schemas.resources import ModelDetailSchema
-from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
+from ..schemas.routes import JSON, PathParameter, ResponseDoc, RouteDoc, problems
 from ..schemas.tensors import BARE
 from . import infer
 from .parameters import InferHeaders
@@ -34,24 +36,33 @@ def _errors(*statuses: int) -> dict[int, ResponseDoc]:
     }
 
 
-_INFER = {
-    "headers": InferHeaders,
-    "body": InferRequestSchema,
-    "uploads": (BARE,),
-    "read_by_handler": True,
-    "responses": {
+_HOW = (
+    "As the Open Inference Protocol (V2) has it, for models whose arguments are tensors. With the "
+    "header `Inference-Header-Content-Length` numbers may follow the JSON as bytes."
+)
+
+_INFER = RouteDoc(
+    "POST",
+    "/v2/models/{model}/infer",
+    "infer",
+    "Predict with tensors",
+    "inference",
+    _HOW,
+    headers=InferHeaders,
+    body=InferRequestSchema,
+    uploads=(BARE,),
+    read_by_handler=True,
+    path_parameters=MODEL,
+    responses={
         200: ResponseDoc(
             "The output tensors; with binary ones `application/octet-stream`: the JSON, of "
             "`Inference-Header-Content-Length` bytes, and the numbers.",
             InferAnswerSchema,
+            (JSON, BARE),
             headers={"X-Modelyard-Weights": "The weights version that answered."},
         ),
         **_errors(*_CALL),
     },
-}
-_HOW = (
-    "As the Open Inference Protocol (V2) has it, for models whose arguments are tensors. With the "
-    "header `Inference-Header-Content-Length` numbers may follow the JSON as bytes."
 )
 
 INFER_ROUTES: tuple[Route, ...] = (
@@ -97,18 +108,14 @@ INFER_ROUTES: tuple[Route, ...] = (
         ),
         infer.metadata,
     ),
+    Route(_INFER, infer.infer),
     Route(
-        RouteDoc(
-            "POST", "/v2/models/{model}/infer", "infer", "Predict with tensors", "inference", _HOW,
-            path_parameters=MODEL, **_INFER,
-        ),
-        infer.infer,
-    ),
-    Route(
-        RouteDoc(
-            "POST", "/v2/models/{model}/versions/{version}/infer", "infer_version_call",
-            "Predict with tensors and a version", "inference", _HOW,
-            path_parameters=VERSION, **_INFER,
+        replace(
+            _INFER,
+            path="/v2/models/{model}/versions/{version}/infer",
+            operation_id="infer_version_call",
+            summary="Predict with tensors and a version",
+            path_parameters=VERSION,
         ),
         infer.infer,
     ),

@@ -21,6 +21,7 @@ from .model_operations import (
 )
 from .paths import PathsBuilder
 from .routes import JSON, PathParameter, ResponseDoc, RouteDoc, body_is_required
+from .tensors import BARE, NPY, body_tensor
 from .transport import LINES
 
 OPENAPI_VERSION = "3.1.0"
@@ -97,6 +98,8 @@ class _Builder(PathsBuilder):
             if body is not None and JSON in body["content"]:
                 body["content"][LINES[0]] = _lines("Each line is a JSON body of a call of its own.")
                 content = {**content, LINES[0]: _lines(_ANSWERS)}
+            if body is not None and body_tensor(fields) is not None:
+                body["content"].update({kind: {"schema": dict(_BYTES)} for kind in (NPY, BARE)})
             self._name_schemas(f"{model.name}.{which}.response", {"content": content})
             operation["responses"]["200"]["content"] = content
         return operation

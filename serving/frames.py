@@ -35,24 +35,29 @@ class FrameReader:
 
         Raises BrokenFrame. What usually comes is one whole frame: it is cut out of `data` itself.
         """
+        pieces: bytes | memoryview = data
         if self._kept:
             self._kept += data
             if len(self._kept) < self._needed:
                 return
-            data = bytes(self._kept)
-            self._kept.clear()
+            # Not copied as a whole: of a large frame that would be half the cost.
+            pieces = memoryview(self._kept)
+            self._kept = bytearray()
         start = 0
         while True:
             self._needed = LENGTHS.size
-            if len(data) - start < self._needed:
+            if len(pieces) - start < self._needed:
                 break
-            head, body = LENGTHS.unpack_from(data, start)
+            head, body = LENGTHS.unpack_from(pieces, start)
             if head > HEADER_LIMIT or body > BODY_LIMIT:
                 raise BrokenFrame(f"a frame of {head} and {body} bytes")
             self._needed += head + body
-            if len(data) - start < self._needed:
+            if len(pieces) - start < self._needed:
                 break
             middle = start + LENGTHS.size + head
-            yield data[start + LENGTHS.size : middle], data[middle : middle + body]
+            yield (
+                bytes(pieces[start + LENGTHS.size : middle]),
+                bytes(pieces[middle : middle + body]),
+            )
             start = middle + body
-        self._kept += data[start:]
+        self._kept += pieces[start:]

@@ -261,7 +261,7 @@ X = tensor("x", ROWS, "FP32")
         ("sums", [], 400, "JSON"),
         ("sums", b"{", 400, "JSON"),
         ("plain", {"inputs": [tensor("x", ROWS[:0], "FP32")]}, 500, "tensor"),
-        ("files", {"inputs": [X]}, 501, "predict/"),
+        ("files", {"inputs": [X]}, 400, "predict/"),
         ("none-such", {"inputs": [X]}, 404, "none-such"),
     ],
 )  # fmt: skip
