@@ -134,7 +134,7 @@ def test_the_debug_endpoint_shows_what_the_server_and_the_models_print(start_ser
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
     text = answer.text
-    assert "=== the server" in text and "/v2/models/{model}/predict/" in text
+    assert "=== the server" in text and "/v2/models/{model}/predict" in text
     assert "=== the model hostile" in text and "x" * 10_000 in text
     assert text.endswith("new \ufffd line\n")
     assert len(answer.content) < 3 * 66_000
