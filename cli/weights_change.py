@@ -54,6 +54,49 @@ def set_alias(ctx: click.Context, model: str, name: str, version: str) -> None:
 @alias.command()
 @versions.model_argument
 @click.argument("name")
+@click.argument("shares", metavar="VERSION=WEIGHT...", nargs=-1, required=True)
+@click.option("--shadow", metavar="VERSION", help="version that gets copies of the calls")
+@click.option(
+    "--shadow-share",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="part of the calls that the shadow gets",
+)
+@connection_options
+@click.pass_context
+def divide(
+    ctx: click.Context,
+    model: str,
+    name: str,
+    shares: tuple[str, ...],
+    shadow: str | None,
+    shadow_share: float,
+) -> None:
+    """Divide the calls that name NAME, or none, between versions of MODEL by weight."""
+    client = client_of(ctx)
+    weights: dict[str, float] = {}
+    for share in shares:
+        version, _, weight = share.rpartition("=")
+        try:
+            weights[versions.find(client, model, version or weight).id] = float(
+                weight if version else 1
+            )
+        except ValueError:
+            raise click.BadParameter(
+                f"{share!r}: the weight is no number.", param_hint="VERSION=WEIGHT"
+            ) from None
+    copied = None if shadow is None else versions.find(client, model, shadow).id
+    _tell(
+        ctx,
+        model,
+        client.divide_alias(model, name, weights, shadow=copied, shadow_share=shadow_share),
+    )
+
+
+@alias.command()
+@versions.model_argument
+@click.argument("name")
 @connection_options
 @click.pass_context
 def remove(ctx: click.Context, model: str, name: str) -> None:
@@ -77,7 +120,14 @@ def _tell(ctx: click.Context, model: str, moved: Alias) -> None:
     if wants_json(ctx):
         printing.print_json(versions.in_data(moved))
         return
-    click.echo(f"{moved.name} of {model} is {moved.version} now.")
+    if len(moved.weights) > 1:
+        total = sum(moved.weights.values())
+        parts = [f"{weight / total:.0%} {one}" for one, weight in moved.weights.items()]
+        click.echo(f"{moved.name} of {model} is {', '.join(parts)} now.")
+    else:
+        click.echo(f"{moved.name} of {model} is {moved.version} now.")
+    if moved.shadow is not None:
+        click.echo(f"Copies of calls go to {moved.shadow}.")
     if moved.previous:
         click.echo(f"Back to {moved.previous}:  modelyard weights rollback {model} {moved.name}")
 

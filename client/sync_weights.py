@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .aio import AsyncClient
 from .content import Progress
@@ -69,6 +69,23 @@ class SyncWeightsCalls:
     def set_alias(self, model: str, alias: str, version: str) -> Alias:
         """Has an alias name a version. `production` moves the predictions that name none."""
         return self._loop.run(self._client.set_alias(model, alias, version))
+
+    def divide_alias(
+        self,
+        model: str,
+        alias: str,
+        weights: Mapping[str, float],
+        *,
+        shadow: str | None = None,
+        shadow_share: float = 1.0,
+    ) -> Alias:
+        """Divides calls between versions by weight; the first is the alias's own. `shadow` gets
+        copies of a part of the calls, that nobody waits for."""
+        return self._loop.run(
+            self._client.divide_alias(
+                model, alias, weights, shadow=shadow, shadow_share=shadow_share
+            )
+        )
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Has an alias name nothing any more."""

@@ -91,17 +91,27 @@ class WeightsPage:
 @dataclass(frozen=True)
 class Alias:
     """A name of a version. `previous` is what a rollback would move it to; `stored`: other servers
-    that share the store can know of it."""
+    that share the store can know of it.
+
+    `weights` are the parts of the calls by version, the first of which is `version`; `shadow` gets
+    copies. `problem` says why calls are not divided so at this moment.
+    """
 
     name: str
     version: str
     moved_at: datetime | None = None
     previous: str | None = None
     stored: bool = False
+    weights: Mapping[str, float] = field(default_factory=dict)
+    shadow: str | None = None
+    shadow_share: float | None = None
+    problem: str | None = None
 
     @classmethod
     def from_data(cls, data: Any) -> Alias:
         values = {"name": "", "version": "", **known(cls, mapping(data, "alias"))}
+        shares = [mapping(one, "share") for one in sequence(data.get("versions", ()), "versions")]
+        values["weights"] = {one.get("version", ""): one.get("weight", 1.0) for one in shares}
         values["moved_at"] = moment(values.get("moved_at"))
         return cls(**values)
 

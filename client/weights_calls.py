@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -105,6 +105,22 @@ class WeightsCalls(Calls):
         """Has an alias name a version. `production` moves the predictions that name none."""
         path = self._weights(model, "aliases", alias)
         return Alias.from_data(await self._send("PUT", path, {"version": version}))
+
+    async def divide_alias(
+        self,
+        model: str,
+        alias: str,
+        weights: Mapping[str, float],
+        *,
+        shadow: str | None = None,
+        shadow_share: float = 1.0,
+    ) -> Alias:
+        """Divides calls between versions by weight; the first is the alias's own. `shadow` gets
+        copies of a part of the calls, that nobody waits for."""
+        path = self._weights(model, "aliases", alias)
+        shares = [{"version": one, "weight": weight} for one, weight in weights.items()]
+        body = {"versions": shares, "shadow": shadow, "shadow_share": shadow_share}
+        return Alias.from_data(await self._send("PUT", path, body))
 
     async def remove_alias(self, model: str, alias: str) -> None:
         """Has an alias name nothing any more."""

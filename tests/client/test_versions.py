@@ -84,6 +84,18 @@ def test_aliases_move_and_roll_back_and_what_they_name_is_kept(client, trained):
         client.weights_version(MODEL, "production")
 
 
+def test_an_alias_divides_calls_and_is_rolled_back_whole(client, trained):
+    older, newer = trained
+    client.set_alias(MODEL, "canary", older)
+    divided = client.divide_alias(MODEL, "canary", {older: 90, newer: 10})
+    assert divided.version == older and divided.weights == {older: 90, newer: 10}
+    shadowed = client.divide_alias(MODEL, "canary", {older: 1}, shadow=newer, shadow_share=0.5)
+    assert (shadowed.shadow, shadowed.shadow_share) == (newer, 0.5)
+    assert client.roll_back(MODEL, "canary").weights == {older: 90, newer: 10}
+    assert client.roll_back(MODEL, "canary").weights == {older: 1}
+    client.remove_alias(MODEL, "canary")
+
+
 def test_push_waits_for_the_store_and_pull_for_the_disk(client, yard, trained, serve_module):
     seen = []
     pushed = client.push_weights(MODEL, trained[0], timeout_s=30, watch=seen.append)
