@@ -34,7 +34,7 @@ SCENES: dict[str, Callable[[Plan], dict[str, Any]]] = {
     "swaps": endurance.swaps,
     "memory": endurance.memory,
 }
-_PEERS_HELP = """divide by commas (default %(default)s); also `constant`, a bare aiohttp that answers
+_PEERS_HELP = """divide by commas (default %(default)s); also `constant`, bare aiohttp that answers
 the same always, and `checkout`, the modelyard/ below the folder BENCH_CHECKOUT"""
 _DEFAULT = Path(tempfile.gettempdir()) / "modelyard-serving-peers"
 
