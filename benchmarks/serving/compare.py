@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,7 @@ _DEFAULT = Path(tempfile.gettempdir()) / "modelyard-serving-peers"
 
 def main() -> int:
     asked = _parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are ended all the same
     peers, scenes = _chosen(asked.peers, KINDS, "peer"), _chosen(asked.scenes, SCENES, "scene")
     missing = [name for name in peers if _missing(asked.environments, KINDS[name].environment)]
     if missing and set(scenes) & {"perceptron", "cnn"}:
