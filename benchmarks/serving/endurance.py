@@ -19,6 +19,8 @@ CONNECTIONS = 2000
 """The most that the open loop has at once; what is due while all are busy counts as failed."""
 SETTLED_S = 1.5
 SWAP_LOAD_PER_S = 200
+VERSIONS = 8
+"""So many that the next one is not warm any more: of two, each would stay so beside the other."""
 SWAP_LIMIT_S = 30
 CHUNKS = 10
 
@@ -91,16 +93,16 @@ def _plain(value: Any) -> str:
 
 
 def swaps(plan: Plan) -> dict[str, Any]:
-    """The alias `production` moved to and fro between two versions under load; failed calls."""
+    """The alias `production` moved on, round and round over versions, under load; failed calls."""
     took: list[float] = []
     with serving("modelyard", "perceptron", 1, plan.folder, plan.environments) as server:
         model = "/v2/models/bench-perceptron"
-        versions = [_train(server, model, seed) for seed in (1, 2)]
+        versions = [_train(server, model, seed) for seed in range(VERSIONS)]
         limit = plan.swaps * SWAP_LIMIT_S
         running = plan.generator.start(server, CONNECTIONS, limit + 60, rate=SWAP_LOAD_PER_S)
         try:
             for number in range(plan.swaps):
-                took.append(_swap(server, model, versions[number % 2]))
+                took.append(_swap(server, model, versions[number % VERSIONS]))
         finally:
             running.stop()
             load = running.result(60)
