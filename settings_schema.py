@@ -72,8 +72,8 @@ class Settings:
     listen_when_loaded: bool = False
     warm_start: bool = True
     debug: bool = False
-    log_level: str = "info"
     tracing: str | None = None
+    log_level: str = "info"
     log_file: Path | None = None
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
 
@@ -272,14 +272,6 @@ class SettingsSchema(Schema):
         metadata=_about("keep torch preloaded so that trainings start at once (about 200 MB)"),
     )
     debug = Switch(metadata=_about("log everything: the same as --log-level debug", "-d"))
-    log_level = fields.String(
-        validate=validate.OneOf(["debug", "info", "warning", "error"]),
-        metadata=_about("least severe message that is logged"),
-    )
-    log_file = LocalPath(
-        metadata=_about("file that the server's log goes to, and not standard error", "--logfile")
-    )
-    models = fields.Dict(
     tracing = fields.URL(
         schemes={"http", "https"},
         require_tld=False,
@@ -288,6 +280,14 @@ class SettingsSchema(Schema):
             "http://127.0.0.1:4318); needs the extra otel"
         ),
     )
+    log_level = fields.String(
+        validate=validate.OneOf(["debug", "info", "warning", "error"]),
+        metadata=_about("least severe message that is logged"),
+    )
+    log_file = LocalPath(
+        metadata=_about("file that the server's log goes to, and not standard error", "--logfile")
+    )
+    models = fields.Dict(
         keys=fields.String(),
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(

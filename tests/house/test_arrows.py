@@ -27,7 +27,16 @@ KNOWS: dict[str, set[str]] = {
 }
 KNOWS["cli"] = {*KNOWS, "client"}
 # "" is the package itself: the version.
-GROUND = {"digest", "errors", "settings", "settings_fields", "settings_files", "settings_schema", "unpacking", ""}
+GROUND = {
+    "digest",
+    "errors",
+    "settings",
+    "settings_fields",
+    "settings_files",
+    "settings_schema",
+    "unpacking",
+    "",
+}
 
 # Rooms that may import a library, where not every room may. A model's own folder may use what it
 # likes of those for models: it is loaded in worker and run processes only.
