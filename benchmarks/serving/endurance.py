@@ -19,7 +19,7 @@ CONNECTIONS = 2000
 """The most that the open loop has at once; what is due while all are busy counts as failed."""
 SETTLED_S = 1.5
 SWAP_LOAD_PER_S = 200
-VERSIONS = 8
+VERSIONS = 4
 """So many that the next one is not warm any more: of two, each would stay so beside the other."""
 SWAP_LIMIT_S = 30
 CHUNKS = 10
