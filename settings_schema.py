@@ -217,7 +217,7 @@ class SettingsSchema(Schema):
     queue_seconds = fields.Float(
         validate=_SECONDS,
         metadata=_about(
-            "seconds of work that may wait for a model, by what it took of late; 100 calls always"
+            "seconds of work that may wait for a model, by what it took of late; 64 calls always"
         ),
     )
     queue_items = fields.Integer(

@@ -48,6 +48,7 @@ class Dispatcher:
         self._pace = Pace(options.latency_target_s)
         self._waiting = Waiting()
         self._coming = 0
+        self._soon = False
         self._wake: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -106,7 +107,7 @@ class Dispatcher:
         if (tracer := TRACER.get()) is not None:
             call.trace = tracer.call(self._model, items)
         self._waiting.add(call)
-        self.dispatch()
+        self._dispatch_soon()
         try:
             return await call.future
         except asyncio.CancelledError:
@@ -120,6 +121,16 @@ class Dispatcher:
         finally:
             if call.trace is not None:
                 call.trace.ended(self.version)
+
+    def _dispatch_soon(self) -> None:
+        """At the end of this turn of the loop: what came in the same turn goes together."""
+        if not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._now)
+
+    def _now(self) -> None:
+        self._soon = False
+        self.dispatch()
 
     def dispatch(self) -> None:
         """Hands waiting calls to workers that have room."""

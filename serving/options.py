@@ -42,7 +42,7 @@ class ServingOptions:
     max_waiting: int = 10_000
     max_waiting_size: int = 256 * 1024**2
     queue_s: float = 0.7
-    least_waiting: int = 100
+    least_waiting: int = 64
     warm: bool = True
     withhold_s3: bool = False
     memory_budget: int = 0

@@ -10,6 +10,7 @@ from modelyard.errors import Busy, DeadlineExceeded, PluginFailed, WorkerDied
 from modelyard.serving.options import ModelOptions
 
 SUMMING = {"summing": "batch_models:Summing"}
+PATIENT = {"queue_s": 60}  # whatever else the machine does
 
 
 def ask(serving, **arguments):
@@ -26,7 +27,7 @@ async def test_an_idle_model_answers_at_once_and_a_busy_one_in_batches(serve):
 
 
 async def test_every_caller_gets_its_own_answer_whatever_the_sizes_and_the_order(serve):
-    serving = await serve(options={"workers": 2}, **SUMMING)
+    serving = await serve(options={"workers": 2, **PATIENT}, **SUMMING)
     order = random.Random(5)
     calls = []
     for number in range(300):
@@ -69,7 +70,7 @@ async def test_a_call_that_the_model_refuses_fails_alone(serve):
 async def test_a_call_that_kills_its_worker_fails_alone_and_what_came_with_it_is_served(
     serve,
 ):
-    serving = await serve(**SUMMING)
+    serving = await serve(options=PATIENT, **SUMMING)
     await asyncio.gather(*(ask(serving, seconds=0.004) for _ in range(20)))  # batches are short
     calls = [ask(serving, number=n, seconds=0.004) for n in range(60)]
     guilty = ask(serving, do="die")
@@ -82,7 +83,7 @@ async def test_a_call_that_kills_its_worker_fails_alone_and_what_came_with_it_is
 
 async def test_calls_that_are_too_late_are_not_worked_on(serve):
     serving = await serve(**SUMMING)
-    busy = ask(serving, seconds=0.6)
+    busy = ask(serving, seconds=1.0)
     await asyncio.sleep(0.1)
     late = [
         asyncio.ensure_future(serving.predict("summing", 0.2, number=n, seconds=0.5))
@@ -92,10 +93,10 @@ async def test_calls_that_are_too_late_are_not_worked_on(serve):
     for call in late:
         with pytest.raises(DeadlineExceeded, match=r"0\.2 s"):
             await call
-    assert time.monotonic() - began < 0.4
+    assert not busy.done()
     await busy
-    assert (await ask(serving, number=1))["together"] == 1
-    assert time.monotonic() - began < 1.0
+    assert (await ask(serving, number=1, seconds=0))["together"] == 1
+    assert time.monotonic() - began < 2.0  # five times 0.5 s, had they been worked on
 
 
 async def test_a_queue_is_as_long_as_it_can_be_worked_off_in_time(serve):
