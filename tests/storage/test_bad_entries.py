@@ -8,7 +8,7 @@ from yard_bundles import key_of, make_bundle, office_at
 
 async def test_entries_that_no_server_can_take_hide_nothing_else(start_server, tmp_path):
     store = tmp_path / "store"
-    good = make_bundle(tmp_path / "made", {"w": b"1"}, "counter")
+    good = make_bundle(tmp_path / "made", {"count.json": b'{"count": 1}'}, "counter")
     bad = make_bundle(tmp_path / "made", {"w": b"2"}, "counter")
     told = json.loads((bad / "manifest.json").read_text())
     huge = {**told, "kind": "dataset", "name": "d", "digest": "0" * 64, "number": 2**80}

@@ -3,6 +3,7 @@
 `deepaas_server.py` makes its entry point.
 """
 
+import functools
 import os
 from pathlib import Path
 
@@ -10,7 +11,11 @@ import numpy as np
 from network import Network, decode
 from webargs import fields
 
-NETWORK = None
+
+@functools.cache
+def network():
+    """The worker is a fork of the server: made there, or here at the first call."""
+    return Network(os.environ["BENCH_KIND"])
 
 
 def get_metadata():
@@ -18,9 +23,7 @@ def get_metadata():
 
 
 def warm():
-    """Runs in the worker too: it is a fork of the server."""
-    global NETWORK
-    NETWORK = Network(os.environ["BENCH_KIND"])
+    network()
 
 
 def get_predict_args():
@@ -30,11 +33,10 @@ def get_predict_args():
 
 
 def predict(**arguments):
-    if NETWORK is None:
-        warm()
+    model = network()
     value = arguments["x"]
-    if NETWORK.kind == "perceptron":
+    if model.kind == "perceptron":
         inputs = np.array(value, np.float32)
     else:
         inputs = decode(Path(value.filename).read_bytes())
-    return NETWORK.predict([inputs])[0].tolist()
+    return model.predict([inputs])[0].tolist()
