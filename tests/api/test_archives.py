@@ -268,7 +268,9 @@ def test_clients_that_leave_in_the_middle_leave_no_process_behind(large):
     for _ in range(2):
         answer = large.get(weights(large.version, "/archive"), stream=True)
         next(answer.iter_content(1000))
-        assert exporting(large) != []
+        seen = time.monotonic() + 5  # /proc may miss a child while others come and go
+        while not exporting(large):
+            assert time.monotonic() < seen
         answer.close()
     until = time.monotonic() + 15
     while exporting(large) and time.monotonic() < until:

@@ -45,7 +45,7 @@ def test_what_cannot_wait_is_refused_at_once_and_told_when_to_come_again(server)
     answers = together(server, 18, seconds=0.3)
     refused = [answer for answer in answers if answer[0] == 503]
     served = [answer[2]["predictions"]["n"] for answer in answers if answer[0] == 200]
-    assert len(served) >= 4 and len(refused) >= 4
+    assert len(served) >= 3 and len(refused) >= 4
     assert {answer[0] for answer in answers} == {200, 503}
     _, headers, body, seconds = refused[-1]
     assert 1 <= int(headers["Retry-After"]) <= 10

@@ -9,6 +9,7 @@ import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,4 +137,5 @@ def new_run(tmp_path: Path, executor: LocalExecutor) -> Iterator[Callable[..., T
     yield make
     for run in made:
         for stat in marked(run.paths.id):
-            Identity.of(stat.pid).signal(signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                Identity.of(stat.pid).signal(signal.SIGKILL)
