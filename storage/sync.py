@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 15.0
 _LONGEST_S = 120.0
-_FRESH_S = 1.0
+_FRESH_S = 0.3
 _REGISTER = re.compile(r"models/([^/]+)/(aliases|labels)/([^/]+)\Z")
 MODEL_OF = re.compile(r"models/([^/]+)/")
 
@@ -94,7 +94,8 @@ class StoreSync:
         self._on_moved = on_moved
         self._every_s = every_s
         self._wake = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._ended = asyncio.Condition()
+        self._begun = self._done = 0
         self._looked_at = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._told_all = False
@@ -124,15 +125,16 @@ class StoreSync:
     async def look(self, limit_s: float, fresh_s: float = _FRESH_S) -> None:
         """Asks the store now, for something that is not known here; waits at most `limit_s`.
 
-        Returns at once if it was asked in the last `fresh_s` seconds.
+        Returns at once if a round began in the last `fresh_s` seconds and has ended. One that is
+        under way may have passed what is looked for: it is the next that is waited for.
         """
         if time.monotonic() - self._looked_at < fresh_s:
             return
-        self._ended.clear()
+        wanted = self._begun + 1
         self._wake.set()
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit_s):
-                await self._ended.wait()
+            async with asyncio.timeout(limit_s), self._ended:
+                await self._ended.wait_for(lambda: self._done >= wanted)
 
     @property
     def problem(self) -> str | None:
@@ -143,7 +145,8 @@ class StoreSync:
         pause = self._every_s
         while True:
             self._wake.clear()
-            self._ended.clear()
+            self._begun += 1
+            began = time.monotonic()
             try:
                 await self.round()
                 self._problem, pause = None, self._every_s
@@ -156,8 +159,9 @@ class StoreSync:
                 log.exception("a round with the store failed")
                 self._problem = f"{type(error).__name__}: {error}"
             first.set()
-            self._looked_at = time.monotonic()
-            self._ended.set()
+            self._looked_at, self._done = began, self._begun
+            async with self._ended:
+                self._ended.notify_all()
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
