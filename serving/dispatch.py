@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -326,8 +326,3 @@ class Dispatcher:
         call.timer.cancel()
         call.timeout_s = now - (batch.began or now) + limit
         call.timer = self._loop.call_later(limit, self._expired, call)
-
-
-def waiting_items(dispatchers: Iterable[Dispatcher]) -> int:
-    """Items that wait in all of them."""
-    return sum(dispatcher.depth[0] for dispatcher in dispatchers)

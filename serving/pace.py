@@ -26,14 +26,11 @@ class Line:
 
     def add(self, items: int, seconds: float) -> None:
         """A batch of so many items took so long."""
-        for name, value in (
-            ("_weight", 1.0),
-            ("_n", items),
-            ("_t", seconds),
-            ("_nn", items * items),
-            ("_nt", items * seconds),
-        ):
-            setattr(self, name, getattr(self, name) * _KEPT + value)
+        self._weight = self._weight * _KEPT + 1.0
+        self._n = self._n * _KEPT + items
+        self._t = self._t * _KEPT + seconds
+        self._nn = self._nn * _KEPT + items * items
+        self._nt = self._nt * _KEPT + items * seconds
         self._largest = max(float(items), self._largest * _KEPT)
 
     @property

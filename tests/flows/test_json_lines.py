@@ -112,11 +112,7 @@ def test_what_is_wrong_with_the_request_as_a_whole_is_its_status(server, headers
 
 
 def test_a_client_that_sends_slowly_gets_answers_meanwhile(server):
-    connection = connect(server)
-    connection.putrequest("POST", "/v2/models/kinds/predict/")
-    connection.putheader("Content-Type", "application/x-ndjson")
-    connection.putheader("Transfer-Encoding", "chunked")
-    connection.endheaders()
+    connection = begun(server)
     send(connection, b'{"whole": 1}\n{"whole"')
     answer = connection.getresponse()
     assert json.loads(answer.readline())["index"] == 0
@@ -184,11 +180,7 @@ def test_a_request_beyond_the_limit_is_answered_as_far_as_it_was_read(small_serv
 
 def test_a_stopping_server_answers_what_it_has_read(small_server):
     server = small_server
-    connection = connect(server)
-    connection.putrequest("POST", "/v2/models/kinds/predict/")
-    connection.putheader("Content-Type", "application/x-ndjson")
-    connection.putheader("Transfer-Encoding", "chunked")
-    connection.endheaders()
+    connection = begun(server)
     send(connection, b'{"whole": 1}\n')
     answer = connection.getresponse()
     assert json.loads(answer.readline())["status"] == 200
@@ -197,6 +189,16 @@ def test_a_stopping_server_answers_what_it_has_read(small_server):
     assert (last["index"], last["status"]) == (1, 503)
     connection.close()
     assert server.process.wait(15) == 0
+
+
+def begun(server):
+    """A connection on which lines may be sent."""
+    connection = connect(server)
+    connection.putrequest("POST", "/v2/models/kinds/predict/")
+    connection.putheader("Content-Type", "application/x-ndjson")
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    return connection
 
 
 def connect(server):
