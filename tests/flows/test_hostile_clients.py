@@ -34,7 +34,7 @@ def test_an_odd_byte_in_a_header_harms_no_other_call(server, path):
     assert answer.split()[1] in (b"200", b"400")
     started = time.monotonic()
     assert server.predict("bare").status_code == 200
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 def test_an_odd_byte_in_a_file_name_harms_no_other_call(server):

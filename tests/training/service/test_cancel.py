@@ -21,7 +21,7 @@ async def test_cancelled_run_keeps_its_record_and_its_processes_go(
     await yard.until(record, lambda now: (yard.paths(now).plugin / "ready").exists())
     at = time.monotonic()
     cancelled = await yard.service.cancel("behaving", record.id)
-    assert time.monotonic() - at < 1
+    assert time.monotonic() - at < 2.5
     assert (cancelled.status, cancelled.phase) == (Status.CANCELLED, Phase.CANCELLING)
     await eventually(lambda: not marked(record.id), 5.0)
     finished = await yard.finished(record)

@@ -140,7 +140,7 @@ async def test_waiting_for_a_change_ends_with_its_time(yard: Any) -> None:
     record = await yard.finished(await yard.submit())
     at = time.monotonic()
     assert (await yard.service.wait_change(record.id, record.rev, 0.2)).rev == record.rev
-    assert 0.15 < time.monotonic() - at < 2
+    assert 0.15 < time.monotonic() - at < 8
 
 
 async def test_event_loop_never_waits_for_the_records(yard: Any) -> None:
