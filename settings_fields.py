@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields
+
+_RANGE = re.compile(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*\Z")
+_ONLINE = Path("/sys/devices/system/cpu/online")
 
 
 class NameList(fields.List):
@@ -45,3 +50,63 @@ class Size(fields.Integer):
             factor = 1024 ** ("KMGT".index(value[-1].upper()) + 1)
             value = value[:-1]
         return super()._deserialize(value, *args, **kwargs) * factor
+
+
+class CpuSet(fields.String):
+    """CPUs as cpuset(7) writes lists, `0-3,6`, out of those that this process may use.
+
+    Loaded as their numbers, each once and in rising order.
+    """
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        whole = isinstance(value, int) and not isinstance(value, bool)  # of TOML
+        text = super()._deserialize(str(value) if whole else value, *args, **kwargs)
+        if not text.strip():
+            raise ValidationError(
+                'No CPU is named: write a list like "0-3,6", or leave the setting out.'
+            )
+        cpus = parse_cpus(text)
+        present, allowed = _present_cpus(), os.sched_getaffinity(0)
+        missing = [cpu for cpu in cpus if cpu not in present | allowed]
+        if missing:
+            raise ValidationError(
+                f"This machine has no CPU {written_cpus(missing)}: it has {written_cpus(present)}."
+            )
+        foreign = [cpu for cpu in cpus if cpu not in allowed]
+        if foreign:
+            raise ValidationError(
+                f"The server itself may not use CPU {written_cpus(foreign)}, only "
+                f"{written_cpus(allowed)}: name some of those, or start it with more (taskset, "
+                "CPUAffinity= of systemd, --cpuset-cpus of a container)."
+            )
+        return cpus
+
+
+def parse_cpus(text: str) -> tuple[int, ...]:
+    """The numbers in a list as cpuset(7) writes it, rising. Raises ValidationError."""
+    cpus: set[int] = set()
+    for part in text.split(","):
+        match = _RANGE.match(part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise ValidationError('Not a list of CPUs: write it like "0-3,6".')
+        cpus.update(range(first, last + 1))
+    return tuple(sorted(cpus))
+
+
+def written_cpus(cpus: Iterable[int]) -> str:
+    """The list as cpuset(7) writes it: `0-3,6`."""
+    ranges: list[list[int]] = []
+    for cpu in sorted(cpus):
+        if ranges and ranges[-1][1] == cpu - 1:
+            ranges[-1][1] = cpu
+        else:
+            ranges.append([cpu, cpu])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def _present_cpus() -> set[int]:
+    try:
+        return set(parse_cpus(_ONLINE.read_text()))
+    except (OSError, ValidationError):  # a sandbox without /sys
+        return set(range(os.cpu_count() or 1))

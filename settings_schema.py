@@ -14,7 +14,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from .settings_fields import LocalPath, NameList, Size, Switch
+from .settings_fields import CpuSet, LocalPath, NameList, Size, Switch
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class ModelSettings:
     predict_timeout: float | None = None
     workers: int | None = None
     device: str | None = None
+    cpus: tuple[int, ...] | None = None
     max_wait_ms: float | None = None
     latency_target_ms: float | None = None
     python: str | None = None
@@ -66,6 +67,7 @@ class Settings:
     threads: int | None = None
     max_trainings: int = 1
     training_threads: int | None = None
+    training_cpus: tuple[int, ...] | None = None
     training_nice: int = 10
     on_stop: str = "leave"
     stop_timeout: float = 10.0
@@ -105,6 +107,7 @@ class ModelSettingsSchema(Schema):
     predict_timeout = fields.Float(validate=_SECONDS)
     workers = fields.Integer(validate=_WORKERS)
     device = fields.String(validate=_DEVICE)
+    cpus = CpuSet(metadata=_about("CPUs that the model's workers use, such as 0-3,6"))
     max_wait_ms = fields.Float(
         validate=validate.Range(min=0, max=60_000),
         metadata=_about("milliseconds that an idle worker waits for a fuller batch (default: 0)"),
@@ -253,6 +256,9 @@ class SettingsSchema(Schema):
         validate=_WORKERS,
         metadata=_about("CPU threads of a training (default: the cores divided by max-trainings)"),
     )
+    training_cpus = CpuSet(
+        metadata=_about("CPUs that trainings use, such as 0-3,6 (default: all of the server's)")
+    )
     training_nice = fields.Integer(
         validate=validate.Range(min=0, max=19),
         metadata=_about("niceness of trainings: 0 shares the CPU evenly with predictions"),
@@ -291,7 +297,7 @@ class SettingsSchema(Schema):
         keys=fields.String(),
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(
-            "one table per model: predict_timeout, workers, device, max_wait_ms, "
+            "one table per model: predict_timeout, workers, device, cpus, max_wait_ms, "
             "latency_target_ms, python, weights_folder, "
             "keep_last, keep_best_by, env",
             flag=False,

@@ -33,5 +33,6 @@ async def run_model_task(
         threads=settings.threads or 1,
         withhold_s3=keeps_s3(settings),
     )
+    cpus = settings.training_cpus  # it is work in the background as well
     log = home.logs / f"{source.name}.log"
-    return await run_plugin_task(source, environment, task, parameters, timeout_s, log)
+    return await run_plugin_task(source, environment, task, parameters, timeout_s, log, cpus)

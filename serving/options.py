@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What one model has different from all; None: as for all."""
+    """What one model has different from all; None: as for all. `cpus` None: all of ours."""
 
     predict_timeout_s: float | None = None
     workers: int | None = None
     device: str | None = None
+    cpus: tuple[int, ...] | None = None
     max_wait_ms: float | None = None
     latency_target_ms: float | None = None
     env: Mapping[str, str] = field(default_factory=dict)
@@ -23,7 +24,8 @@ class ModelOptions:
 class ServingOptions:
     """Times are in seconds.
 
-    `workers` is for each model; `threads` for each worker (None: the cores divided by `workers`).
+    `workers` is for each model; `threads` for each worker (None: the model's CPUs divided by
+    `workers`), and no more than the model has CPUs where it has some of its own.
     `keep_versions` is how many weights versions beside the default one stay warm in a worker of
     their own, the least recently used leaving first. `max_waiting` and
     `max_waiting_size` bound the items and bytes that wait for one version of a model; `queue_s` how
@@ -52,14 +54,16 @@ class ServingOptions:
         """The options of one model, its own first."""
         own = self.per_model.get(model, ModelOptions())
         workers = own.workers or self.workers
-        cores = len(os.sched_getaffinity(0))
+        cores = len(own.cpus or os.sched_getaffinity(0))
+        threads = self.threads or max(1, cores // workers)
         return ServedOptions(
             load_timeout_s=self.load_timeout_s,
             predict_timeout_s=own.predict_timeout_s or self.predict_timeout_s,
             validate_timeout_s=self.validate_timeout_s,
             workers=workers,
-            threads=self.threads or max(1, cores // workers),
+            threads=threads if own.cpus is None else min(threads, cores),
             device=own.device or self.device,
+            cpus=own.cpus,
             keep_versions=self.keep_versions,
             max_waiting=self.max_waiting,
             max_waiting_size=self.max_waiting_size,
@@ -83,6 +87,7 @@ class ServedOptions:
     workers: int
     threads: int
     device: str
+    cpus: tuple[int, ...] | None
     keep_versions: int
     max_waiting: int
     max_waiting_size: int

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ModelyardError, WorkerDied
@@ -19,6 +19,7 @@ from .channel import Channel
 from .exits import ENDED, HUNG_UP, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
 from .messages import Describe, Failed, Message, Validate
+from .placing import started_on
 
 WATCH_S = 2.0
 """How often a worker that has work is looked at: a stopped one is noticed after two looks."""
@@ -32,8 +33,8 @@ class WorkerProcess:
 
     One socket is for its main thread, which loads and predicts; the other for its side thread,
     which describes and validates meanwhile. `imported` and `max_batch` are what its plugin said.
-    `python` is the interpreter of the model's own environment. Raises WorkerDied if that cannot
-    be started.
+    `python` is the interpreter of the model's own environment, `cpus` are those that it and what
+    it starts may use (None: all of ours). Raises WorkerDied if it cannot be started.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
@@ -44,10 +45,11 @@ class WorkerProcess:
         log: Path,
         on_end: Callable[[WorkerProcess], None],
         python: str | None = None,
+        cpus: Sequence[int] | None = None,
     ) -> None:
         ours, theirs = socket.socketpair()
         our_side, their_side = socket.socketpair()
-        with theirs, their_side, log.open("ab") as output:
+        with theirs, their_side, log.open("ab") as output, started_on(cpus):
             fds = [theirs.fileno(), their_side.fileno()]
             self._logged_from = output.tell()
             start = [*command(python, worker.__name__), "--parent", str(os.getpid())]

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from . import task_process
 from .exits import exit_of
 from .failures import error_of
 from .messages import Failed
+from .placing import started_on
 
 ANSWER_LIMIT = 64 * 1024**2
 """Bytes of JSON that a task may answer with."""
@@ -37,11 +38,13 @@ async def run_plugin_task(
     parameters: Mapping[str, Any],
     timeout_s: float,
     log: Path,
+    cpus: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """What one of `models_plugin.tasks.TASKS` returns, done in a process that ends with it.
 
     The process has the model's own interpreter and `environment` (`plugin_environment`); what it
-    prints is appended to `log`. Cancelling kills it, with all that it started.
+    prints is appended to `log`; `cpus` are those that it may use (None: all of ours). Cancelling
+    kills it, with all that it started.
 
     Raises NotSupported (also for a DEEPaaS module, which has none of these), InvalidArguments and
     PluginFailed as the task does; WorkerDied with how the process ended, DeadlineExceeded.
@@ -60,7 +63,7 @@ async def run_plugin_task(
     descriptor = os.memfd_create(f"task-{task}", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, json.dumps(order).encode())
-        with log.open("ab") as output:
+        with log.open("ab") as output, started_on(cpus):
             logged_from = output.tell()
             child = _start(source, environment, descriptor, output)
         try:

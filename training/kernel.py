@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +56,15 @@ def lower_process(nice: int) -> None:
     """Adds `nice` to the niceness of this process and all that it starts."""
     with suppress(OSError):
         os.nice(nice)
+
+
+def stay_on(cpus: Sequence[int]) -> None:
+    """Keeps this process, and all that it will start, to these CPUs.
+
+    If none of them is there any more (the run was taken in by a server with others), it has all.
+    """
+    with suppress(OSError):
+        os.sched_setaffinity(0, cpus)
 
 
 def prefer_as_oom_victim() -> None:

@@ -37,10 +37,11 @@ class RunOrder(_Message):
 
     `source` is a PluginSource's data, `request` a RequestData's without its body, `pinned` the
     recorded JSON arguments; `weights` maps names ("latest") to version ids, `weights_root` is the
-    folder of all versions; `nice` is added to the run's niceness. `dataset` is the dataset version
-    to train on, `{"id", "name", "digest", "folder"}`, where `folder` holds its files; `repeats` is
-    the id of a weights version whose training is made again, `resumed_from` that of an ended run
-    which this one goes on with. `secrets` are the names of the secret arguments that were given.
+    folder of all versions; `cpus` are those that the run may use (None: all of the server's),
+    `nice` is added to its niceness. `dataset` is the dataset version to train on,
+    `{"id", "name", "digest", "folder"}`, where `folder` holds its files; `repeats` is the id of a
+    weights version whose training is made again, `resumed_from` that of an ended run which this one
+    goes on with. `secrets` are the names of the secret arguments that were given.
     """
 
     id: str
@@ -51,6 +52,7 @@ class RunOrder(_Message):
     seed: int = 0
     device: str = "cpu"
     threads: int = 1
+    cpus: list[int] | None = None
     nice: int = 10
     data_root: str | None = None
     weights_folder: str | None = None

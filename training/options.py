@@ -19,8 +19,9 @@ def server_environment(source: PluginSource) -> dict[str, str]:
 class TrainingOptions:
     """Times are in seconds.
 
-    `threads` is for each training (None: the cores divided by `max_trainings`); `nice` is added to
-    a training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`,
+    `cpus` are those that trainings may use (None: all of ours). `threads` is for each training
+    (None: those CPUs divided by `max_trainings`), and no more than `cpus`; `nice` is added to a
+    training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`,
     `pause` (they save a checkpoint, and the next server goes on with them) or `cancel`.
     `environment` gives a plugin's run process its environment. `start_limit_s` is how long a
     supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled run
@@ -32,6 +33,7 @@ class TrainingOptions:
 
     max_trainings: int = 1
     threads: int | None = None
+    cpus: tuple[int, ...] | None = None
     nice: int = 10
     device: str = "auto"
     on_stop: str = "leave"
@@ -49,6 +51,6 @@ class TrainingOptions:
     @property
     def threads_each(self) -> int:
         """CPU threads of one training."""
-        if self.threads is not None:
-            return self.threads
-        return max(1, len(os.sched_getaffinity(0)) // self.max_trainings)
+        cores = len(self.cpus or os.sched_getaffinity(0))
+        threads = self.threads or max(1, cores // self.max_trainings)
+        return threads if self.cpus is None else min(threads, cores)

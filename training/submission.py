@@ -181,6 +181,7 @@ class Submissions:
             seed=seed_of(record.args) if what.seed is None else what.seed,
             device=options.device,
             threads=options.threads_each,
+            cpus=None if options.cpus is None else list(options.cpus),
             nice=options.nice,
             data_root=None if options.data_root is None else str(options.data_root),
             weights_folder=None if weights_folder is None else str(weights_folder.absolute()),

@@ -26,7 +26,7 @@ from .child import SIGNALS, become_run_process
 from .claim import Claim, Refused
 from .ending import Death, judge, scrub_unless_resumed
 from .identity import Identity, descendants, send
-from .kernel import adopt_orphans, lower_session, oom_kills, set_name
+from .kernel import adopt_orphans, lower_session, oom_kills, set_name, stay_on
 from .log_limit import bound_log
 from .marker import NAME as MARKER
 from .messages import Control, RunOrder
@@ -268,6 +268,8 @@ def supervise(run_folder: Path, epoch: int, python: str | None = None) -> int:
     adopt_orphans()
     set_name("modelyard-sup")
     order = RunOrder.from_data(read_json(paths.run) or {})
+    if order.cpus is not None:
+        stay_on(order.cpus)
     lower_session(order.nice)
     return Supervisor(paths, epoch, python).run()
 

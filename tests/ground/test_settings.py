@@ -1,11 +1,13 @@
 """Settings: file, environment, flags; the later wins, and what is wrong is told by name."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from modelyard.errors import InvalidSettings
 from modelyard.settings import ModelSettingsSchema, SettingsSchema, load_settings
+from modelyard.settings_fields import written_cpus
 
 
 def test_without_anything_the_server_is_for_this_machine_only():
@@ -83,6 +85,61 @@ def test_a_name_that_is_no_setting_is_told_with_the_nearest_one(tmp_path, text, 
     with pytest.raises(InvalidSettings) as caught:
         load_settings({}, {}, [file])
     assert f"  {told}" in caught.value.message
+
+
+CPUS = sorted(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        (f"{CPUS[0]}", CPUS[:1]),
+        (f" {CPUS[-1]} , {CPUS[0]}-{CPUS[0]},{CPUS[0]}", sorted({CPUS[0], CPUS[-1]})),
+        (written_cpus(CPUS), CPUS),
+    ],
+)
+def test_cpus_are_lists_as_the_kernel_writes_them(tmp_path, text, cpus):
+    file = tmp_path / "yard.toml"
+    file.write_text(f'[models.a]\ncpus = "{text}"\n[models.b]\ncpus = {CPUS[0]}\n')
+    settings = load_settings({}, {"MODELYARD_TRAINING_CPUS": text}, [file])
+    assert settings.training_cpus == settings.models["a"].cpus == tuple(cpus)
+    assert settings.models["b"].cpus == (CPUS[0],)
+    assert load_settings({}, {}).training_cpus is None
+
+
+def test_cpus_are_written_as_the_kernel_writes_them():
+    assert written_cpus([6, 1, 0, 2, 3]) == "0-3,6"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["No CPU is named", "leave the setting out"]),
+        ("0,,1", ['like "0-3,6"']),
+        ("1-0", ['like "0-3,6"']),
+        ("first", ['like "0-3,6"']),
+        ("0-99999999999", ['like "0-3,6"']),
+        ("99998-99999", ["This machine has no CPU 99998-99999: it has "]),
+    ],
+)
+def test_cpus_that_are_not_there_are_told_with_those_that_are(text, words):
+    for flags in ({"training_cpus": text}, {"models": {"a": {"cpus": text}}}):
+        with pytest.raises(InvalidSettings) as caught:
+            load_settings(flags, {})
+        for word in ["cpus: ", *words]:
+            assert word in caught.value.message
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="one CPU")
+def test_cpus_that_the_server_itself_may_not_use_are_told_with_what_helps():
+    os.sched_setaffinity(0, CPUS[:1])
+    try:
+        with pytest.raises(InvalidSettings) as caught:
+            load_settings({"training_cpus": written_cpus(CPUS)}, {})
+    finally:
+        os.sched_setaffinity(0, CPUS)
+    told = f"training_cpus: The server itself may not use CPU {written_cpus(CPUS[1:])}, only "
+    assert f"{told}{CPUS[0]}: " in caught.value.message and "taskset" in caught.value.message
 
 
 @pytest.mark.parametrize("content", [None, "port = ", "\xff"])
