@@ -80,6 +80,10 @@ def _size(response: web.StreamResponse) -> int | None:
 
 
 def _trace_of(request: web.Request) -> str | None:
+    return trace_named(request.headers.get("traceparent", ""))
+
+
+def trace_named(traceparent: str) -> str | None:
     """The trace that the client named, for whoever looks for its requests here."""
-    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    match = _TRACEPARENT.fullmatch(traceparent)
     return match.group(1) if match else None

@@ -32,7 +32,9 @@ RATIO_LIMIT = 100
 RATIO_FROM = 8 * 1024**2
 
 IN_MEMORY = 256 * 1024
-"""Bytes up to which one array goes to the worker with its message, and not by a file."""
+"""Bytes up to which one array or file goes to the worker with its message, and not by the disk."""
+ALL_IN_MEMORY = 4 * IN_MEMORY
+"""Bytes of the files of one request that may go so."""
 
 _HEADERS_KEPT = frozenset(
     {
@@ -91,7 +93,8 @@ class ModelRequestReader:
 
     `max_size` 0 is no limit; what is kept in memory has one all the same.
     `headers` are lower-case names that the model's arguments are looked for in. With `tensor` a
-    body of nothing but numbers is the model's array, and no file.
+    body of nothing but numbers is the model's array, and no file. `keep_small`: small files stay
+    in memory, which a request that is over in seconds can afford.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class ModelRequestReader:
         headers: frozenset[str] = frozenset(),
         tensor: bool = False,
         fields_limit: int = FIELDS_LIMIT,
+        keep_small: bool = False,
     ) -> None:
         self._request = request
         self._folder = folder
@@ -115,6 +119,7 @@ class ModelRequestReader:
         self._size = 0
         self._text_size = 0
         self._files = 0
+        self._left_in_memory = ALL_IN_MEMORY if keep_small else 0
 
     def head(self) -> RequestData:
         """All but the body. Raises UnsupportedMediaType or TooLarge."""
@@ -228,14 +233,26 @@ class ModelRequestReader:
             data.raw = part
 
     async def _store(self, source: Any, field: str, filename: str, content_type: str) -> FilePart:
-        """Streams one file to the call's folder."""
+        """Streams one file to the call's folder, or keeps a small one."""
         self._files += 1
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / f"{self._files:04d}{_suffix(filename, content_type)}"
+        name = filename or f"body{path.suffix}"
         read = source.read_chunk if isinstance(source, BodyPartReader) else source.read
+        most = min(IN_MEMORY, self._left_in_memory)
+        begin = b""
+        while most and len(begin) <= most:
+            chunk = await read(CHUNK)
+            if not chunk:
+                self._left_in_memory -= len(begin)
+                return FilePart(field, str(path), name, content_type, len(begin), content=begin)
+            begin += chunk
+            self._count(len(chunk))
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         digest = hashlib.sha256() if self._hash_files else None
-        size = 0
+        size = len(begin)
         with path.open("wb") as file:
+            if begin:
+                await asyncio.to_thread(_write, file, begin, digest)
             while chunk := await read(CHUNK):
                 size += len(chunk)
                 self._count(len(chunk))
@@ -244,7 +261,6 @@ class ModelRequestReader:
                 else:
                     await asyncio.to_thread(_write, file, chunk, digest)
         sha256 = digest.hexdigest() if digest else ""
-        name = filename or f"body{path.suffix}"
         return FilePart(field, str(path), name, content_type, size, sha256)
 
     def _count(self, size: int) -> None:

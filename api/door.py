@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from aiohttp import web
 
@@ -22,15 +22,18 @@ class Door:
         self._refused = refused
         self._inside: Counter[str] = Counter()
 
-    @contextmanager
-    def entered(self, request: web.Request) -> Iterator[None]:
+    def entered(self, request: web.Request) -> AbstractContextManager[None]:
         """Counts the block as one call of the request's client. Raises TooManyCalls."""
+        return self.entered_by(request.remote or "", request.match_info.get("model"))
+
+    @contextmanager
+    def entered_by(self, client: str, model: str | None) -> Iterator[None]:
+        """The same for the client of this address, by whatever protocol it came."""
         if not self._most:
             yield
             return
-        client = request.remote or ""
         if self._inside[client] >= self._most:
-            self._refused(request.match_info.get("model"))
+            self._refused(model)
             raise TooManyCalls(
                 f"You have {self._most} predictions under way, which is the most that this server "
                 "answers one client at the same time (client_calls).",

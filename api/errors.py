@@ -22,7 +22,7 @@ from ..models_plugin.answers import json_bytes
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
-STORE_RETRY_S = "5"
+STORE_RETRY_S = 5.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 STATUS: dict[type[errors.ModelyardError], int] = {
@@ -66,13 +66,22 @@ def error_response(error: errors.ModelyardError) -> web.Response:
     details = dict(error.details)
     if isinstance(error, errors.PluginFailed) and error.original_type:
         details["error_type"] = error.original_type
-    headers = {}
+    seconds = retry_after_s(error)
+    headers = {} if seconds is None else {"Retry-After": str(max(1, round(seconds)))}
+    return problem(status_of(error), error.message, kind_of(error), headers, details)
+
+
+def retry_after_s(error: errors.ModelyardError) -> float | None:
+    """The seconds after which trying again may help; None where it does not."""
     if isinstance(error, errors.Busy):
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    elif isinstance(error, errors.StorageUnavailable) and status_of(error) == 503:
-        headers["Retry-After"] = STORE_RETRY_S
-    code = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
-    return problem(status_of(error), error.message, code, headers, details)
+        return error.retry_after_s
+    store = isinstance(error, errors.StorageUnavailable) and status_of(error) == 503
+    return STORE_RETRY_S if store else None
+
+
+def kind_of(error: errors.ModelyardError) -> str:
+    """The error's kind as a word that programs may test, such as `no-weights`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 def problem(

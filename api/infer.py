@@ -18,7 +18,8 @@ from aiohttp import web
 from ..errors import InvalidArguments, InvalidRequest, ModelUnavailable, ModelyardError
 from ..models_plugin.answers import json_bytes
 from ..schemas.tensors import can_infer
-from .errors import error_response
+from ..serving.handle import ModelHandle
+from .errors import error_response, status_of
 from .health import check_ready
 from .models import get_model
 from .predict import respond
@@ -38,15 +39,20 @@ def _told_its_way(handler: Handler) -> Handler:
             return await handler(request)
         except ModelyardError as error:
             response = error_response(error)
-            told = error.message
-            if isinstance(error, InvalidArguments):
-                response.set_status(400)
-                told = "; ".join(_sentences(error.errors))
+            status, told = told_as(error)
+            response.set_status(status)
             response.body = json_bytes({"error": told})
             response.content_type = "application/json"
             return response
 
     return handle
+
+
+def told_as(error: ModelyardError) -> tuple[int, str]:
+    """The HTTP status that the protocol has for an error, and what is said in one line."""
+    if isinstance(error, InvalidArguments):
+        return 400, "; ".join(_sentences(error.errors))
+    return status_of(error), error.message
 
 
 @_told_its_way
@@ -55,10 +61,7 @@ async def infer(request: web.Request) -> web.StreamResponse:
     here = services(request)
     with here.door.entered(request):
         handle = await described_model_of(request)
-        if handle.description is not None and not can_infer(handle.description):
-            raise InvalidRequest(
-                f"The model {handle.name!r} needs other arguments than tensors: call predict/."
-            )
+        check_inferable(handle)
         terms = Terms(request, handle)
         folder = here.home.calls / uuid.uuid4().hex
         try:
@@ -73,6 +76,19 @@ async def infer(request: web.Request) -> web.StreamResponse:
         finally:
             if not terms.kept and folder.exists():
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+
+def check_inferable(handle: ModelHandle) -> None:
+    """Raises InvalidRequest for a model that clients of the protocol cannot call."""
+    if handle.description is not None and not can_infer(handle.description):
+        raise InvalidRequest(
+            f"The model {handle.name!r} needs other arguments than tensors: call predict/."
+        )
+
+
+def is_ready(handle: ModelHandle) -> bool:
+    """True if the model answers calls; the next one loads it if it was unloaded."""
+    return handle.state in ("ready", "unloaded")
 
 
 async def live(request: web.Request) -> web.StreamResponse:
@@ -93,7 +109,7 @@ async def model_ready(request: web.Request) -> web.StreamResponse:
     """200 if the model can answer, else 503: clients look at nothing else."""
     handle = model_of(request)
     await _check_version(request)
-    if handle.state not in ("ready", "unloaded"):  # the next call loads an unloaded one
+    if not is_ready(handle):
         raise ModelUnavailable(f"The model {handle.name!r} is not ready ({handle.state}).", 2.0)
     return json_response({"name": handle.name, "ready": True})
 

@@ -18,6 +18,8 @@ from .errors import status_of
 from .tallies import ITEMS, SECONDS, Counter, Histogram, Values
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+GRPC = "GRPC"
+"""What stands for the method of HTTP where a call came by gRPC."""
 _KEPT = 16
 """Versions of one model that are counted at most, also if nobody ever scrapes."""
 
@@ -29,6 +31,10 @@ class _Requests:
     labels: tuple[str, str, str]
     seconds: Values
     statuses: dict[int, int] = field(default_factory=dict)
+
+    def add(self, status: int, seconds: float) -> None:
+        self.seconds.add(seconds)
+        self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,17 @@ class Metrics:
         match = request.match_info
         key = (request.method, match.route.resource, match.get("model"))
         requests = self._requests.get(key) or self._requests_of(request)
-        requests.seconds.add(seconds)
-        requests.statuses[status] = requests.statuses.get(status, 0) + 1
+        requests.add(status, seconds)
+
+    def call_ended(self, route: str, model: str | None, status: int, seconds: float) -> None:
+        """The same for a call by gRPC: `route` is one that is declared, `status` what HTTP has."""
+        model = model if model in self._models else None
+        key = (GRPC, route, model)
+        requests = self._requests.get(key)
+        if requests is None:
+            labels = (GRPC, route, model or "")
+            requests = self._requests[key] = _Requests(labels, self._http.of(*labels))
+        requests.add(status, seconds)
 
     def _requests_of(self, request: web.Request) -> _Requests:
         """The series of a request whose method, address or model may be of its client's making."""

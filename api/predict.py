@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ..schemas.transport import LINES
 from ..serving.messages import Prediction
-from .body import CHUNK
+from .body import ALL_IN_MEMORY, CHUNK
 from .compression import Packer, packable, takes_gzip
 from .lines import predict_lines
 from .services import described_model_of, services
@@ -106,7 +106,7 @@ async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> 
 
 
 def _held(request: web.Request) -> int:
-    """Bytes of the body that are kept in memory, as far as its head tells; files go to the disk."""
-    kind = request.content_type
+    """Bytes of the body that are kept in memory, as far as its head tells; large files are not."""
+    kind, length = request.content_type, request.content_length or 0
     in_memory = kind.endswith("json") or kind == "application/x-www-form-urlencoded"
-    return (request.content_length or 0) if in_memory else 0
+    return length if in_memory else min(length, ALL_IN_MEMORY)

@@ -94,6 +94,10 @@ class Services:
             names = ", ".join([*await self.rooms.versions.aliases(model), *newest])
             known = f" Known are, the newest first: {names}." if newest else ""
             raise InvalidArguments({"weights": [error.message + known]}) from error
+        return await self.local(version, limit_s)
+
+    async def local(self, version: WeightsVersion, limit_s: float | None = None) -> WeightsRef:
+        """The version with its files here. Raises Busy and StoreUnavailable as `weights_ref`."""
         version = await self.rooms.keeper.local(version, limit_s)
         return WeightsRef(version.id, version.folder)
 
@@ -118,10 +122,17 @@ def model_of(request: web.Request) -> ModelHandle:
 async def described_model_of(request: web.Request) -> ModelHandle:
     """As `model_of`, its arguments known: they decide which parameters of a query are the server's.
 
-    A model that is being imported is waited for some seconds; what it cannot do then is told where
-    it is asked for. Raises ModelNotFound.
+    Raises ModelNotFound.
     """
-    handle = model_of(request)
+    return await described(model_of(request))
+
+
+async def described(handle: ModelHandle) -> ModelHandle:
+    """The model with its arguments known.
+
+    One that is being imported is waited for some seconds; what it cannot do then is told where it
+    is asked for.
+    """
     if handle.description is None:
         with suppress(ModelUnavailable):
             await handle.describe_again()

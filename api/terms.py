@@ -54,6 +54,7 @@ class Terms:
             self._here.settings.client_max_size,
             headers=header_arguments(self.handle, "predict"),
             tensor=body_tensor(arguments) is not None,
+            keep_small=True,
         )
 
     async def choose(self, name: str | None = None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import answer_packing
 import classifier_start
 import front_memory
 import old_modules
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "store-push-pull": store_push_pull.measure,
     "weights-listing": weights_listing.measure,
     "tensor-field": tensor_field.measure,
+    "answer-packing": answer_packing.measure,
 }
 
 

@@ -28,7 +28,7 @@ from ..schemas.jsonform import json_form
 from ..schemas.transport import FilePart, RequestData
 from .accept import choose
 from .answers import json_value
-from .values import UploadedFile
+from .values import HeldFile, UploadedFile
 
 _STRUCTURED = ("list", "dict", "object", "tensor")
 _TEXT = ("string", "any", "url", "email")
@@ -346,7 +346,10 @@ def _list_from_text(slot: Slot, values: list[str]) -> Any:
 
 
 def _uploaded(name: str, part: FilePart) -> UploadedFile:
-    return UploadedFile(name, part.path, part.content_type, _last_part(part.filename), part.size)
+    filename = _last_part(part.filename)
+    if part.content is not None:
+        return HeldFile(name, part.path, part.content_type, filename, part.content)
+    return UploadedFile(name, part.path, part.content_type, filename, part.size)
 
 
 def _last_part(name: str) -> str:

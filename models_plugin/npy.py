@@ -92,6 +92,8 @@ def _data(request: RequestData) -> Any:
     """The bytes of the body; those of a file stay where they are until they are read."""
     if request.raw is None:
         return request.body
+    if request.raw.content is not None:
+        return request.raw.content
     with Path(request.raw.path).open("rb") as file:
         if not request.raw.size:
             return b""

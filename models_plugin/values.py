@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,39 @@ class UploadedFile:
 
     def __fspath__(self) -> str:
         return os.fspath(self.filename)
+
+
+class HeldFile(UploadedFile):
+    """A small one, which is in memory. Who asks for its path gets a file of this content there."""
+
+    def __init__(
+        self, name: str, path: str, content_type: str, original_filename: str, content: bytes
+    ) -> None:
+        self.__dict__.update(
+            name=name,
+            content_type=content_type,
+            original_filename=original_filename,
+            size=len(content),
+            _place=path,
+            _content=content,
+            _written=False,
+        )
+
+    @property
+    def filename(self) -> str:  # type: ignore[override]
+        place: str = self.__dict__["_place"]
+        if not self.__dict__["_written"]:
+            folder = Path(place).parent
+            folder.mkdir(mode=0o700, exist_ok=True)
+            Path(place).write_bytes(self.__dict__["_content"])
+            self.__dict__["_written"] = True
+        return place
+
+    def open(self) -> BinaryIO:
+        """Opens it for reading bytes; no file is made for that."""
+        if self.__dict__["_written"]:  # and maybe changed since
+            return self.path.open("rb")
+        return io.BytesIO(self.__dict__["_content"])
 
 
 @dataclass

@@ -52,10 +52,12 @@ class Call:
     trace: CallTrace | None = None
     came: float = field(default_factory=time.perf_counter)
     shape: Hashable = field(init=False)
+    payload: bytes = field(init=False)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.request.body)
+        self.payload = self.request.payload()
+        self.size = len(self.payload)
         self.shape = shape_of(self.request, self.items)
 
     def settle(self, result: Prediction | ModelyardError) -> None:
@@ -76,7 +78,7 @@ def shape_of(request: RequestData, items: int) -> Hashable:
 
     Nobody looks into a request here; this is as near to the shape of its tensors as the front gets.
     """
-    files = request.files if request.raw is None else [*request.files, request.raw]
+    files = request.parts
     size = len(request.body) + sum(file.size for file in files)
     each = size // max(1, items)
     kind = files[0].content_type if files else ""

@@ -36,11 +36,12 @@ class Channel:
         self._open = True
         self._loop.add_reader(connection, self._readable)
 
-    def send(self, message: Message) -> None:
+    def send(self, *messages: Message) -> None:
         """Sends at once as far as the socket takes it, the rest when it takes more."""
         if not self._open:
             return
-        rest = memoryview(pack(message))
+        frames = [pack(message) for message in messages]
+        rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
         if not self._waiting:
             rest = self._write(rest)
         if rest and self._open:

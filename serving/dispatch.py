@@ -8,6 +8,7 @@ its way already: a worker that has to wait for the front has nothing to do meanw
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from .messages import Answered, Message, Predict, Prediction
 from .observer import BatchDone, Observer
 from .options import ServedOptions
 from .pace import Pace
+from .process import Question
 from .tracing import TRACER
 from .waiting import Waiting
 
@@ -100,9 +102,9 @@ class Dispatcher:
         self, request: RequestData, folder: Path, timeout_s: float, items: int = 1
     ) -> Prediction:
         """One call's answer; see `ModelHandle.predict`."""
-        self.check_room(len(request.body), items)
         self.used_at = now = self._loop.time()
         call = Call(request, folder, self._loop.create_future(), timeout_s, now, items)
+        self.check_room(call.size, items)
         call.timer = self._loop.call_later(timeout_s, self._expired, call)
         if (tracer := TRACER.get()) is not None:
             call.trace = tracer.call(self._model, items)
@@ -188,16 +190,19 @@ class Dispatcher:
         waited = [clock - call.came for call in calls]
         last = calls[-1]
         times = (batch, waited)
-        for call in list(calls):
+        questions: list[Question] = []
+        for call in calls:
             call.batch, call.batched = batch, len(calls) > 1
             message = Predict(
                 request=call.request.to_data(),
                 folder=str(call.folder),
                 more=call is not last,
                 trace="" if call.trace is None else call.trace.sent(batch.items),
-                body=call.request.body,
+                body=call.payload,
             )
-            process.ask(message, lambda answer, c=call: self._answered(c, answer, times))  # type: ignore[misc]
+            answered = functools.partial(self._answered, call, times)
+            questions.append((message, answered))
+        process.ask_all(questions)
         return True
 
     def _still_gathers(self, oldest: Call, most: int) -> bool:
@@ -219,7 +224,7 @@ class Dispatcher:
         self.dispatch()
 
     def _answered(
-        self, call: Call, answer: Message | ModelyardError, times: tuple[Batch, list[float]]
+        self, call: Call, times: tuple[Batch, list[float]], answer: Message | ModelyardError
     ) -> None:
         batch, waited = times
         slot, begun = batch.slot, batch.began is not None
@@ -269,6 +274,7 @@ class Dispatcher:
                     answer.filename,
                     self.version,
                     answer.headers,
+                    answer.made,
                 )
             )
         elif isinstance(answer, ModelyardError):

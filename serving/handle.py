@@ -286,7 +286,7 @@ class ModelHandle:
 
     async def validate(self, which: str, request: RequestData) -> Validated:
         """Checks arguments, also while the worker predicts. Raises as `predict` does."""
-        message = Validate(which=which, request=request.to_data(), body=request.body)
+        message = Validate(which=which, request=request.to_data(), body=request.payload())
         answer = await self._questions.ask(message)
         assert isinstance(answer, Validated)
         return answer

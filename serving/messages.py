@@ -75,7 +75,9 @@ class Validate(Message):
 
 @dataclass
 class Predict(Message):
-    """One call. `more`: the next message is of the same batch. Answered by Answered or Failed.
+    """One call; `body` is its request's payload. `more`: the next message is of the same batch.
+
+    Answered by Answered or Failed; the answers of a batch come together, when all are made.
 
     `trace` is the W3C `traceparent` that it belongs to, if the server is tracing.
     """
@@ -115,8 +117,8 @@ class Validated(Message):
 class Answered(Message):
     """An encoded answer: the body, or a file in the call's folder; `headers` of the HTTP answer.
 
-    The last answer of a batch tells how long it was in the worker, and of that in the plugin's
-    predict, in seconds.
+    `made`: there may be something in the call's folder. The last answer of a batch tells how long
+    it was in the worker, and of that in the plugin's predict, in seconds.
     """
 
     content_type: str = "application/json"
@@ -126,6 +128,7 @@ class Answered(Message):
     worked_s: float = 0.0
     forward_s: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
+    made: bool = False
 
 
 @dataclass
@@ -207,7 +210,10 @@ class WeightsRef:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer to pass through: `body`, or the file at `path`, which is in the call's folder."""
+    """An answer to pass through: `body`, or the file at `path`, which is in the call's folder.
+
+    `made`: the worker may have left something in that folder.
+    """
 
     content_type: str
     body: bytes
@@ -215,3 +221,4 @@ class Prediction:
     filename: str | None
     weights_id: str | None
     headers: Mapping[str, str] = field(default_factory=dict)
+    made: bool = True

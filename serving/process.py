@@ -28,6 +28,10 @@ _GIVEN_UP_S = 2.0  # a killed worker that is still there hangs in the kernel
 _TAIL = 4096  # bytes of its last output that are told with its end
 
 
+Question = tuple[Message, Callable[[Message | ModelyardError], None]]
+"""What is asked, and who is told the answer."""
+
+
 class WorkerProcess:
     """A child with our ends of its two sockets. Every question has one answer, or the worker's end.
 
@@ -98,14 +102,20 @@ class WorkerProcess:
 
     def ask(self, message: Message, answer: Callable[[Message | ModelyardError], None]) -> None:
         """Sends a question; `answer` is called once: with its answer, or the error it ended in."""
+        self.ask_all([(message, answer)])
+
+    def ask_all(self, questions: list[Question]) -> None:
+        """The same for several of one kind, which leave together."""
         if self._ended:
-            answer(self._death())
+            for _, answer in questions:
+                answer(self._death())
             return
-        self._next += 1
-        message.id = self._next
-        self._questions[message.id] = answer
-        aside = isinstance(message, (Describe, Validate))
-        (self._side if aside else self._channel).send(message)
+        for message, answer in questions:
+            self._next += 1
+            message.id = self._next
+            self._questions[message.id] = answer
+        aside = isinstance(questions[0][0], (Describe, Validate))
+        (self._side if aside else self._channel).send(*(message for message, _ in questions))
 
     async def question(self, message: Message, timeout_s: float) -> Message:
         """The answer. Raises what the worker answers with, WorkerDied, and TimeoutError."""

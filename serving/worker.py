@@ -52,6 +52,7 @@ class Connection:
         os.close(fd)
         self._reader = FrameReader()
         self._arrived: deque[tuple[bytes, bytes]] = deque()
+        self._held: list[bytes] | None = None
 
     def read(self) -> messages.Message:
         """The next message. Ends the process if the front is gone, or wants us gone."""
@@ -65,14 +66,31 @@ class Connection:
                 leave()
         return messages.unpack(*self._arrived.popleft())
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is sent in the block leaves when it ends, all at once: each time costs a system
+        call here, and wakes the front there."""
+        self._held = held = []
+        try:
+            yield
+        finally:
+            self._held = None
+            self._send(b"".join(held))
+
     def send(self, message: messages.Message) -> None:
         """Sends; what has no JSON form becomes an error in its place."""
         try:
             frame = messages.pack(message)
         except (TypeError, ValueError, RecursionError) as error:
             frame = messages.pack(failed(message.id, told(error, "answering")))
+        if self._held is None:
+            self._send(frame)
+        else:
+            self._held.append(frame)
+
+    def _send(self, data: bytes) -> None:
         try:
-            self._socket.sendall(frame)
+            self._socket.sendall(data)
         except OSError:
             leave()
 
@@ -139,7 +157,11 @@ class Worker:
                 batch.append(following)
             traces = [one.trace for one in batch]
             with traced(traces) if any(traces) else contextlib.nullcontext():
-                self._predict(batch)
+                if len(batch) == 1:
+                    self._predict(batch)
+                else:
+                    with self._main.together():
+                        self._predict(batch)
             self._surroundings.restore()
 
     def _start(self, message: Any) -> messages.Message:
@@ -193,6 +215,7 @@ class Worker:
         folder = Path(asked.message.folder)
         answer = self._opened().answer("predict", result, arguments, folder, asked.request)
         last = asked.message is timing.last
+        made = answer.path is not None or (bool(asked.request.parts) and folder.exists())
         return messages.Answered(
             asked.id,
             answer.content_type,
@@ -202,6 +225,7 @@ class Worker:
             time.perf_counter() - timing.began if last else 0.0,
             timing.forward_s if last else 0.0,
             answer.headers,
+            made,
         )
 
     # -- the side thread ----------------------------------------------------------------------

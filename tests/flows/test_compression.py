@@ -6,10 +6,14 @@ import json
 import zlib
 from urllib.parse import urlsplit
 
+import brotli
 import pytest
 import requests
 
+from modelyard.client import Client
+
 GZIP = {"Content-Encoding": "gzip"}
+UNPACKED = {"gzip": gzip.decompress, "br": brotli.decompress}
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +40,46 @@ def predict(server, size, **headers):
 
 
 @pytest.mark.parametrize("size", [50_000, 3_000_000])
-def test_a_large_answer_is_packed_for_who_takes_gzip(server, size):
-    answer, body = predict(server, size, Accept_Encoding="br, gzip;q=0.5")
-    assert answer.headers["Content-Encoding"] == "gzip"
+@pytest.mark.parametrize(
+    ("taken", "coding"),
+    [
+        ("gzip, deflate", "gzip"),
+        ("gzip, deflate, br", "br"),
+        ("br;q=0.5, gzip;q=0.5", "br"),
+        ("br;q=0.4, gzip;q=0.5", "gzip"),
+        ("gzip;q=0, br", "br"),
+        ("br;q=0, *", "gzip"),
+        ("*", "gzip"),
+        ("identity;q=0.5, gzip", "gzip"),
+    ],
+)
+def test_a_large_answer_is_packed_as_the_client_likes_best(server, size, taken, coding):
+    answer, body = predict(server, size, Accept_Encoding=taken)
+    assert answer.headers["Content-Encoding"] == coding
     assert answer.headers["Vary"] == "Accept-Encoding"
-    assert json.loads(gzip.decompress(body))["predictions"]["text"] == ["str", "x" * size]
+    assert json.loads(UNPACKED[coding](body))["predictions"]["text"] == ["str", "x" * size]
     assert len(body) < size / 10
 
 
 @pytest.mark.parametrize("size", [50_000, 3_000_000])
+def test_common_clients_read_what_is_packed(server, size):
+    answer = server.predict("kinds", json={"text": "x" * size})
+    assert answer.headers["Content-Encoding"] == "br"  # requests takes it if it can read it
+    assert answer.json()["predictions"]["text"][1] == "x" * size
+    with Client(server.url) as client:
+        answered = client.predict("kinds", {"text": "x" * size}).json()
+    assert answered["predictions"]["text"][1] == "x" * size
+
+
+@pytest.mark.parametrize("size", [50_000, 3_000_000])
 @pytest.mark.parametrize(
-    "taken", [{}, {"Accept_Encoding": "gzip;q=0, *;q=0.5"}, {"Accept_Encoding": "br"}]
+    "taken",
+    [
+        {},
+        {"Accept_Encoding": "gzip;q=0, *;q=0.5"},
+        {"Accept_Encoding": "br;q=0, deflate"},
+        {"Accept_Encoding": "gzip;q=0.5, identity"},
+    ],
 )
 def test_it_is_sent_as_it_is_to_who_does_not(server, taken, size):
     answer, body = predict(server, size, **taken)
@@ -62,9 +95,10 @@ def test_a_small_answer_is_never_packed(server):
     assert json.loads(body)
 
 
-def test_a_document_that_has_not_changed_is_known_by_its_packed_tag_too(server):
-    answer, _ = raw(server, "GET", "/openapi.json", Accept_Encoding="gzip")
-    assert answer.headers["Content-Encoding"] == "gzip"
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_document_that_has_not_changed_is_known_by_its_packed_tag_too(server, coding):
+    answer, _ = raw(server, "GET", "/openapi.json", Accept_Encoding=coding)
+    assert answer.headers["Content-Encoding"] == coding
     again, _ = raw(server, "GET", "/openapi.json", If_None_Match=answer.headers["ETag"])
     assert again.status == 304
 
