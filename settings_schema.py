@@ -40,6 +40,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 5000
+    grpc_port: int | None = None
     home: Path = Path("modelyard-home")
     data: Path | None = None
     storage: str | None = None
@@ -146,6 +147,13 @@ class SettingsSchema(Schema):
     port = fields.Integer(
         validate=validate.Range(min=0, max=65535),
         metadata=_about("port to listen on; 0 takes a free one", "--listen-port"),
+    )
+    grpc_port = fields.Integer(
+        validate=validate.Range(min=0, max=65535),
+        metadata=_about(
+            "port for gRPC (the Open Inference Protocol) at the same address; 0 takes a free one "
+            "(default: none); needs the extra grpc"
+        ),
     )
     home = LocalPath(
         metadata=_about("folder of all state: records, runs, weights, logs"),

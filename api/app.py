@@ -31,6 +31,7 @@ from .describe import add_documents
 from .door import Door
 from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
+from .grpc_port import GRPC_PORT, open_grpc
 from .guard import guard, harden
 from .metrics import Metrics
 from .metrics_page import METRICS
@@ -84,6 +85,9 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
         app[PRINTED] = Printed()
         app.cleanup_ctx.append(app[PRINTED].listen)
     app.cleanup_ctx.append(rooms)
+    if settings.grpc_port is not None:
+        app[GRPC_PORT] = open_grpc(settings, metrics)
+        app.cleanup_ctx.append(app[GRPC_PORT].lifetime)
     app.on_shutdown.append(end_streams)
     app.on_response_prepare.append(harden)
     app.on_response_prepare.append(mark_begun)

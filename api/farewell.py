@@ -10,6 +10,7 @@ import socket
 
 from aiohttp import web
 
+from .grpc_port import GRPC_PORT
 from .services import SERVICES
 
 LINGER_S = 0.5
@@ -43,6 +44,8 @@ async def take_leave(app: web.Application, runner: web.AppRunner, listener: sock
     that moment loses it. So answers say that they are the last, and clients come back elsewhere.
     """
     app[SERVICES].stopping.set()
+    if GRPC_PORT in app:
+        app[GRPC_PORT].leave(LINGER_S)
     await asyncio.sleep(LINGER_S)
     refuse_new(listener)
     await _accepted(listener)

@@ -18,6 +18,7 @@ from ..serving.pool import ServingPool
 from ..settings import Settings
 from .app import create_app
 from .farewell import take_leave
+from .grpc_port import GRPC_PORT, GrpcPort
 from .logs import configure_logging
 from .services import SERVICES
 
@@ -86,12 +87,19 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     try:
-        with _listen(settings) as listener:  # the port first: a taken one costs no model's loading
+        # The ports first: a taken one costs no model's loading.
+        with _listen(settings.host, settings.port, "--port") as listener:
+            if GRPC_PORT in app:
+                _bind_grpc(app[GRPC_PORT], settings)
             await runner.setup()
             if settings.listen_when_loaded:
                 await until_loaded(app, settings, stop)
+            if GRPC_PORT in app:
+                await app[GRPC_PORT].start(app[SERVICES])
             await web.SockSite(runner, listener, backlog=1024).start()
-            _tell(settings, listener.getsockname()[1], [source.name for source in sources])
+            names = [source.name for source in sources]
+            grpc_port = app[GRPC_PORT].port if GRPC_PORT in app else None
+            _tell(settings, listener.getsockname()[1], grpc_port, names)
             code = await _until_stopped(app, settings, stop)
             await take_leave(app, runner, listener)
             return code
@@ -157,11 +165,11 @@ async def _until_stopped(app: web.Application, settings: Settings, stop: asyncio
     return 0
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _listen(host: str, port: int, flag: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         address = socket.getaddrinfo(
-            settings.host, settings.port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, family, socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0][4]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -169,13 +177,19 @@ def _listen(settings: Settings) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         raise CannotStart(
-            f"Cannot listen on {settings.host} port {settings.port}: {error.strerror}. "
-            "Choose another with --port."
+            f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with {flag}."
         ) from error
     return listener
 
 
-def _tell(settings: Settings, port: int, models: list[str]) -> None:
+def _bind_grpc(grpc: GrpcPort, settings: Settings) -> None:
+    """At the same address as HTTP; what the system has against it is asked for in its own words."""
+    with _listen(settings.host, settings.grpc_port or 0, "--grpc-port") as probe:
+        address = probe.getsockname()[0]
+    grpc.bind(address)
+
+
+def _tell(settings: Settings, port: int, grpc_port: int | None, models: list[str]) -> None:
     """Says on standard output where everything is, once the port answers."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host
     host = f"[{host}]" if ":" in host else host
@@ -185,6 +199,8 @@ def _tell(settings: Settings, port: int, models: list[str]) -> None:
     if settings.doc_endpoint:
         print(f"  Swagger UI   {base}/ui   (and /api)")
     print(f"  OpenAPI      {base}/openapi.json   (Swagger 2.0: /swagger.json)")
+    if grpc_port is not None:
+        print(f"  gRPC         {host}:{grpc_port}   (Open Inference Protocol)")
     print(f"  TensorBoard  {base}/tensorboard/", flush=True)
     if settings.access == "open" and not settings.is_loopback:
         log.warning("open access: everybody who reaches %s may train and predict", settings.host)

@@ -173,12 +173,29 @@ def _from_bytes(one: Mapping[str, Any], data: memoryview) -> Any:
     import numpy as np
 
     name, shape = one["name"], _shape_of(one)
+    if one.get("datatype") == "BYTES":
+        return _texts(name, bytes(data))
     dtype = np.dtype(_dtype_of(one)).newbyteorder("<")
     if len(data) % dtype.itemsize:
         raise InvalidArguments({name: [f"{len(data)} bytes are no whole number of {dtype.name}."]})
     if dtype.kind == "b" and bytes(data).strip(b"\0\1"):
         raise InvalidArguments({name: ["BOOL data may hold only the bytes 0 and 1."]})
     return _shaped(name, np.frombuffer(data, dtype), shape)
+
+
+def _texts(name: str, data: bytes) -> Any:
+    """The one text of a BYTES, or the list of them: each has its length before it, in 4 bytes."""
+    texts, at = [], 0
+    while at < len(data):
+        start = at + 4
+        at = start + int.from_bytes(data[at:start], "little")
+        if at > len(data):
+            raise InvalidArguments({name: ["A text is longer than what was sent."]})
+        try:
+            texts.append(data[start:at].decode())
+        except UnicodeDecodeError as error:
+            raise InvalidArguments({name: [f"A text is no UTF-8: {error}"]}) from error
+    return texts[0] if len(texts) == 1 else texts
 
 
 def _shaped(name: str, array: Any, shape: tuple[int, ...]) -> Any:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
-from grpc.aio import ServicerContext
+from grpc.aio import ServicerContext as Context
 
 from ...errors import DiskFull, InvalidRequest, ModelyardError, PluginFailed
 from ..access_log import log as access_log
@@ -23,21 +24,22 @@ from .codes import code_of, cut, trailers_of
 
 log = logging.getLogger(__name__)
 
-Context = ServicerContext
 Read = TypeVar("Read", bound=Message)
 
 _GONE = 499
 
 
 class GrpcCall:
-    """What a method needs to know of its call. `model` and `version` are for the log."""
+    """What a method needs to know of its call, and what the log tells of it: `model`, `version`,
+    and bytes that came (`size`) and were `answered`."""
 
     def __init__(self, message: bytes, context: Context) -> None:
         self.model: str | None = None
         self.version: str | None = None
         self.size = len(message)
+        self.answered = 0
+        self.context = context
         self._message = message
-        self._context = context
         self._metadata = dict(context.invocation_metadata() or ())
 
     def read(self, kind: type[Read]) -> Read:
@@ -55,50 +57,67 @@ class GrpcCall:
     @property
     def left_s(self) -> float | None:
         """What is left of the client's deadline, in seconds; None if it has none."""
-        left: float | None = self._context.time_remaining()
+        left: float | None = self.context.time_remaining()
         return left
 
     @property
     def client(self) -> str:
         """The client's address, as HTTP has it: `ipv4:127.0.0.1:4321`, `ipv6:%5B::1%5D:4321`."""
-        address = unquote(self._context.peer()).partition(":")[2]
+        address = unquote(self.context.peer()).partition(":")[2]
         return address.rpartition(":")[0].strip("[]")
 
 
-Method = Callable[[GrpcCall], Awaitable[Message]]
-Handler = Callable[[bytes, Context], Awaitable[bytes]]
-
-
-def told(route: str, method: Method, metrics: Metrics) -> Handler:
-    """The method as gRPC calls it: errors become statuses, and each call is logged and counted.
-
-    `route` is the method's full name.
-    """
+def unary(route: str, method: Callable[[GrpcCall], Awaitable[Message]], metrics: Metrics) -> Any:
+    """The method as gRPC calls it; `route` is its full name."""
 
     async def handle(message: bytes, context: Context) -> bytes:
         call = GrpcCall(message, context)
-        started = time.perf_counter()
-        status, code, size = 500, StatusCode.UNKNOWN, 0
-        try:
+        async with concluded(route, call, metrics):
             answer = (await method(call)).SerializeToString()
-            status, code, size = 200, StatusCode.OK, len(answer)
+            call.answered = len(answer)
             return answer
-        except asyncio.CancelledError:
-            over = call.left_s is not None and call.left_s <= 0
-            status = 504 if over else _GONE
-            code = StatusCode.DEADLINE_EXCEEDED if over else StatusCode.CANCELLED
-            raise
-        except Exception as error:
-            failure = _of_our_family(error, route)
-            status, code = told_as(failure)[0], code_of(failure)
-            await _refuse(context, failure)
-        finally:
-            seconds = time.perf_counter() - started
-            metrics.call_ended(route, call.model, status, seconds)
-            if access_log.isEnabledFor(logging.INFO):
-                access_log.info("request", extra=_line(route, call, status, code, size, seconds))
 
     return handle
+
+
+def streaming(
+    route: str, method: Callable[[GrpcCall], AsyncIterator[Message]], metrics: Metrics
+) -> Any:
+    """The same for one that answers with many messages."""
+
+    async def handle(message: bytes, context: Context) -> AsyncIterator[bytes]:
+        call = GrpcCall(message, context)
+        async with concluded(route, call, metrics):
+            async for one in method(call):
+                answer = one.SerializeToString()
+                call.answered += len(answer)
+                yield answer
+
+    return handle
+
+
+@asynccontextmanager
+async def concluded(route: str, call: GrpcCall, metrics: Metrics) -> AsyncIterator[None]:
+    """Of the block that answers a call: errors become statuses, and it is logged and counted."""
+    started = time.perf_counter()
+    status, code = 200, StatusCode.OK
+    try:
+        yield
+    except asyncio.CancelledError:
+        status, code = _GONE, StatusCode.CANCELLED
+        if call.left_s is not None and call.left_s <= 0:
+            status, code = 504, StatusCode.DEADLINE_EXCEEDED
+        raise
+    except Exception as error:
+        failure = _of_our_family(error, route)
+        status, said = told_as(failure)
+        code = code_of(failure)
+        await call.context.abort(code, cut(said), trailers_of(failure))
+    finally:
+        seconds = time.perf_counter() - started
+        metrics.call_ended(route, call.model, status, seconds)
+        if access_log.isEnabledFor(logging.INFO):
+            access_log.info("request", extra=_line(route, call, status, code, seconds))
 
 
 def _of_our_family(error: Exception, route: str) -> ModelyardError:
@@ -112,13 +131,8 @@ def _of_our_family(error: Exception, route: str) -> ModelyardError:
     return ModelyardError("The server itself failed; its log says why.")
 
 
-async def _refuse(context: Context, error: ModelyardError) -> NoReturn:
-    await context.abort(code_of(error), cut(told_as(error)[1]), trailers_of(error))
-    raise AssertionError("abort() has returned")
-
-
 def _line(
-    route: str, call: GrpcCall, status: int, code: StatusCode, size: int, seconds: float
+    route: str, call: GrpcCall, status: int, code: StatusCode, seconds: float
 ) -> dict[str, Any]:
     """The line of the access log: HTTP's, with gRPC's own status as `code`."""
     line: dict[str, Any] = {
@@ -130,7 +144,7 @@ def _line(
         "ms": round(seconds * 1000, 2),
         "peer": call.client,
         "bytes_in": call.size,
-        "bytes_out": size,
+        "bytes_out": call.answered,
     }
     if call.version is not None:
         line["version"] = call.version

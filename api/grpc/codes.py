@@ -9,7 +9,7 @@ from __future__ import annotations
 from grpc import StatusCode
 
 from ... import errors
-from ..errors import retry_after_s, kind_of
+from ..errors import kind_of, retry_after_s
 
 CODE: dict[type[errors.ModelyardError], StatusCode] = {
     errors.ModelyardError: StatusCode.INTERNAL,

@@ -1,23 +1,110 @@
-"""The port of gRPC, on the loop of the front: what is served there, and how it opens and closes."""
+"""The port of gRPC, on the front's own loop: what is served there, and how it opens and closes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
 
 import grpc
+from aiohttp import web
 from grpc import aio
+from grpc.aio import ServicerContext as Context
 
-from ...errors import CannotStart, ModelyardError
+from ...errors import CannotStart, NotSupported
 from ...settings import Settings
 from ..body import TEXT_LIMIT
 from ..metrics import Metrics
-from ..services import SERVICES, App, Services
-from . import checking
-from .call import Context, GrpcCall, refuse, told
+from ..services import Services
+from .call import GrpcCall, concluded, streaming, unary
+from .checking import check, watch
 from .methods import METHODS
 
 SERVICE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
+_IDENTITY_ALONE = 1
+"""Of gRPC's bits of message encodings. What gzip makes of a message is bounded by nothing."""
+
+
+class GrpcPort:
+    """Serves the protocol and the health check on a port of its own. See `api/grpc_port.py`."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.port = settings.grpc_port or 0
+        self._grace_s = settings.stop_timeout
+        self._largest = min(settings.client_max_size or TEXT_LIMIT, TEXT_LIMIT)
+        self._metrics = metrics
+        self._server: aio.Server | None = None
+        self._leaving: asyncio.Task[None] | None = None
+
+    def bind(self, host: str) -> None:
+        """Takes the port; nobody is answered yet. Raises CannotStart."""
+        self._server = aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),  # else a second server would share the port
+                ("grpc.max_receive_message_length", self._largest),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ALONE),
+            ]
+        )
+        shown = f"[{host}]" if ":" in host else host
+        try:
+            self.port = self._server.add_insecure_port(f"{shown}:{self.port}")
+        except RuntimeError as error:
+            raise CannotStart(
+                f"Cannot listen on {host} port {self.port} for gRPC. Choose another with "
+                "--grpc-port."
+            ) from error
+
+    async def start(self, here: Services) -> None:
+        """Begins to answer."""
+        assert self._server is not None, "bind() comes first"
+        self._server.add_generic_rpc_handlers((_Methods(here, self._metrics),))
+        await self._server.start()
+
+    def leave(self, after_s: float) -> None:
+        """Takes new calls for so many seconds more; those under way then have `stop_timeout`."""
+        self._leaving = asyncio.ensure_future(self._leave(after_s))
+
+    async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
+        """For `cleanup_ctx`: at its end no call is under way."""
+        yield
+        if self._leaving is not None:
+            await self._leaving
+        elif self._server is not None:
+            await self._server.stop(None)
+
+    async def _leave(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        assert self._server is not None
+        await self._server.stop(self._grace_s)
+
+
+class _Methods(grpc.GenericRpcHandler):
+    """Every method by its full name. Messages stay bytes: those that cannot be read are ours to
+    tell of, and to count."""
+
+    def __init__(self, here: Services, metrics: Metrics) -> None:
+        known = {f"/{SERVICE}/{name}": partial(method, here) for name, method in METHODS.items()}
+        known[f"/{HEALTH}/Check"] = partial(check, here)
+        self._handlers = {
+            route: grpc.unary_unary_rpc_method_handler(unary(route, method, metrics))
+            for route, method in known.items()
+        }
+        route = f"/{HEALTH}/Watch"
+        watching = streaming(route, partial(watch, here), metrics)
+        self._handlers[route] = grpc.unary_stream_rpc_method_handler(watching)
+        self._other = grpc.stream_stream_rpc_method_handler(_unknown(metrics))
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        return self._handlers.get(handler_call_details.method, self._other)
+
+
+def _unknown(metrics: Metrics) -> object:
+    """Answers every other method, whatever it streams."""
+
+    async def handle(messages: object, context: Context) -> None:
+        async with concluded("none", GrpcCall(b"", context), metrics):
+            raise NotSupported("There is no such method here.")
+
+    return handle

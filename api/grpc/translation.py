@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from ...errors import InvalidArguments, InvalidRequest, PluginFailed
-from ...models_plugin.inference import HEADER, lengths_before
+from ...models_plugin.inference import HEADER
 from ...schemas.tensors import BARE
 from ...schemas.transport import RequestData
 from .open_inference_pb2 import InferParameter, InferTensorContents, ModelInferRequest
@@ -114,7 +114,7 @@ def _laid_out(name: str, datatype: str, contents: InferTensorContents) -> bytes:
         raise InvalidArguments({name: [told]})
     values = getattr(contents, field)
     if datatype == "BYTES":
-        return lengths_before(values)
+        return b"".join(len(text).to_bytes(4, "little") + text for text in values)
     try:
         numbers = array(code, values)
     except OverflowError as error:

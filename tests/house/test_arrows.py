@@ -43,6 +43,8 @@ GROUND = {
 ONLY_IN = {
     "aiohttp": {"api", "client"},
     "blake3": {"storage", "training"},
+    "google": {"api.grpc"},
+    "grpc": {"api.grpc"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "torch": {"models_plugin.image_classifier"},

@@ -20,7 +20,7 @@ if "serve" in sys.orig_argv:
     atexit.register(lambda: open(place, "w").write(json.dumps(sorted(sys.modules))))
 """
 HEAVY = {"torch", "sklearn", "scipy", "PIL", "safetensors", "boto3", "alembic", "tensorboard"}
-HEAVY.add("opentelemetry")  # without --tracing
+HEAVY |= {"opentelemetry", "grpc", "google"}  # without --tracing and --grpc-port
 
 
 @pytest.fixture(scope="module")
