@@ -14,7 +14,14 @@ from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
 from grpc.aio import ServicerContext as Context
 
-from ...errors import DiskFull, InvalidRequest, ModelyardError, PluginFailed
+from ...errors import (
+    DiskFull,
+    InvalidRequest,
+    ModelUnavailable,
+    ModelyardError,
+    NotSupported,
+    PluginFailed,
+)
 from ..access_log import log as access_log
 from ..access_log import trace_named
 from ..errors import DISK_FULL
@@ -27,6 +34,9 @@ log = logging.getLogger(__name__)
 Read = TypeVar("Read", bound=Message)
 
 _GONE = 499
+_QUIET_S = 0.1
+_LAST_S = 1.0
+"""At the end: who comes again and again in spite of what it was told is waited for so long."""
 
 
 class GrpcCall:
@@ -67,57 +77,94 @@ class GrpcCall:
         return address.rpartition(":")[0].strip("[]")
 
 
-def unary(route: str, method: Callable[[GrpcCall], Awaitable[Message]], metrics: Metrics) -> Any:
-    """The method as gRPC calls it; `route` is its full name."""
+class Calls:
+    """The calls of one port: counts and logs each, and knows how many are under way.
 
-    async def handle(message: bytes, context: Context) -> bytes:
-        call = GrpcCall(message, context)
-        async with concluded(route, call, metrics):
-            answer = (await method(call)).SerializeToString()
-            call.answered = len(answer)
-            return answer
+    `closed`: those that come are told UNAVAILABLE, which sends their clients elsewhere. gRPC's own
+    end would cancel what it has received and not yet handed to us, and nobody tries that again.
+    """
 
-    return handle
+    def __init__(self, metrics: Metrics) -> None:
+        self.closed = False
+        self._metrics = metrics
+        self._under_way = 0
+        self._last_came = 0.0
 
+    def unary(self, route: str, method: Callable[[GrpcCall], Awaitable[Message]]) -> Any:
+        """The method as gRPC calls it; `route` is its full name."""
 
-def streaming(
-    route: str, method: Callable[[GrpcCall], AsyncIterator[Message]], metrics: Metrics
-) -> Any:
-    """The same for one that answers with many messages."""
+        async def handle(message: bytes, context: Context) -> bytes:
+            call = GrpcCall(message, context)
+            async with self._concluded(route, call):
+                answer = (await method(call)).SerializeToString()
+                call.answered = len(answer)
+                return answer
 
-    async def handle(message: bytes, context: Context) -> AsyncIterator[bytes]:
-        call = GrpcCall(message, context)
-        async with concluded(route, call, metrics):
-            async for one in method(call):
-                answer = one.SerializeToString()
-                call.answered += len(answer)
-                yield answer
+        return handle
 
-    return handle
+    def streaming(self, route: str, method: Callable[[GrpcCall], AsyncIterator[Message]]) -> Any:
+        """The same for one that answers with many messages."""
 
+        async def handle(message: bytes, context: Context) -> AsyncIterator[bytes]:
+            call = GrpcCall(message, context)
+            async with self._concluded(route, call):
+                async for one in method(call):
+                    answer = one.SerializeToString()
+                    call.answered += len(answer)
+                    yield answer
 
-@asynccontextmanager
-async def concluded(route: str, call: GrpcCall, metrics: Metrics) -> AsyncIterator[None]:
-    """Of the block that answers a call: errors become statuses, and it is logged and counted."""
-    started = time.perf_counter()
-    status, code = 200, StatusCode.OK
-    try:
-        yield
-    except asyncio.CancelledError:
-        status, code = _GONE, StatusCode.CANCELLED
-        if call.left_s is not None and call.left_s <= 0:
-            status, code = 504, StatusCode.DEADLINE_EXCEEDED
-        raise
-    except Exception as error:
-        failure = _of_our_family(error, route)
-        status, said = told_as(failure)
-        code = code_of(failure)
-        await call.context.abort(code, cut(said), trailers_of(failure))
-    finally:
-        seconds = time.perf_counter() - started
-        metrics.call_ended(route, call.model, status, seconds)
-        if access_log.isEnabledFor(logging.INFO):
-            access_log.info("request", extra=_line(route, call, status, code, seconds))
+        return handle
+
+    def unknown(self) -> Any:
+        """What answers every other method, whatever it streams."""
+
+        async def handle(messages: object, context: Context) -> None:
+            async with self._concluded("none", GrpcCall(b"", context)):
+                raise NotSupported("There is no such method here.")
+
+        return handle
+
+    async def over(self, limit_s: float) -> None:
+        """Returns when no call is under way, and none has come for a moment; or after `limit_s`."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limit_s
+        quiet = until
+        while loop.time() < until and loop.time() < quiet:
+            if self._under_way:
+                quiet = until
+            elif quiet == until:
+                quiet = min(until, loop.time() + _LAST_S)
+            elif loop.time() - self._last_came > _QUIET_S:
+                return
+            await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def _concluded(self, route: str, call: GrpcCall) -> AsyncIterator[None]:
+        """The block answers the call: its errors become statuses."""
+        started = time.perf_counter()
+        self._last_came = asyncio.get_running_loop().time()
+        self._under_way += 1
+        status, code = 200, StatusCode.OK
+        try:
+            if self.closed:
+                raise ModelUnavailable("The server is stopping.")
+            yield
+        except asyncio.CancelledError:
+            status, code = _GONE, StatusCode.CANCELLED
+            if call.left_s is not None and call.left_s <= 0:
+                status, code = 504, StatusCode.DEADLINE_EXCEEDED
+            raise
+        except Exception as error:
+            failure = _of_our_family(error, route)
+            status, said = told_as(failure)
+            code = code_of(failure)
+            await call.context.abort(code, cut(said), trailers_of(failure))
+        finally:
+            self._under_way -= 1
+            seconds = time.perf_counter() - started
+            self._metrics.call_ended(route, call.model, status, seconds)
+            if access_log.isEnabledFor(logging.INFO):
+                access_log.info("request", extra=_line(route, call, status, code, seconds))
 
 
 def _of_our_family(error: Exception, route: str) -> ModelyardError:

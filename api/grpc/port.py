@@ -9,14 +9,13 @@ from functools import partial
 import grpc
 from aiohttp import web
 from grpc import aio
-from grpc.aio import ServicerContext as Context
 
-from ...errors import CannotStart, NotSupported
+from ...errors import CannotStart
 from ...settings import Settings
 from ..body import TEXT_LIMIT
 from ..metrics import Metrics
 from ..services import Services
-from .call import GrpcCall, concluded, streaming, unary
+from .call import Calls
 from .checking import check, watch
 from .methods import METHODS
 
@@ -33,7 +32,7 @@ class GrpcPort:
         self.port = settings.grpc_port or 0
         self._grace_s = settings.stop_timeout
         self._largest = min(settings.client_max_size or TEXT_LIMIT, TEXT_LIMIT)
-        self._metrics = metrics
+        self._calls = Calls(metrics)
         self._server: aio.Server | None = None
         self._leaving: asyncio.Task[None] | None = None
 
@@ -59,7 +58,7 @@ class GrpcPort:
     async def start(self, here: Services) -> None:
         """Begins to answer."""
         assert self._server is not None, "bind() comes first"
-        self._server.add_generic_rpc_handlers((_Methods(here, self._metrics),))
+        self._server.add_generic_rpc_handlers((_Methods(here, self._calls),))
         await self._server.start()
 
     def leave(self, after_s: float) -> None:
@@ -75,36 +74,28 @@ class GrpcPort:
             await self._server.stop(None)
 
     async def _leave(self, after_s: float) -> None:
-        await asyncio.sleep(after_s)
         assert self._server is not None
-        await self._server.stop(self._grace_s)
+        await asyncio.sleep(after_s)
+        self._calls.closed = True
+        await self._calls.over(self._grace_s)
+        await self._server.stop(None)
 
 
 class _Methods(grpc.GenericRpcHandler):
     """Every method by its full name. Messages stay bytes: those that cannot be read are ours to
     tell of, and to count."""
 
-    def __init__(self, here: Services, metrics: Metrics) -> None:
+    def __init__(self, here: Services, calls: Calls) -> None:
         known = {f"/{SERVICE}/{name}": partial(method, here) for name, method in METHODS.items()}
         known[f"/{HEALTH}/Check"] = partial(check, here)
         self._handlers = {
-            route: grpc.unary_unary_rpc_method_handler(unary(route, method, metrics))
+            route: grpc.unary_unary_rpc_method_handler(calls.unary(route, method))
             for route, method in known.items()
         }
         route = f"/{HEALTH}/Watch"
-        watching = streaming(route, partial(watch, here), metrics)
+        watching = calls.streaming(route, partial(watch, here))
         self._handlers[route] = grpc.unary_stream_rpc_method_handler(watching)
-        self._other = grpc.stream_stream_rpc_method_handler(_unknown(metrics))
+        self._other = grpc.stream_stream_rpc_method_handler(calls.unknown())
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         return self._handlers.get(handler_call_details.method, self._other)
-
-
-def _unknown(metrics: Metrics) -> object:
-    """Answers every other method, whatever it streams."""
-
-    async def handle(messages: object, context: Context) -> None:
-        async with concluded("none", GrpcCall(b"", context), metrics):
-            raise NotSupported("There is no such method here.")
-
-    return handle
