@@ -45,7 +45,7 @@ _HEADERS_KEPT = frozenset(
         "user-agent",
     }
 )
-_HEADERS_NEVER = frozenset({"authorization", "cookie", "proxy-authorization"})
+HEADERS_NEVER = frozenset({"authorization", "cookie", "proxy-authorization"})
 UNREADABLE = (ValueError, AssertionError, HttpProcessingError, web.RequestPayloadError)
 """What the framework's readers raise for a body that is not what its head says."""
 _ENCODED = ("base64", "quoted-printable")
@@ -115,7 +115,7 @@ class ModelRequestReader:
         self._hash_files = hash_files
         self._fields_limit = fields_limit
         self._tensor = tensor
-        self._kept = (headers | _HEADERS_KEPT) - _HEADERS_NEVER
+        self._kept = kept_headers(headers)
         self._size = 0
         self._text_size = 0
         self._files = 0
@@ -235,7 +235,7 @@ class ModelRequestReader:
     async def _store(self, source: Any, field: str, filename: str, content_type: str) -> FilePart:
         """Streams one file to the call's folder, or keeps a small one."""
         self._files += 1
-        path = self._folder / f"{self._files:04d}{_suffix(filename, content_type)}"
+        path = self._folder / f"{self._files:04d}{suffix_of(filename, content_type)}"
         name = filename or f"body{path.suffix}"
         read = source.read_chunk if isinstance(source, BodyPartReader) else source.read
         most = min(IN_MEMORY, self._left_in_memory)
@@ -275,8 +275,13 @@ def _write(file: BinaryIO, chunk: bytes, digest: Any) -> None:
         digest.update(chunk)
 
 
+def kept_headers(arguments: frozenset[str]) -> frozenset[str]:
+    """Lower-case names of the headers that go to the model, beside those that begin with `x-`:
+    those that its `arguments` name too, but never credentials."""
+    return (arguments | _HEADERS_KEPT) - HEADERS_NEVER
+
+
 def _headers(request: web.Request, kept: frozenset[str]) -> dict[str, str]:
-    """The headers that a model's arguments may name; credentials and cookies are not among them."""
     return {
         name.lower(): value
         for name, value in request.headers.items()
@@ -288,7 +293,7 @@ def _type_of(part: BodyPartReader) -> str:
     return part.headers.get("Content-Type", "application/octet-stream").split(";")[0].strip()
 
 
-def _suffix(filename: str, content_type: str) -> str:
+def suffix_of(filename: str, content_type: str) -> str:
     """The client's suffix if it is a plain one, else one that fits the content type, else none."""
     match = _SUFFIX.search(filename)
     if match:

@@ -45,7 +45,7 @@ async def compress(
     response.headers.add("Vary", "Accept-Encoding")
     coding = coding_for(request)
     if coding is not None:
-        response.body = await asyncio.to_thread(_packed, body, coding)
+        response.body = await asyncio.to_thread(packed, body, coding)
         response.headers["Content-Encoding"] = coding
         tag = response.headers.get("ETag", "")
         if tag.startswith('"'):  # not these bytes any more, but the same content (section 8.8.1)
@@ -64,7 +64,17 @@ def coding_for(request: web.Request) -> str | None:
     A client that says nothing may be able to read neither. Brotli has to be named: there are
     clients that say `*` and mean gzip.
     """
-    weights = _weights(request)
+    return coding_of(accepted(request))
+
+
+def accepted(request: web.Request) -> str:
+    """What the client says of codings, in lower case."""
+    return ",".join(request.headers.getall("Accept-Encoding", [])).lower()
+
+
+def coding_of(accepted: str) -> str | None:
+    """The same for what was said."""
+    weights = _weights(accepted)
     likes = {"br": weights.get("br", 0.0)} if brotli is not None else {}
     likes["gzip"] = weights.get("gzip", weights.get("*", 0.0))
     coding = max(likes, key=likes.__getitem__)
@@ -73,14 +83,14 @@ def coding_for(request: web.Request) -> str | None:
 
 def takes_gzip(request: web.Request) -> bool:
     """True if the client says so."""
-    weights = _weights(request)
+    weights = _weights(accepted(request))
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 
-def _weights(request: web.Request) -> dict[str, float]:
+def _weights(accepted: str) -> dict[str, float]:
     """Of each coding that the client names; what has no readable weight has none."""
     weights = {}
-    for part in ",".join(request.headers.getall("Accept-Encoding", [])).lower().split(","):
+    for part in accepted.split(","):
         name, _, parameter = part.partition(";")
         key, _, value = parameter.partition("=")
         try:
@@ -105,6 +115,7 @@ class Packer:
             self.pack, self.rest = compressor.compress, compressor.flush
 
 
-def _packed(body: bytes, coding: str) -> bytes:
+def packed(body: bytes, coding: str) -> bytes:
+    """The whole at once."""
     packer = Packer(coding)
     return packer.pack(body) + packer.rest()

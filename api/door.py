@@ -29,8 +29,15 @@ class Door:
     @contextmanager
     def entered_by(self, client: str, model: str | None) -> Iterator[None]:
         """The same for the client of this address, by whatever protocol it came."""
-        if not self._most:
+        self.enter(client, model)
+        try:
             yield
+        finally:
+            self.leave(client)
+
+    def enter(self, client: str, model: str | None) -> None:
+        """One call more. Raises TooManyCalls; else `leave` is to follow."""
+        if not self._most:
             return
         if self._inside[client] >= self._most:
             self._refused(model)
@@ -40,9 +47,11 @@ class Door:
                 _RETRY_S,
             )
         self._inside[client] += 1
-        try:
-            yield
-        finally:
-            self._inside[client] -= 1
-            if not self._inside[client]:
-                del self._inside[client]
+
+    def leave(self, client: str) -> None:
+        """One less."""
+        if not self._most:
+            return
+        self._inside[client] -= 1
+        if not self._inside[client]:
+            del self._inside[client]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -55,20 +55,38 @@ def status_of(error: errors.ModelyardError) -> int:
     return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
 
 
+class Told(NamedTuple):
+    """An error's answer as plain data; `headers` beside its content type."""
+
+    status: int
+    body: bytes
+    content_type: str
+    headers: Mapping[str, str]
+
+    def response(self) -> web.Response:
+        return web.Response(
+            status=self.status,
+            body=self.body,
+            content_type=self.content_type,
+            headers=self.headers,
+        )
+
+
 def error_response(error: errors.ModelyardError) -> web.Response:
     """The whole answer for an error of our family."""
+    return told(error).response()
+
+
+def told(error: errors.ModelyardError) -> Told:
+    """The same as plain data."""
     if isinstance(error, errors.InvalidArguments):
-        return web.Response(
-            status=422,
-            body=json_bytes(error.errors),
-            content_type="application/json",
-        )
+        return Told(422, json_bytes(error.errors), "application/json", {})
     details = dict(error.details)
     if isinstance(error, errors.PluginFailed) and error.original_type:
         details["error_type"] = error.original_type
     seconds = retry_after_s(error)
     headers = {} if seconds is None else {"Retry-After": str(max(1, round(seconds)))}
-    return problem(status_of(error), error.message, kind_of(error), headers, details)
+    return _problem(status_of(error), error.message, kind_of(error), headers, details)
 
 
 def retry_after_s(error: errors.ModelyardError) -> float | None:
@@ -92,6 +110,16 @@ def problem(
     details: Mapping[str, Any] = MappingProxyType({}),
 ) -> web.Response:
     """A problem document; `code` is the last part of its `type`, a word that programs may test."""
+    return _problem(status, detail, code, headers or {}, details).response()
+
+
+def _problem(
+    status: int,
+    detail: str,
+    code: str | None,
+    headers: Mapping[str, str],
+    details: Mapping[str, Any],
+) -> Told:
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Error"
     body = {
         **details,
@@ -101,12 +129,7 @@ def problem(
         "detail": detail,
         "message": detail,
     }
-    return web.Response(
-        status=status,
-        body=json_bytes(body),
-        content_type=PROBLEM,
-        headers=headers,
-    )
+    return Told(status, json_bytes(body), PROBLEM, headers)
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -142,17 +165,22 @@ async def errors_to_responses(request: web.Request, handler: Handler) -> web.Str
 
 
 def _answer_for(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, web.HTTPException):
+        headers = {k: v for k, v in error.headers.items() if k in ("Allow", "Retry-After")}
+        return problem(error.status, _in_words(error, request), headers=headers)
+    return told_of(error, f"{request.method} {request.path}").response()
+
+
+def told_of(error: BaseException, doing: str) -> Told:
+    """The answer for whatever was raised while `doing`; what is our fault is logged."""
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         error = errors.DiskFull()
     if isinstance(error, errors.ModelyardError):
         if isinstance(error, errors.PluginFailed) and error.traceback:
             log.error("%s\n%s", error.message, error.traceback)
-        return error_response(error)
-    if isinstance(error, web.HTTPException):
-        headers = {k: v for k, v in error.headers.items() if k in ("Allow", "Retry-After")}
-        return problem(error.status, _in_words(error, request), headers=headers)
-    log.error("a fault of the server: %s %s", request.method, request.path, exc_info=error)
-    return problem(500, "The server itself failed; its log says why.")
+        return told(error)
+    log.error("a fault of the server: %s", doing, exc_info=error)
+    return _problem(500, "The server itself failed; its log says why.", None, {}, {})
 
 
 def _in_words(error: web.HTTPException, request: web.Request) -> str:

@@ -11,6 +11,7 @@ import socket
 from aiohttp import web
 
 from .grpc_port import GRPC_PORT
+from .lane.lane import Lane
 from .services import SERVICES
 
 LINGER_S = 0.5
@@ -37,7 +38,9 @@ class _Program(ctypes.Structure):
     ]
 
 
-async def take_leave(app: web.Application, runner: web.AppRunner, listener: socket.socket) -> None:
+async def take_leave(
+    app: web.Application, runner: web.AppRunner, lane: Lane, listener: socket.socket
+) -> None:
     """Before the runner's cleanup, which cuts connections that wait for their next request.
 
     A connection that is kept is closed by whoever closes it first; who sends the next request at
@@ -49,11 +52,12 @@ async def take_leave(app: web.Application, runner: web.AppRunner, listener: sock
     await asyncio.sleep(LINGER_S)
     refuse_new(listener)
     await _accepted(listener)
-    for site in list(runner.sites):
-        await site.stop()
+    lane.stop_listening()
     loop = asyncio.get_running_loop()
     until = loop.time() + _LAST_S
-    while runner.server is not None and runner.server.connections and loop.time() < until:
+    while loop.time() < until:
+        if not lane.connections and not (runner.server and runner.server.connections):
+            break
         await asyncio.sleep(_LOOK_S)
 
 

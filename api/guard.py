@@ -18,8 +18,10 @@ from .errors import problem
 from .services import SERVICES
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BROWSERS = ("Origin", "Sec-Fetch-Site", "Cookie")
+"""Headers that tell of a browser."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
@@ -30,13 +32,17 @@ def guard(
     allowed_hosts: Iterable[str], open_access: bool
 ) -> Callable[..., Awaitable[web.StreamResponse]]:
     """A middleware that lets through what names this server and does not come from another site."""
-    names = {"localhost", socket.gethostname().lower(), *(host.lower() for host in allowed_hosts)}
+    hosts = Hosts(allowed_hosts, open_access)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refusal = _refuse_host(request, names, open_access) or _refuse_site(request)
+        browser = any(name in request.headers for name in BROWSERS)
+        refusal = hosts.refusal(request.headers.get("Host", ""), browser)
         if refusal is not None:
-            return problem(403 if refusal[0] else 421, refusal[1])
+            return problem(421, refusal)
+        refusal = _refuse_site(request)
+        if refusal is not None:
+            return problem(403, refusal)
         return await handler(request)
 
     return check
@@ -48,36 +54,45 @@ async def harden(request: web.Request, response: web.StreamResponse) -> None:
         response.force_close()
         response.headers["Connection"] = "close"  # the framework has looked already
     response.headers["Server"] = "modelyard"  # not the framework's, which tells versions
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
 
 
-def _refuse_host(
-    request: web.Request, names: set[str], open_access: bool
-) -> tuple[bool, str] | None:
-    host = _hostname(request.headers.get("Host", ""))
-    if host is None:
-        return False, "The Host header is missing or malformed."
-    if host in names or host.endswith(".localhost") or _is_ip(host):
-        return None
-    browser = any(name in request.headers for name in ("Origin", "Sec-Fetch-Site", "Cookie"))
-    if open_access and not browser:
-        return None
-    return False, (
-        f"This server does not answer to the name {host[:200]!r}. "
-        "Start it with --allowed-hosts to allow that name."
-    )
+class Hosts:
+    """The names that this server answers to."""
+
+    def __init__(self, allowed: Iterable[str], open_access: bool) -> None:
+        own = ("localhost", socket.gethostname().lower())
+        self._names = {*own, *(host.lower() for host in allowed)}
+        self._open = open_access
+
+    def refusal(self, header: str, browser: bool) -> str | None:
+        """Why a request with this Host header is not answered; None: it is.
+
+        `browser`: a browser may have sent it, as `BROWSERS` tell.
+        """
+        host = _hostname(header)
+        if host is None:
+            return "The Host header is missing or malformed."
+        if host in self._names or host.endswith(".localhost") or _is_ip(host):
+            return None
+        if self._open and not browser:
+            return None
+        return (
+            f"This server does not answer to the name {host[:200]!r}. "
+            "Start it with --allowed-hosts to allow that name."
+        )
 
 
-def _refuse_site(request: web.Request) -> tuple[bool, str] | None:
+def _refuse_site(request: web.Request) -> str | None:
     if request.method in SAFE or request.headers.get("Authorization", "").startswith("Bearer "):
         return None
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
     if site is not None and site not in ("same-origin", "none"):
-        return True, "A page of another site may not do this (Sec-Fetch-Site)."
+        return "A page of another site may not do this (Sec-Fetch-Site)."
     if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
-        return True, "A page of another site may not do this (Origin)."
+        return "A page of another site may not do this (Origin)."
     return None
 
 

@@ -6,9 +6,7 @@ Only transport is read here: the worker translates (`models_plugin/inference.py`
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import shutil
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -22,7 +20,7 @@ from ..serving.handle import ModelHandle
 from .errors import error_response, status_of
 from .health import check_ready
 from .models import get_model
-from .predict import respond
+from .predict import remove, respond
 from .responses import json_response
 from .services import described_model_of, model_of, services
 from .terms import Terms
@@ -63,7 +61,7 @@ async def infer(request: web.Request) -> web.StreamResponse:
         handle = await described_model_of(request)
         check_inferable(handle)
         terms = Terms(request, handle)
-        folder = here.home.calls / uuid.uuid4().hex
+        folder, kept = here.home.calls / uuid.uuid4().hex, False
         try:
             with handle.coming(request.content_length or 0):
                 data = await terms.reader(folder).read_infer()
@@ -71,11 +69,11 @@ async def infer(request: web.Request) -> web.StreamResponse:
             terms.settle(data)
             prediction = await terms.ask(data, folder)
             response = await respond(request, prediction)
-            terms.copy(data, folder, prediction, 1)
+            kept = terms.copy(data, folder, prediction, 1)
             return response
         finally:
-            if not terms.kept and folder.exists():
-                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            if not kept:
+                await remove(folder)
 
 
 def check_inferable(handle: ModelHandle) -> None:

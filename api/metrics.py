@@ -25,7 +25,7 @@ _KEPT = 16
 
 
 @dataclass(frozen=True)
-class _Requests:
+class Requests:
     """Those of one method, route and model."""
 
     labels: tuple[str, str, str]
@@ -33,6 +33,7 @@ class _Requests:
     statuses: dict[int, int] = field(default_factory=dict)
 
     def add(self, status: int, seconds: float) -> None:
+        """One was answered, with 499 if its client had gone."""
         self.seconds.add(seconds)
         self.statuses[status] = self.statuses.get(status, 0) + 1
 
@@ -55,7 +56,7 @@ class Metrics:
 
     def __init__(self, models: Collection[str]) -> None:
         self._models = frozenset(models)
-        self._requests: dict[tuple[str, object, str | None], _Requests] = {}
+        self._requests: dict[tuple[str, object, str | None], Requests] = {}
         self._versions: dict[tuple[str, str], _Version] = {}
         self._gone: set[tuple[str, str]] = set()
         self._refused = Counter(
@@ -91,10 +92,22 @@ class Metrics:
         requests = self._requests.get(key)
         if requests is None:
             labels = (GRPC, route, model or "")
-            requests = self._requests[key] = _Requests(labels, self._http.of(*labels))
+            requests = self._requests[key] = Requests(labels, self._http.of(*labels))
         requests.add(status, seconds)
 
-    def _requests_of(self, request: web.Request) -> _Requests:
+    def requests(self, method: str, route: str, model: str) -> Requests:
+        """The series of a declared route and a model that is served, for who counts by itself."""
+        key = (method, route, model)
+        if key not in self._requests:
+            self._requests[key] = self._labelled(key)
+        return self._requests[key]
+
+    def _labelled(self, labels: tuple[str, str, str]) -> Requests:
+        """One series for an address with and without its last slash, by whatever way it came."""
+        known = (one for one in self._requests.values() if one.labels == labels)
+        return next(known, None) or Requests(labels, self._http.of(*labels))
+
+    def _requests_of(self, request: web.Request) -> Requests:
         """The series of a request whose method, address or model may be of its client's making."""
         match = request.match_info
         resource, model = match.route.resource, match.get("model")
@@ -102,10 +115,7 @@ class Metrics:
         model = model if model in self._models else None
         requests = self._requests.get((method, resource, model))
         if requests is None:
-            labels = (method, route_of(request), model or "")
-            # The same series for an address with and without its last slash.
-            known = (one for one in self._requests.values() if one.labels == labels)
-            requests = next(known, None) or _Requests(labels, self._http.of(*labels))
+            requests = self._labelled((method, route_of(request), model or ""))
             self._requests[method, resource, model] = requests
         return requests
 

@@ -30,17 +30,21 @@ async def predict(request: web.Request) -> web.StreamResponse:
     """
     with services(request).door.entered(request):
         terms = Terms(request, await described_model_of(request))
-        folder = services(request).home.calls / uuid.uuid4().hex
+        folder, kept = services(request).home.calls / uuid.uuid4().hex, False
         try:
             if request.content_type in LINES:
                 return await predict_lines(request, terms, folder)
-            return await _predict(request, terms, folder)
+            response, kept = await _predict(request, terms, folder)
+            return response
         finally:
-            if not terms.kept and not _removed(folder):
-                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            if not kept:
+                await remove(folder)
 
 
-async def _predict(request: web.Request, terms: Terms, folder: Path) -> web.StreamResponse:
+async def _predict(
+    request: web.Request, terms: Terms, folder: Path
+) -> tuple[web.StreamResponse, bool]:
+    """The answer, and whether the folder is somebody else's now."""
     with terms.handle.coming(_held(request)):
         data = await terms.reader(folder).read()
     await terms.choose()
@@ -48,8 +52,13 @@ async def _predict(request: web.Request, terms: Terms, folder: Path) -> web.Stre
     items = max(1, len(data.files))
     prediction = await terms.ask(data, folder, items)
     response = await respond(request, prediction)
-    terms.copy(data, folder, prediction, items)
-    return response
+    return response, terms.copy(data, folder, prediction, items)
+
+
+async def remove(folder: Path) -> None:
+    """Removes a call's folder, also if the task is cancelled meanwhile."""
+    if not _removed(folder):
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
 def _removed(folder: Path) -> bool:
@@ -71,15 +80,21 @@ def _removed(folder: Path) -> bool:
 
 async def respond(request: web.Request, prediction: Prediction) -> web.StreamResponse:
     """The answer as the worker wrote it; the call's folder may go only when this is over."""
+    headers = headers_of(prediction)
+    if prediction.path is None:
+        return web.Response(body=prediction.body, headers=headers)
+    return await _stream(request, Path(prediction.path), headers)
+
+
+def headers_of(prediction: Prediction) -> dict[str, str]:
+    """The headers of an answer that are the model's."""
     headers = {**prediction.headers, "Content-Type": prediction.content_type}
     if prediction.weights_id:
         headers["X-Modelyard-Weights"] = prediction.weights_id
     if prediction.filename:
         name = quote(Path(prediction.filename).name)
         headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
-    if prediction.path is None:
-        return web.Response(body=prediction.body, headers=headers)
-    return await _stream(request, Path(prediction.path), headers)
+    return headers
 
 
 async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> web.StreamResponse:

@@ -19,7 +19,9 @@ from ..settings import Settings
 from .app import create_app
 from .farewell import take_leave
 from .grpc_port import GRPC_PORT, GrpcPort
+from .lane.lane import IDLE_S, Lane
 from .logs import configure_logging
+from .metrics_page import METRICS
 from .services import SERVICES
 
 try:
@@ -28,9 +30,6 @@ except ImportError:  # not on every platform; asyncio's own loop does the same, 
     uvloop = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
-
-IDLE_S = 75.0
-"""Seconds after which a connection without a request is closed."""
 
 
 def serve(settings: Settings) -> int:
@@ -96,15 +95,29 @@ async def _serve(settings: Settings) -> int:
                 await until_loaded(app, settings, stop)
             if GRPC_PORT in app:
                 await app[GRPC_PORT].start(app[SERVICES])
-            await web.SockSite(runner, listener, backlog=1024).start()
+            lane = await _open_lane(app, runner, settings, listener)
             names = [source.name for source in sources]
             grpc_port = app[GRPC_PORT].port if GRPC_PORT in app else None
             _tell(settings, listener.getsockname()[1], grpc_port, names)
             code = await _until_stopped(app, settings, stop)
-            await take_leave(app, runner, listener)
+            await take_leave(app, runner, lane, listener)
+            await lane.close(settings.stop_timeout)
             return code
     finally:
         await runner.cleanup()
+
+
+async def _open_lane(
+    app: web.Application, runner: web.AppRunner, settings: Settings, listener: socket.socket
+) -> Lane:
+    """Begins to listen."""
+    assert runner.server is not None
+    lane = Lane(app[SERVICES], settings, app[METRICS], runner.server)
+    # With spans around everything a request is the framework's from its first byte.
+    protocol = lane if settings.tracing is None else runner.server
+    loop = asyncio.get_running_loop()
+    lane.listening = await loop.create_server(protocol, sock=listener, backlog=1024)
+    return lane
 
 
 async def until_loaded(app: web.Application, settings: Settings, stop: asyncio.Event) -> None:

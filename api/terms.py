@@ -29,20 +29,18 @@ from .services import (
 class Terms:
     """The terms of one request to a model. Raises InvalidArguments for a wrong deadline.
 
-    `limit_s` is the deadline of each prediction, in seconds. `kept`: the call's folder is somebody
-    else's to remove.
+    `limit_s` is the deadline of each prediction, in seconds.
     """
 
     def __init__(self, request: web.Request, handle: ModelHandle) -> None:
         self.handle = handle
-        self.timeout_s = _timeout(request)
+        self.timeout_s = timeout_of(request.headers.get("X-Request-Timeout"))
         self.limit_s = self.timeout_s or handle.predict_timeout_s
         self._request = request
         self._here = services(request)
         self._taken = argument_names(handle, "predict")
         self._reference: WeightsRef | None = None
         self._sticky: str | None = None
-        self.kept = False
 
     def reader(self, folder: Path) -> ModelRequestReader:
         """What reads the request; its files go to `folder`."""
@@ -105,25 +103,37 @@ class Terms:
             # The first version is being taken over at this moment, or is not here yet.
             await self._here.rooms.defaults.take(handle.name, self.limit_s)
             prediction = await handle.predict(data, self._reference, folder, limit, items)
-        # With an argument `accept` the plugin has chosen already, and the argument wins.
-        # DEEPaaS never looked at the header without it, so clients may have sent anything.
-        ours_to_refuse = handle.takes_weights and "accept" not in self._taken
-        if ours_to_refuse and choose(data.accept, [prediction.content_type]) is None:
-            raise NotAcceptable(
-                f"This model answered with {prediction.content_type}; "
-                f"the request accepts only {data.accept[:200]}."
-            )
+        check_accepted(handle, self._taken, data, prediction)
         return prediction
 
-    def copy(self, data: RequestData, folder: Path, prediction: Prediction, items: int) -> None:
-        """After the answer: a version that is tried out may get a copy, and keeps the folder."""
-        if self._reference is None:
-            self.kept = self.handle.copied(data, folder, items, prediction)
+    def copy(self, data: RequestData, folder: Path, prediction: Prediction, items: int) -> bool:
+        """After the answer: a version that is tried out may get a copy. True: then the call's
+        folder is somebody else's to remove."""
+        return self._reference is None and self.handle.copied(data, folder, items, prediction)
 
 
-def _timeout(request: web.Request) -> float | None:
-    """The client's own deadline in seconds, by the header `X-Request-Timeout`."""
-    text = request.headers.get("X-Request-Timeout")
+def check_accepted(
+    handle: ModelHandle, taken: frozenset[str], data: RequestData, prediction: Prediction
+) -> None:
+    """Raises NotAcceptable if the client does not take what the model answered with.
+
+    `taken` are the names of its arguments. With one `accept` the plugin has chosen already, and the
+    argument wins. DEEPaaS never looked at the header without it, so clients may have sent anything.
+    """
+    if not handle.takes_weights or data.accept == "*/*" or "accept" in taken:
+        return
+    if choose(data.accept, [prediction.content_type]) is None:
+        raise NotAcceptable(
+            f"This model answered with {prediction.content_type}; "
+            f"the request accepts only {data.accept[:200]}."
+        )
+
+
+def timeout_of(text: str | None) -> float | None:
+    """The client's own deadline in seconds, by its header `X-Request-Timeout`.
+
+    Raises InvalidArguments.
+    """
     if text is None:
         return None
     try:

@@ -55,7 +55,7 @@ class HeldFile(UploadedFile):
         )
 
     @property
-    def filename(self) -> str:  # type: ignore[override]
+    def filename(self) -> str:
         place: str = self.__dict__["_place"]
         if not self.__dict__["_written"]:
             folder = Path(place).parent

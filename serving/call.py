@@ -21,6 +21,13 @@ _SMALL = 16 * 1024
 """Bytes. Requests below are of one shape: their lengths tell of digits, not of work."""
 
 
+class Owner(Protocol):
+    """Who takes care of a call."""
+
+    def gone(self, call: Call) -> None:
+        """Nobody wants its answer any more."""
+
+
 class Queue(Protocol):
     """Where a call may wait."""
 
@@ -39,10 +46,12 @@ class Call:
     """
 
     request: RequestData
-    folder: Path
+    payload: bytes
+    folder: Path | str
     future: asyncio.Future[Prediction]
     timeout_s: float
     arrived: float
+    owner: Owner
     items: int = 1
     timer: asyncio.TimerHandle | None = None
     batch: Batch | None = None
@@ -52,20 +61,31 @@ class Call:
     trace: CallTrace | None = None
     came: float = field(default_factory=time.perf_counter)
     shape: Hashable = field(init=False)
-    payload: bytes = field(init=False)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.payload = self.request.payload()
         self.size = len(self.payload)
         self.shape = shape_of(self.request, self.items)
+
+    async def answer(self) -> Prediction:
+        """Raises what it is answered with. Cancelling it drops the call."""
+        try:
+            return await self.future
+        except asyncio.CancelledError:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """The client has gone. Once."""
+        self.future.cancel()
+        self.owner.gone(self)
 
     def settle(self, result: Prediction | ModelyardError) -> None:
         if self.timer is not None:
             self.timer.cancel()
         if self.future.done():
             # The client has gone: what was made for it goes too.
-            if isinstance(result, Prediction) and result.path is not None:
+            if not isinstance(result, Prediction) or result.made:
                 shutil.rmtree(self.folder, ignore_errors=True)
         elif isinstance(result, ModelyardError):
             self.future.set_exception(result)

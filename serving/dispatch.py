@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,40 +89,57 @@ class Dispatcher:
     @contextmanager
     def coming(self, size: int) -> Iterator[None]:
         """While the block reads them, so many bytes count as waiting. Raises Busy."""
-        self.check_room(size)
-        self._coming += size
+        came = self.expect(size)
         try:
             yield
         finally:
-            self._coming -= size
+            came()
+
+    def expect(self, size: int) -> Callable[[], None]:
+        """So many bytes count as waiting until what is returned is called, once. Raises Busy."""
+        self.check_room(size)
+        self._coming += size
+        return functools.partial(self._came, size)
+
+    def _came(self, size: int) -> None:
+        self._coming -= size
 
     # -- calls --------------------------------------------------------------------------------
 
     async def predict(
-        self, request: RequestData, folder: Path, timeout_s: float, items: int = 1
+        self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
     ) -> Prediction:
         """One call's answer; see `ModelHandle.predict`."""
+        return await self.submit(request, folder, timeout_s, items).answer()
+
+    def submit(
+        self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
+    ) -> Call:
+        """The call, on its way: its `future` gets the answer. Raises Busy."""
+        payload = request.payload()
+        self.check_room(len(payload), items)
         self.used_at = now = self._loop.time()
-        call = Call(request, folder, self._loop.create_future(), timeout_s, now, items)
-        self.check_room(call.size, items)
+        future: asyncio.Future[Prediction] = self._loop.create_future()
+        call = Call(request, payload, folder, future, timeout_s, now, self, items)
         call.timer = self._loop.call_later(timeout_s, self._expired, call)
         if (tracer := TRACER.get()) is not None:
             call.trace = tracer.call(self._model, items)
+            call.future.add_done_callback(functools.partial(self._traced, call))
         self._waiting.add(call)
         self._dispatch_soon()
-        try:
-            return await call.future
-        except asyncio.CancelledError:
-            # Its client has gone: a call that waits gives up its place and its body.
-            if call.batch is not None:
-                self._abandon(call, call.batch)
-            elif self._drop(call) and call.timer is not None:
-                call.timer.cancel()
-                self._observer.refused(self._model, "gone")
-            raise
-        finally:
-            if call.trace is not None:
-                call.trace.ended(self.version)
+        return call
+
+    def gone(self, call: Call) -> None:
+        """Its client has: a call that waits gives up its place and its body."""
+        if call.batch is not None:
+            self._abandon(call, call.batch)
+        elif self._drop(call) and call.timer is not None:
+            call.timer.cancel()
+            self._observer.refused(self._model, "gone")
+
+    def _traced(self, call: Call, future: asyncio.Future[Prediction]) -> None:
+        if call.trace is not None:
+            call.trace.ended(self.version)
 
     def _dispatch_soon(self) -> None:
         """At the end of this turn of the loop: what came in the same turn goes together."""

@@ -22,7 +22,7 @@ from ..errors import (
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
-from .call import Slot
+from .call import Call, Slot
 from .crashes import PAUSE_S, Crashes
 from .dispatch import Dispatcher
 from .exits import ENDED, Exit
@@ -265,14 +265,20 @@ class WorkerGroup:
     # -- calls --------------------------------------------------------------------------------
 
     async def predict(
-        self, request: RequestData, folder: Path, timeout_s: float, items: int = 1
+        self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
     ) -> Prediction:
         """One call's answer; see `ModelHandle.predict`."""
+        return await self.submit(request, folder, timeout_s, items).answer()
+
+    def submit(
+        self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
+    ) -> Call:
+        """The call, on its way. Raises Busy and ModelUnavailable."""
         if self._asleep:
             self._wake_for(timeout_s)
         elif self.crash_loop is not None and not self.ready:
             raise ModelUnavailable(self.crash_loop, PAUSE_S)
-        return await self.calls.predict(request, folder, timeout_s, items)
+        return self.calls.submit(request, folder, timeout_s, items)
 
     # -- workers ------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..errors import (
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
+from .call import Call
 from .choices import Choice, DefaultWeights, Division
 from .default import DefaultVersion
 from .gate import LoadGate
@@ -231,7 +232,7 @@ class ModelHandle:
         self,
         request: RequestData,
         weights: WeightsRef | None,
-        folder: Path,
+        folder: Path | str,
         timeout_s: float | None = None,
         items: int = 1,
         sticky: str | None = None,
@@ -242,6 +243,21 @@ class ModelHandle:
         Raises what the worker answers with, WorkerDied with how it ended, DeadlineExceeded,
         ModelUnavailable, NoWeights and NotSupported. Cancelling drops a call that waits; one that
         runs goes on in its worker, and its answer is thrown away.
+        """
+        return await self.submit(request, weights, folder, timeout_s, items, sticky).answer()
+
+    def submit(
+        self,
+        request: RequestData,
+        weights: WeightsRef | None,
+        folder: Path | str,
+        timeout_s: float | None = None,
+        items: int = 1,
+        sticky: str | None = None,
+    ) -> Call:
+        """The same call, on its way: for who waits for its `future` without a task.
+
+        What prevents it from being begun is raised here.
         """
         limit = timeout_s or self.predict_timeout_s
         group = self._default
@@ -261,7 +277,7 @@ class ModelHandle:
             )
         elif weights is None:
             group = self.traffic.choose(group, sticky)
-        return await group.predict(request, folder, limit, items)
+        return group.submit(request, folder, limit, items)
 
     def copied(
         self, request: RequestData, folder: Path, items: int, prediction: Prediction
@@ -283,6 +299,12 @@ class ModelHandle:
         if self._default is None or not self._default.load:
             return nullcontext()
         return self._default.calls.coming(size)
+
+    def expect(self, size: int) -> Callable[[], None]:
+        """The same for who reads without a block: called once when they have come. Raises Busy."""
+        if self._default is None or not self._default.load:
+            return _nothing
+        return self._default.calls.expect(size)
 
     async def validate(self, which: str, request: RequestData) -> Validated:
         """Checks arguments, also while the worker predicts. Raises as `predict` does."""
@@ -357,3 +379,7 @@ class ModelHandle:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _nothing() -> None:
+    """Nothing was expected."""

@@ -70,7 +70,8 @@ class Connection:
     def together(self) -> Iterator[None]:
         """What is sent in the block leaves when it ends, all at once: each time costs a system
         call here, and wakes the front there."""
-        self._held = held = []
+        held: list[bytes] = []
+        self._held = held
         try:
             yield
         finally:

@@ -1,16 +1,19 @@
 """What all rooms' tests share: a real server process with the plugins of tests/plugins."""
 
 import asyncio
+import contextlib
 import os
 import queue
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -118,6 +121,30 @@ class Server:
         self.process.wait(10)
 
     # -- asking ---------------------------------------------------------------
+
+    def children(self, word: str) -> list[int]:
+        """Processes that the server has started, any of its threads, and whose command has this
+        word."""
+        assert self.process is not None
+        found = []
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                for pid in (task / "children").read_text().split():
+                    with contextlib.suppress(OSError):
+                        if word in Path(f"/proc/{pid}/cmdline").read_text():
+                            found.append(int(pid))
+        return found
+
+    def begun(self, path: str) -> socket.socket:
+        """The connection of an answer that has begun. Where a kernel lends 32 MB, the whole answer
+        might be on its way at once: here it lends little."""
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", urlsplit(self.url).port))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        return connection
 
     def get(self, path: str, **more: object) -> requests.Response:
         return requests.get(self.url + path, timeout=30, **more)  # type: ignore[arg-type]

@@ -4,13 +4,11 @@ import hashlib
 import io
 import json
 import random
-import socket
 import tarfile
 import threading
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -267,14 +265,14 @@ def large(here, serve_module):
 
 def test_clients_that_leave_in_the_middle_leave_no_process_behind(large):
     for _ in range(2):
-        with begun(large, weights(large.version, "/archive")):
+        with large.begun(weights(large.version, "/archive")):
             seen = time.monotonic() + 5  # /proc may miss a child while others come and go
-            while not exporting(large):
+            while not large.children("storage.archives"):
                 assert time.monotonic() < seen
     until = time.monotonic() + 15
-    while exporting(large) and time.monotonic() < until:
+    while large.children("storage.archives") and time.monotonic() < until:
         time.sleep(0.05)
-    assert exporting(large) == []
+    assert large.children("storage.archives") == []
 
 
 def test_a_damaged_version_is_told_and_never_sent_as_a_whole_one(large):
@@ -290,30 +288,6 @@ def test_a_damaged_version_is_told_and_never_sent_as_a_whole_one(large):
         assert large.get("/healthz").status_code == 200
     finally:
         path.write_bytes(content)
-
-
-def begun(server, path: str) -> socket.socket:
-    """The connection of an answer that has begun. Where a kernel lends 32 MB, the whole answer
-    would be on its way at once: here it lends little."""
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-    connection.settimeout(30)
-    connection.connect(("127.0.0.1", urlsplit(server.url).port))
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    assert connection.recv(1000).startswith(b"HTTP/1.1 200")
-    return connection
-
-
-def exporting(server) -> list[str]:
-    """Command lines of the server's children that pack or unpack."""
-    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-    lines = []
-    for pid in children.read_text().split():
-        try:
-            lines.append(Path(f"/proc/{pid}/cmdline").read_text())
-        except FileNotFoundError:
-            continue
-    return [line for line in lines if "storage.archives" in line]
 
 
 # -- links ------------------------------------------------------------------------------------

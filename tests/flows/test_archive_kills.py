@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import requests
@@ -47,14 +46,7 @@ def address(server, kind):
 
 def packing(server) -> list[int]:
     """The processes of this server that pack."""
-    found = []
-    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            for pid in (task / "children").read_text().split():
-                with contextlib.suppress(OSError):
-                    if "archives.export" in Path(f"/proc/{pid}/cmdline").read_text():
-                        found.append(int(pid))
-    return found
+    return server.children("archives.export")
 
 
 class Getting(threading.Thread):

@@ -36,18 +36,6 @@ def folder(server) -> Path:
     return server.home / "weights" / server.version / "exports"
 
 
-def processes(server, module) -> list[int]:
-    """Those that the server has started and that run this module."""
-    found = []
-    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
-        with contextlib.suppress(OSError):
-            for pid in (task / "children").read_text().split():
-                with contextlib.suppress(OSError):
-                    if module in Path(f"/proc/{pid}/cmdline").read_text():
-                        found.append(int(pid))
-    return found
-
-
 class Asking(threading.Thread):
     """A client that asks for an export; `answer` is None where the connection broke."""
 
@@ -64,7 +52,7 @@ class Asking(threading.Thread):
     def process(self) -> int:
         """The process that makes it; 0 if it was made before anybody saw one."""
         while self.is_alive():
-            if found := processes(self._server, "task_process"):
+            if found := self._server.children("task_process"):
                 return found[0]
         return 0
 
@@ -142,7 +130,7 @@ def kill_processes(server, times, seed) -> int:
             asking = Asking(server, wanted)
             pid = asking.process()
             time.sleep(chance.uniform(0, TAKES_S))
-            if asking.is_alive() and pid in processes(server, "task_process"):
+            if asking.is_alive() and pid in server.children("task_process"):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             answer = asking.ended()

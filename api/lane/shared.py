@@ -1,0 +1,96 @@
+"""What the connections of one lane share. Runs in the front, on its loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from ...serving.messages import Prediction
+from ...settings import Settings
+from ..guard import Hosts
+from ..metrics import Metrics
+from ..predict import headers_of
+from ..services import Services
+from .answers import Clock, begin
+from .calls import Kind, Served, kind_of
+
+_KINDS = 512  # heads that are kept
+_HEADS = 256  # of answers
+
+
+class Shared:
+    """`framework` makes the protocols of the connections that are not ours."""
+
+    def __init__(
+        self, here: Services, settings: Settings, metrics: Metrics, framework: web.Server
+    ) -> None:
+        self.here = here
+        self.framework = framework
+        self.clock = Clock()
+        self.connections: set[asyncio.Protocol] = set()
+        self.tasks: set[asyncio.Future[Any]] = set()
+        self._served = _served(here, settings, metrics)
+        self._hosts = Hosts(settings.allowed_hosts, settings.access == "open")
+        self._max_size = settings.client_max_size
+        self._kinds: dict[bytes, Kind] = {}
+        self._heads: dict[tuple[str, str | None], bytes] = {}
+        self._folders = f"{here.home.calls}/{uuid.uuid4().hex}"
+        self._numbers = itertools.count()
+        self._loop = asyncio.get_running_loop()
+
+    def kind(self, head: bytes) -> Kind | None:
+        """What the head asks for; None: nothing of ours."""
+        kind = self._kinds.get(head)
+        if kind is not None and kind.current:
+            return kind
+        kind = kind_of(head, self._served, self._hosts, self._max_size)
+        if kind is not None:
+            if len(self._kinds) >= _KINDS:
+                self._kinds.clear()
+            self._kinds[head] = kind
+        return kind
+
+    def now(self) -> float:
+        """The loop's time, in seconds."""
+        return self._loop.time()
+
+    def folder(self) -> str:
+        """A folder's path that no other call has."""
+        return f"{self._folders}-{next(self._numbers):x}"
+
+    def head_of(self, prediction: Prediction) -> bytes:
+        """The status line and headers of an answer, all but its length. Raises ValueError."""
+        if prediction.filename or prediction.headers:
+            return begin(200, headers_of(prediction))
+        key = (prediction.content_type, prediction.weights_id)
+        head = self._heads.get(key)
+        if head is None:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            head = self._heads[key] = begin(200, headers_of(prediction))
+        return head
+
+    def spawn(self, work: Any) -> asyncio.Future[Any]:
+        """A task that is kept until it ends."""
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+
+def _served(here: Services, settings: Settings, metrics: Metrics) -> Mapping[str, Served]:
+    """The models by the paths of their predict calls; none where these are switched off."""
+    found: dict[str, Served] = {}
+    if not settings.predict_endpoint:
+        return found
+    route = f"{settings.base_path}/v2/models/{{model}}/predict"
+    for handle in here.pool.all():
+        served = Served(handle, route, metrics.requests("POST", route, handle.name))
+        path = route.replace("{model}", handle.name)
+        found[path] = found[f"{path}/"] = served
+    return found
