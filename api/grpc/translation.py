@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -40,6 +40,10 @@ _TYPED = {
     "BYTES": ("bytes_contents", ""),
 }
 """The field of typed contents for each datatype, and how `array` lays its numbers out."""
+_ALIKE = {"BOOL": 1, "FP32": 4, "FP64": 8}
+"""Bytes of a number of those that are the same in a message, packed, as in raw contents: they need
+no reading, which takes 100 ns a number. https://protobuf.dev/programming-guides/encoding/#packed
+"""
 
 
 # -- the request ------------------------------------------------------------------------------
@@ -113,6 +117,10 @@ def _laid_out(name: str, datatype: str, contents: InferTensorContents) -> bytes:
         told = f"The numbers of {datatype} belong into {field}, not into {others[0]}."
         raise InvalidArguments({name: [told]})
     values = getattr(contents, field)
+    if datatype in _ALIKE:
+        contents.DiscardUnknownFields()
+        packed = contents.SerializeToString()
+        return packed[len(packed) - _ALIKE[datatype] * len(values) :]
     if datatype == "BYTES":
         return b"".join(len(text).to_bytes(4, "little") + text for text in values)
     try:
@@ -171,16 +179,27 @@ def response_of(
         )
         if raw:
             response.raw_output_contents.append(data)
-        else:
-            getattr(output.contents, _TYPED[one["datatype"]][0]).extend(
-                _numbers(one["datatype"], data)
-            )
+        elif data:
+            _put_numbers(output.contents, one["datatype"], data)
     return response
 
 
-def _numbers(datatype: str, data: bytes) -> Iterable[Any]:
-    numbers = array(_TYPED[datatype][1], data)
-    return map(bool, numbers) if datatype == "BOOL" else _swapped(numbers)
+def _put_numbers(contents: InferTensorContents, datatype: str, data: bytes) -> None:
+    field, code = _TYPED[datatype]
+    if datatype in _ALIKE:
+        number = InferTensorContents.DESCRIPTOR.fields_by_name[field].number
+        contents.MergeFromString(bytes([number << 3 | 2]) + _varint(len(data)) + data)
+    else:
+        getattr(contents, field).extend(_swapped(array(code, data)))
+
+
+def _varint(number: int) -> bytes:
+    """Protobuf's form of a length: seven bits a byte, the lowest first."""
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*digits, number])
 
 
 def _put(parameter: InferParameter, value: str | bool | int | float) -> None:

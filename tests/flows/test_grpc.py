@@ -77,11 +77,31 @@ def test_typed_and_raw_contents_mean_the_same(client, dtype, sign):
     assert np.array_equal(first, second) and first.dtype == second.dtype
 
 
+@pytest.mark.parametrize("word", ["FP32", "FP64", "BOOL"])
+@pytest.mark.parametrize("count", [1, 127, 128, 40_000])
+def test_typed_numbers_are_whole_at_any_length_also_beside_unknown_fields(client, word, count):
+    dtype = {"FP32": "float32", "FP64": "float64", "BOOL": "bool"}[word]
+    values = np.random.default_rng(0).integers(0, 2, (1, count)).astype(dtype)
+    request = request_of("plain", {"x": values}, raw=False)
+    unknown = b"\xfa\x01\x03new"  # field 31, of a later protocol
+    request.inputs[0].contents.MergeFromString(unknown)
+    response = client.method("ModelInfer")(request, timeout=30)
+    assert not response.raw_output_contents
+    assert np.array_equal(arrays_of(response)["predictions"], values.astype("float32") * 2)
+
+
 def test_the_request_may_say_which_form_its_answer_has(client):
     typed = client.infer("sums", {"x": ROWS}, raw=True, binary_data_output=False)
     raw = client.infer("sums", {"x": ROWS}, raw=False, binary_data_output=True)
     assert not typed.raw_output_contents and len(raw.raw_output_contents) == 1
     assert np.array_equal(arrays_of(typed)["y"], arrays_of(raw)["y"])
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_a_tensor_may_be_empty(client, raw):
+    response = client.infer("shift", {"x": np.zeros(0, "float32")}, raw=raw)
+    assert list(response.outputs[0].shape) == [0]
+    assert arrays_of(response)["y"].shape == (0,)
 
 
 @pytest.mark.parametrize("raw", [True, False])

@@ -18,6 +18,7 @@ LONGEST = 400
 """Lines of a file: past that, two nouns share it."""
 
 VENDORED = ("web/static/",)
+GENERATED = ("_pb2.py", "_pb2.pyi")
 # A machine's own folders, and names or addresses of machines that are not everybody's.
 PERSONAL = re.compile(
     r"""(?<![\w./-])/(?:work|root|Users|home/(?!user\b|me\b|you\b)\w+)/\w
@@ -43,7 +44,7 @@ def own_texts() -> dict[str, str]:
     """Every text file of ours."""
     texts = {}
     for name in tracked_files():
-        if name.startswith(VENDORED):
+        if name.startswith(VENDORED) or name.endswith(GENERATED):
             continue
         try:
             texts[name] = (ROOT / name).read_text("utf-8")
