@@ -224,6 +224,17 @@ def test_binary_tensors_go_both_ways(server, count):
     assert np.array_equal(np.frombuffer(data, "<f4"), rows.sum(1))
 
 
+def test_texts_may_be_binary_too(server):
+    x, mask = np.array([[1, 2], [3, 4]]), np.array([True, True])
+    text = "käse".encode()
+    word = np.frombuffer(len(text).to_bytes(4, "little") + text, "uint8")
+    sent = [("x", x, "INT64"), ("mask", mask, "BOOL"), ("word", word, "BYTES")]
+    body, headers = binary(sent)
+    assert infer(server, "labels", body, **headers).json()["parameters"] == {"word": "käse"}
+    body, headers = binary([*sent[:2], ("word", word[:-1], "BYTES")])
+    assert "longer" in infer(server, "labels", body, **headers).json()["error"]
+
+
 def test_each_output_chooses_for_itself_whether_it_is_binary(server):
     x, mask = np.array([[1, 2], [3, 4]]), np.array([True, True])
     outputs = [{"name": "half", "parameters": {"binary_data": True}}, {"name": "kept"}]
