@@ -63,8 +63,8 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
         client_max_size=TEXT_LIMIT,
     )
 
-    if settings.tracing is not None:
-        tracing = open_tracing(settings.tracing)
+    tracing = None if settings.tracing is None else open_tracing(settings.tracing)
+    if tracing is not None:
         app.middlewares.insert(0, tracing.middleware())
         app.cleanup_ctx.append(tracing.lifetime)
     app[METRICS] = metrics
@@ -86,7 +86,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
         app.cleanup_ctx.append(app[PRINTED].listen)
     app.cleanup_ctx.append(rooms)
     if settings.grpc_port is not None:
-        app[GRPC_PORT] = open_grpc(settings, metrics)
+        app[GRPC_PORT] = open_grpc(settings, metrics, tracing)
         app.cleanup_ctx.append(app[GRPC_PORT].lifetime)
     app.on_shutdown.append(end_streams)
     app.on_response_prepare.append(harden)

@@ -11,6 +11,7 @@ from ..errors import CannotStart
 from ..settings import Settings
 from .metrics import Metrics
 from .services import Services
+from .tracing import Tracing
 
 
 class GrpcPort(Protocol):
@@ -34,7 +35,7 @@ class GrpcPort(Protocol):
 GRPC_PORT = web.AppKey("grpc_port", GrpcPort)
 
 
-def open_grpc(settings: Settings, metrics: Metrics) -> GrpcPort:
+def open_grpc(settings: Settings, metrics: Metrics, tracing: Tracing | None) -> GrpcPort:
     """The port, for `api/server.py` to bind and start. Raises CannotStart without the extra."""
     try:
         # Only here: the library takes some megabytes, and threads of its own.
@@ -44,4 +45,4 @@ def open_grpc(settings: Settings, metrics: Metrics) -> GrpcPort:
             f"--grpc-port needs grpcio and protobuf, which are not installed ({error}): "
             "pip install 'modelyard[grpc]'."
         ) from error
-    return Port(settings, metrics)
+    return Port(settings, metrics, tracing)

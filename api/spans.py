@@ -8,9 +8,10 @@ they are lost when the collector is away. What is no setting of ours is the SDK'
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -52,27 +53,30 @@ class Spans:
 
         @web.middleware
         async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
-            parent = self._w3c.extract(request.headers, Context())
-            span = self._tracer.start_span(
-                f"{request.method} {route_of(request)}",
-                parent,
-                SpanKind.SERVER,
-                {"http.request.method": request.method, "http.route": route_of(request)},
-            )
-            request[TRACE] = format(span.get_span_context().trace_id, "032x")
-            token = TRACER.set(_RequestSpan(self._tracer, set_span_in_context(span, Context())))
+            method, route = request.method, route_of(request)
+            about = {"http.request.method": method, "http.route": route}
+            followed = self.begun(f"{method} {route}", request.headers, about)
+            request[TRACE] = followed.trace
+            status = 499
             try:
                 response = await handler(request)
-                _conclude(span, response.status)
+                status = response.status
                 return response
-            except BaseException as error:
-                _conclude(span, error.status if isinstance(error, web.HTTPException) else 499)
+            except web.HTTPException as error:
+                status = error.status
                 raise
             finally:
-                TRACER.reset(token)
-                span.end()
+                followed.ended(status >= 500, {"http.response.status_code": status})
 
         return trace
+
+    def begun(
+        self, name: str, headers: Mapping[str, str], about: Mapping[str, str | int]
+    ) -> _Followed:
+        """A request by whatever protocol; see `Tracing`."""
+        parent = self._w3c.extract(headers, Context())
+        span = self._tracer.start_span(name, parent, SpanKind.SERVER, dict(about))
+        return _Followed(self._tracer, span)
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """Sends what is left at the end; a collector that does not answer holds nobody up."""
@@ -89,10 +93,22 @@ def endpoint_of(url: str) -> str:
     return url if urlsplit(url).path.strip("/") else url.rstrip("/") + "/v1/traces"
 
 
-def _conclude(span: Span, status: int) -> None:
-    span.set_attribute("http.response.status_code", status)
-    if status >= 500:
-        span.set_status(Status(StatusCode.ERROR))
+class _Followed:
+    """A request under way: the calls of its task are below its span."""
+
+    def __init__(self, tracer: Tracer, span: Span) -> None:
+        self.trace = format(span.get_span_context().trace_id, "032x")
+        self._span = span
+        self._token = TRACER.set(_RequestSpan(tracer, set_span_in_context(span, Context())))
+
+    def ended(self, failed: bool, about: Mapping[str, str | int]) -> None:
+        with contextlib.suppress(ValueError):  # a stream may be closed by another task
+            TRACER.reset(self._token)
+        for name, value in about.items():
+            self._span.set_attribute(name, value)
+        if failed:
+            self._span.set_status(Status(StatusCode.ERROR))
+        self._span.end()
 
 
 class _RequestSpan:

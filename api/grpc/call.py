@@ -27,6 +27,7 @@ from ..access_log import trace_named
 from ..errors import DISK_FULL
 from ..infer import told_as
 from ..metrics import GRPC, Metrics
+from ..tracing import Followed, Tracing
 from .codes import code_of, cut, trailers_of
 
 log = logging.getLogger(__name__)
@@ -41,11 +42,12 @@ _LAST_S = 1.0
 
 class GrpcCall:
     """What a method needs to know of its call, and what the log tells of it: `model`, `version`,
-    and bytes that came (`size`) and were `answered`."""
+    `trace`, and bytes that came (`size`) and were `answered`."""
 
     def __init__(self, message: bytes, context: Context) -> None:
         self.model: str | None = None
         self.version: str | None = None
+        self.trace: str | None = None
         self.size = len(message)
         self.answered = 0
         self.context = context
@@ -58,6 +60,11 @@ class GrpcCall:
             return kind.FromString(self._message)
         except DecodeError as error:
             raise InvalidRequest(f"The message is no {kind.DESCRIPTOR.name}.") from error
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """All texts that the client sent beside the message, by lower-case names."""
+        return {name: value for name, value in self._metadata.items() if isinstance(value, str)}
 
     def header(self, name: str) -> str | None:
         """A value that the client sent beside the message, by its lower-case name."""
@@ -84,9 +91,10 @@ class Calls:
     end would cancel what it has received and not yet handed to us, and nobody tries that again.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tracing: Tracing | None) -> None:
         self.closed = False
         self._metrics = metrics
+        self._tracing = tracing
         self._under_way = 0
         self._last_came = 0.0
 
@@ -145,6 +153,7 @@ class Calls:
         self._last_came = asyncio.get_running_loop().time()
         self._under_way += 1
         status, code = 200, StatusCode.OK
+        followed = self._followed(route, call)
         try:
             if self.closed:
                 raise ModelUnavailable("The server is stopping.")
@@ -161,10 +170,20 @@ class Calls:
             await call.context.abort(code, cut(said), trailers_of(failure))
         finally:
             self._under_way -= 1
+            if followed is not None:
+                followed.ended(status >= 500, {"rpc.grpc.status_code": code.value[0]})
             seconds = time.perf_counter() - started
             self._metrics.call_ended(route, call.model, status, seconds)
             if access_log.isEnabledFor(logging.INFO):
                 access_log.info("request", extra=_line(route, call, status, code, seconds))
+
+    def _followed(self, route: str, call: GrpcCall) -> Followed | None:
+        if self._tracing is None:
+            return None
+        about = {"rpc.system": "grpc", "rpc.method": route}
+        followed = self._tracing.begun(f"{GRPC} {route}", call.headers, about)
+        call.trace = followed.trace
+        return followed
 
 
 def _of_our_family(error: Exception, route: str) -> ModelyardError:
@@ -195,6 +214,6 @@ def _line(
     }
     if call.version is not None:
         line["version"] = call.version
-    if trace := trace_named(call.header("traceparent") or ""):
+    if trace := call.trace or trace_named(call.header("traceparent") or ""):
         line["trace"] = trace
     return line

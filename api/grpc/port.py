@@ -15,6 +15,7 @@ from ...settings import Settings
 from ..body import TEXT_LIMIT
 from ..metrics import Metrics
 from ..services import Services
+from ..tracing import Tracing
 from .call import Calls
 from .checking import check, watch
 from .methods import METHODS
@@ -28,11 +29,11 @@ _IDENTITY_ALONE = 1
 class GrpcPort:
     """Serves the protocol and the health check on a port of its own. See `api/grpc_port.py`."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing | None) -> None:
         self.port = settings.grpc_port or 0
         self._grace_s = settings.stop_timeout
         self._largest = min(settings.client_max_size or TEXT_LIMIT, TEXT_LIMIT)
-        self._calls = Calls(metrics)
+        self._calls = Calls(metrics, tracing)
         self._server: aio.Server | None = None
         self._leaving: asyncio.Task[None] | None = None
 

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from yard_grpc import Client, grpc_target
 from yard_otlp import Collector
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -25,13 +27,14 @@ def server(serve_module, collector, tmp_path_factory):
         f'[models.tracer]\nenv = {{ COLLECTOR = "{collector.url}/v1/traces" }}\n'
     )
     server = serve_module(
-        *("--model-name", "tracer", "--config-file", str(config)),
+        *("--model-name", "tracer,shift", "--config-file", str(config), "--grpc-port", "0"),
         env={
             "OTEL_BSP_SCHEDULE_DELAY": "100",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=tests",
         },
     )
     server.wait_ready("tracer")
+    server.wait_ready("shift")
     return server
 
 
@@ -56,6 +59,17 @@ def test_a_request_continues_its_clients_trace_down_into_the_plugin(server, coll
     assert request.resource["service.name"] == "modelyard"
     assert request.resource["deployment.environment"] == "tests"
     assert answer == {"trace": TRACE, "told": [f"00-{TRACE}-{worker.id}-01"], "current": True}
+
+
+def test_a_call_by_grpc_continues_its_clients_trace_too(server, collector):
+    client, trace = Client(grpc_target(server)), "8" * 32
+    one = {"x": np.zeros(1, "float32")}
+    client.infer("shift", one, metadata=[("traceparent", f"00-{trace}-{SPAN}-01")])
+    spans = collector.wait(trace, 3)
+    request = spans["GRPC /inference.GRPCInferenceService/ModelInfer"]
+    assert request.parent == SPAN and request.kind == SERVER_KIND and not request.failed
+    assert request.attributes["rpc.grpc.status_code"] == "0"
+    assert spans["queue"].parent == spans["worker"].parent == request.id
 
 
 def test_a_request_without_a_trace_begins_one_and_what_fails_is_marked(server, collector):
