@@ -12,35 +12,59 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import structlog
 
 from ..errors import CannotStart
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_COLOURS = (
+    (logging.ERROR, "\x1b[31;1m"),
+    (logging.WARNING, "\x1b[33;1m"),
+    (logging.INFO, "\x1b[32m"),
+    (logging.NOTSET, "\x1b[34m"),
+)
 
 
-class _PlainLines(structlog.stdlib.ProcessorFormatter):
-    """Writes by itself what has nothing to be worked out, the access log's lines above all.
-
-    The same line as structlog's, which takes longer for it than a small model for a prediction.
-    """
+class _Lines(logging.Formatter):
+    """One JSON object a line. The access log's are most of it: nothing is done that a line may do
+    without, and no library is asked (structlog and what it imports take 4 MB of the front)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if record.args or record.exc_info or record.stack_info or not isinstance(record.msg, str):
-            return super().format(record)
+        return _as_json(self.told(record))
+
+    def told(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What the line says: event, level, logger, what the caller added, time, traceback."""
         extra = {n: value for n, value in vars(record).items() if n not in _OF_EVERY_RECORD}
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         line = {
-            "event": record.msg,
+            "event": record.getMessage(),
             "level": record.levelname.lower(),
             "logger": record.name,
             **extra,
             "timestamp": moment.replace("+00:00", "Z"),
         }
-        return _as_json(line)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return line
 
 
-def _as_json(line: dict[str, Any], **_: Any) -> str:
+class _ForPeople(_Lines):
+    """The same for a terminal, by colours; tracebacks as they are, below their line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = self.told(record)
+        below = [line.pop(name) for name in ("exception", "stack") if name in line]
+        event, level, logger, time = (
+            line.pop(name) for name in ("event", "level", "logger", "timestamp")
+        )
+        colour = next(code for least, code in _COLOURS if record.levelno >= least)
+        extra = "".join(f" \x1b[36m{name}\x1b[0m={value!r}" for name, value in line.items())
+        head = f"\x1b[2m{time}\x1b[0m {colour}{level:<8}\x1b[0m {event} \x1b[2m[{logger}]\x1b[0m"
+        return "\n".join([head + extra, *below])
+
+
+def _as_json(line: dict[str, Any]) -> str:
     """One line: newlines are escaped, so that nobody can forge one."""
     try:
         return orjson.dumps(line, default=repr).decode()
@@ -50,23 +74,7 @@ def _as_json(line: dict[str, Any], **_: Any) -> str:
 
 def line_formatter(colours: bool = False) -> logging.Formatter:
     """One JSON object a line; with `colours`, what a person reads on a terminal."""
-    shared: list[structlog.types.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
-    renderer: structlog.types.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if colours
-        else structlog.processors.JSONRenderer(_as_json)
-    )
-    formatter = structlog.stdlib.ProcessorFormatter if colours else _PlainLines
-    return formatter(
-        foreign_pre_chain=shared,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-    )
+    return _ForPeople() if colours else _Lines()
 
 
 def configure_logging(level: str, file: Path | None = None) -> None:

@@ -23,6 +23,7 @@ from .lane.lane import IDLE_S, Lane
 from .logs import configure_logging
 from .metrics_page import METRICS
 from .services import SERVICES
+from .settling import settle
 
 try:
     import uvloop
@@ -91,6 +92,7 @@ async def _serve(settings: Settings) -> int:
             if GRPC_PORT in app:
                 _bind_grpc(app[GRPC_PORT], settings)
             await runner.setup()
+            settle()
             if settings.listen_when_loaded:
                 await until_loaded(app, settings, stop)
             if GRPC_PORT in app:

@@ -7,7 +7,8 @@ import click
 from ..client import Client, Dataset, Upload
 from . import printing
 from .asking import ask
-from .connection import client_of, connection_options, wants_json
+from .connection import client_of
+from .server_options import connection_options, wants_json
 from .transfers import Transfer, shown
 
 _SAID = ("files", "size")

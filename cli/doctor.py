@@ -15,8 +15,8 @@ from ..records.home import Home
 from ..settings import load_settings
 from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
 from ..storage.office import StorageOffice
-from .connection import json_option, wants_json
 from .printing import print_json
+from .server_options import json_option, wants_json
 
 
 @click.command()

@@ -11,9 +11,8 @@ import sys
 import click
 
 from .. import __version__
-from ..client import ArgumentsRefused, ClientError
-from .connection import connection_options
 from .lazy import LazyGroup, Place
+from .server_options import connection_options
 
 _PLACES = {
     "serve": Place("serve", "serve", "Start a server on this machine."),
@@ -43,14 +42,9 @@ def main() -> None:
     """Runs the command line; the console script's entry point."""
     try:
         cli(prog_name="modelyard")
-    except ArgumentsRefused as error:
-        _fail(error.message, 2)
-    except ClientError as error:
-        _fail(error.message, 1)
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+    except Exception as error:
+        from .failures import told  # knows the client, which would cost a server 4 MB
 
-
-def _fail(message: str, code: int) -> None:
-    click.echo(f"modelyard: {message}", err=True)
-    sys.exit(code)
+        message, code = told(error)
+        click.echo(f"modelyard: {message}", err=True)
+        sys.exit(code)

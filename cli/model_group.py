@@ -11,8 +11,9 @@ import click
 
 from ..client import Argument, ArgumentsRefused, Client, ClientError, Model, NotFound
 from ..client.errors import flat_messages
-from .connection import client_of, described, make_connection_options
+from .connection import client_of, described
 from .options import ModelOptions, normalize
+from .server_options import make_connection_options
 
 _OWN = frozenset({"url", "json", "help"})
 

@@ -6,8 +6,9 @@ import click
 
 from ..client import Argument, Model
 from . import printing
-from .connection import client_of, connection_options, described, wants_json
+from .connection import client_of, described
 from .options import bounds_of
+from .server_options import connection_options, wants_json
 
 
 @click.command()

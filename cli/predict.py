@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from ..client import Client, ClientError, Model, Prediction
-from .connection import wants_json
 from .model_group import ModelGroup, model_command
 from .options import CallArguments, ModelOptions
 from .printing import console
+from .server_options import wants_json
 
 
 class PredictGroup(ModelGroup):

@@ -11,8 +11,8 @@ import click
 
 from ..client import ArgumentsRefused, Client, Run
 from . import printing
-from .connection import wants_json
 from .follow import follow
+from .server_options import wants_json
 from .train import tell_end
 
 

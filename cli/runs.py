@@ -9,8 +9,9 @@ import click
 
 from ..client import Client, ClientError, NotFound, Run
 from . import printing, run_control
-from .connection import client_of, connection_options, dataset_told, wants_json
+from .connection import client_of, dataset_told
 from .follow import follow
+from .server_options import connection_options, wants_json
 from .train import tell_end
 
 _HEX = re.compile(r"[0-9a-f]{6,32}\Z")

@@ -10,10 +10,10 @@ import click
 
 from ..client import ArgumentsRefused, Client, ClientError, Model, Run
 from . import printing, versions
-from .connection import wants_json
 from .follow import exit_code, follow
 from .model_group import ModelGroup, model_command
 from .options import CallArguments, ModelOptions
+from .server_options import wants_json
 
 
 class TrainGroup(ModelGroup):

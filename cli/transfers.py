@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from . import printing
-from .connection import wants_json
+from .server_options import wants_json
 
 _LINE_EVERY_S = 5.0
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 import click
 
 from . import printing, versions
-from .connection import client_of, connection_options, wants_json
+from .connection import client_of
 from .lazy import LazyGroup, Place
+from .server_options import connection_options, wants_json
 
 _PLACES = {
     "list": Place("weights", "list_versions", "List the versions of a model."),

@@ -9,7 +9,8 @@ import click
 from ..client import Alias, Client
 from . import printing, runs, versions
 from .asking import ask
-from .connection import client_of, connection_options, wants_json
+from .connection import client_of
+from .server_options import connection_options, wants_json
 
 PRODUCTION = "production"
 

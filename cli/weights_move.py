@@ -10,7 +10,8 @@ import click
 
 from ..client import Client, Weights
 from . import printing, versions
-from .connection import client_of, connection_options, wants_json
+from .connection import client_of
+from .server_options import connection_options, wants_json
 from .transfers import Transfer, shown
 
 ARCHIVES = ("tar.gz", "tar.xz", "zip")

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
-from . import worker
 from .channel import Channel
 from .exits import ENDED, HUNG_UP, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
 from .messages import Describe, Failed, Message, Validate
 from .placing import started_on
 
+_ENTRY = f"{__package__}.worker"  # named and not imported: the front is to stay small
 WATCH_S = 2.0
 """How often a worker that has work is looked at: a stopped one is noticed after two looks."""
 _HUNG_UP_S = 1.0  # a worker that hung up but lives is killed after so long
@@ -56,7 +56,7 @@ class WorkerProcess:
         with theirs, their_side, log.open("ab") as output, started_on(cpus):
             fds = [theirs.fileno(), their_side.fileno()]
             self._logged_from = output.tell()
-            start = [*command(python, worker.__name__), "--parent", str(os.getpid())]
+            start = [*command(python, _ENTRY), "--parent", str(os.getpid())]
             try:
                 self._child = subprocess.Popen(
                     [*start, "--fd", str(fds[0]), "--side-fd", str(fds[1])],

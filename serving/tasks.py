@@ -19,12 +19,12 @@ from typing import Any
 from ..errors import DeadlineExceeded, NotSupported, PluginFailed, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
-from . import task_process
 from .exits import exit_of
 from .failures import error_of
 from .messages import Failed
 from .placing import started_on
 
+_ENTRY = f"{__package__}.task_process"  # named and not imported: the front is to stay small
 ANSWER_LIMIT = 64 * 1024**2
 """Bytes of JSON that a task may answer with."""
 _TAIL = 4096  # bytes of its last output that are told with its end
@@ -86,7 +86,7 @@ def _start(
     source: PluginSource, environment: Mapping[str, str], descriptor: int, output: Any
 ) -> subprocess.Popen[bytes]:
     """On the event loop's own thread: PR_SET_PDEATHSIG fires when the thread that forked ends."""
-    start = [*command(source.python, task_process.__name__), "--parent", str(os.getpid())]
+    start = [*command(source.python, _ENTRY), "--parent", str(os.getpid())]
     try:
         return subprocess.Popen(
             [*start, "--fd", str(descriptor)],

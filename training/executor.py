@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import CannotLaunch
-from . import supervisor
 from .forkclient import ForkServerGone, ForkServerProcess
 from .identity import Identity, send
 from .marker import NAME as MARKER
 from .marker import marked
 from .paths import RunPaths, read_json
 
+_ENTRY = f"{__package__}.supervisor"  # named and not imported: the front is to stay small
 _SWEEP_S = 5.0
 
 
@@ -113,7 +113,7 @@ class LocalExecutor:
     def _launch_cold(
         self, paths: RunPaths, epoch: int, env: Mapping[str, str], python: str | None
     ) -> int:
-        command = [sys.executable, "-m", supervisor.__name__, str(paths.root)]
+        command = [sys.executable, "-m", _ENTRY, str(paths.root)]
         command += ["--epoch", str(epoch)]
         given = b""
         if python is not None:

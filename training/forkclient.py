@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import forkserver
 from .marker import NAME as MARKER
 from .marker import PLACEHOLDER
 
@@ -30,6 +29,7 @@ torch._dynamo: the first optimizer step imports it, which takes 1-2 s. The profi
 first zero_grad() does.
 """
 
+_ENTRY = f"{__package__}.forkserver"  # named and not imported: the front is to stay small
 _LAUNCH_TIMEOUT_S, _PRELOAD_TIMEOUT_S, _CLOSE_TIMEOUT_S = 30.0, 180.0, 2.0
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
@@ -103,7 +103,7 @@ class ForkServerProcess:
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
 
     def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", forkserver.__name__, "--fd", str(descriptor)]
+        command = [sys.executable, "-m", _ENTRY, "--fd", str(descriptor)]
         command += ["--preload", *self._modules]
         log = None if self._log is None else self._log.open("ab")
         try:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from ... import errors
 from ...errors import ModelyardError, StorageUnavailable
-from . import export as exporting
-from . import import_ as importing
 from .formats import ArchiveFormat
+
+# Named and not imported: the front is to stay small.
+_EXPORT, _IMPORT = f"{__package__}.export", f"{__package__}.import_"
 
 CHUNK = 256 << 10  # bytes
 _SAID = 4 << 10
@@ -42,7 +43,7 @@ async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, N
     damaged: then what came so far is no whole archive.
     """
     process = await asyncio.create_subprocess_exec(
-        *_command(exporting.__name__, str(folder), kind.value),
+        *_command(_EXPORT, str(folder), kind.value),
         stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment(os.environ), limit=CHUNK,
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
@@ -64,7 +65,7 @@ async def imported(archive: Path, folder: Path, name: str, model: str) -> None:
     Raises BadArchive, Conflict (another model's), DiskFull.
     """
     process = await asyncio.create_subprocess_exec(
-        *_command(importing.__name__, str(archive), str(folder)),
+        *_command(_IMPORT, str(archive), str(folder)),
         *(f"--model={model}", f"--name={name}", "--attached"),
         stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment(os.environ),
     )  # fmt: skip

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .base import Limits, ObjectStore
-from .folder import FolderStore
-from .s3 import S3Store
 from .url import parse_store_url
 
 
@@ -18,6 +16,10 @@ def open_store(
     `environ` holds the AWS_* variables. `foreign`: somebody else's, which is only read; opening
     does not write there to try what it can. Raises StoreRefused for a URL that names no store.
     """
+    # The server's own process opens no store, only reads addresses: it is to stay without these.
+    from .folder import FolderStore
+    from .s3 import S3Store
+
     place = parse_store_url(url)
     if place.kind == "folder":
         return FolderStore(place.path)

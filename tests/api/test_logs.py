@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import sys
 
 import pytest
 
@@ -26,6 +28,31 @@ def test_what_has_to_be_worked_out_looks_the_same():
     worked = json.loads(written(msg="%s", args=("it",), more=1))
     assert list(plain) == list(worked)
     assert {**plain, "timestamp": ""} == {**worked, "timestamp": ""}
+
+
+def failure():
+    try:
+        raise KeyError("no\nsuch")
+    except KeyError:
+        return sys.exc_info()
+
+
+def test_a_failure_is_told_with_its_traceback():
+    line = json.loads(written(exc_info=failure(), route="/v2"))
+    assert line["exception"].startswith("Traceback") and "KeyError" in line["exception"]
+    assert line["route"] == "/v2"
+
+
+def test_a_terminal_gets_what_a_person_can_read():
+    made = logging.makeLogRecord(
+        {"name": "a.logger", "levelname": "WARNING", "levelno": logging.WARNING, "msg": "it %s"}
+    )
+    made.args, made.route, made.peer = ("is",), "/v2", "a\nb"
+    made.exc_info = failure()
+    text = re.sub(r"\x1b\[[0-9;]*m", "", line_formatter(colours=True).format(made))
+    head, _, traceback = text.partition("\n")
+    assert head.endswith(" warning  it is [a.logger] route='/v2' peer='a\\nb'")
+    assert traceback.startswith("Traceback") and "KeyError" in traceback
 
 
 def test_what_is_no_text_or_no_usual_number_is_told_all_the_same():
