@@ -87,13 +87,8 @@ class Metrics:
 
     def call_ended(self, route: str, model: str | None, status: int, seconds: float) -> None:
         """The same for a call by gRPC: `route` is one that is declared, `status` what HTTP has."""
-        model = model if model in self._models else None
-        key = (GRPC, route, model)
-        requests = self._requests.get(key)
-        if requests is None:
-            labels = (GRPC, route, model or "")
-            requests = self._requests[key] = Requests(labels, self._http.of(*labels))
-        requests.add(status, seconds)
+        known = model if model is not None and model in self._models else ""
+        self.requests(GRPC, route, known).add(status, seconds)
 
     def requests(self, method: str, route: str, model: str) -> Requests:
         """The series of a declared route and a model that is served, for who counts by itself."""

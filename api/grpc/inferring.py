@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ...serving.handle import ModelHandle
 from ...serving.messages import Prediction, WeightsRef
 from ...storage.weights import PRODUCTION
 from ..infer import check_inferable
+from ..predict import remove
 from ..services import Services, described, header_arguments
 from .call import GrpcCall
 from .open_inference_pb2 import ModelInferRequest, ModelInferResponse
@@ -46,8 +46,8 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
                 kept = handle.copied(data, folder, 1, prediction)
             return response
         finally:
-            if not kept and folder.exists():
-                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            if not kept:
+                await remove(folder)
 
 
 async def _data(request: ModelInferRequest, handle: ModelHandle, call: GrpcCall) -> RequestData:
