@@ -69,7 +69,7 @@ class Settings:
     max_trainings: int = 1
     training_threads: int | None = None
     training_cpus: tuple[int, ...] | None = None
-    training_nice: int = 10
+    training_nice: int = 19
     on_stop: str = "leave"
     stop_timeout: float = 10.0
     listen_when_loaded: bool = False

@@ -51,6 +51,12 @@ class Yard:
             raise RuntimeError(now["message"])
         return now
 
+    def family(self) -> list[int]:
+        """The front, all that it started, and the processes of its runs."""
+        named = (self.home / "runs").glob("*/supervisor.json")
+        roots = [self.process.pid, *(int(json.loads(p.read_text())["pid"]) for p in named)]
+        return [pid for root in roots for pid in family(root)]
+
 
 @contextlib.contextmanager
 def yard(*flags: str, path: str = str(PLUGINS)) -> Iterator[Yard]:
@@ -104,3 +110,15 @@ def cpu_us(pid: int) -> float:
     """CPU time of all threads of a process; nanoseconds in the file (proc(5), schedstat)."""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1000
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants; none if it has ended."""
+    found = [pid]
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                found += family(int(child))
+    except OSError:
+        return []
+    return found

@@ -26,7 +26,7 @@ from ..models_plugin.tasks import TASKS
 from .failures import failed
 from .worker import begin, out_of_reach
 
-_NICE = 10  # predictions and their users go first
+_NICE = 19  # predictions and their users go first
 
 
 def perform(order: dict[str, Any]) -> bytes:
@@ -52,6 +52,8 @@ def main() -> None:
     begin(arguments.parent)
     with contextlib.suppress(OSError):
         os.nice(_NICE)
+    with contextlib.suppress(OSError):  # of the session, where nice alone has no effect: sched(7)
+        Path("/proc/self/autogroup").write_text(str(_NICE))
     with contextlib.suppress(OSError):  # when memory runs out: this process first, not the server
         Path("/proc/self/oom_score_adj").write_text("500")
     descriptor = out_of_reach(arguments.fd)

@@ -57,6 +57,7 @@ class Server:
             ]
         ).rstrip(os.pathsep)
         environ["PYTHONUNBUFFERED"] = "1"
+        environ["MODELYARD_TRAINING_NICE"] = "0"  # beside other tests a training would get nothing
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "modelyard", "serve"),

@@ -34,7 +34,7 @@ class TrainingOptions:
     max_trainings: int = 1
     threads: int | None = None
     cpus: tuple[int, ...] | None = None
-    nice: int = 10
+    nice: int = 19
     device: str = "auto"
     on_stop: str = "leave"
     data_root: Path | None = None
