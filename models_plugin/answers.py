@@ -68,19 +68,19 @@ def json_value(value: Any) -> Any:
     return json.loads(json_bytes(value))
 
 
-def json_answer(value: Any, folder: Path) -> Answer:
+def json_answer(value: Any, folder: Path | str) -> Answer:
     """A JSON answer; a large one goes through a file in `folder`."""
     return bytes_answer(json_bytes(value), JSON, folder)
 
 
-def bytes_answer(body: bytes, content_type: str, folder: Path) -> Answer:
+def bytes_answer(body: bytes, content_type: str, folder: Path | str) -> Answer:
     """The same for bytes of any type."""
     if len(body) < STREAMED_FROM:
         return Answer(content_type, body)
     return Answer(content_type, path=_write(folder, lambda path: path.write_bytes(body)))
 
 
-def file_answer(result: Any, content_type: str | None, folder: Path) -> Answer | None:
+def file_answer(result: Any, content_type: str | None, folder: Path | str) -> Answer | None:
     """The answer for a result that is a file (ReturnedFile, bytes, path, open file), else None.
 
     `content_type` is what the client asked for, used where the result does not say its own. A
@@ -116,10 +116,10 @@ def is_open_file(value: Any) -> bool:
     return not isinstance(value, (type, ModuleType)) and callable(getattr(value, "read", None))
 
 
-def _write(folder: Path, write: Callable[[Path], Any]) -> str:
-    path = folder / f"answer-{uuid.uuid4().hex}"
+def _write(folder: Path | str, write: Callable[[Path], Any]) -> str:
+    path = Path(folder, f"answer-{uuid.uuid4().hex}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the server's fault, not the model's

@@ -73,7 +73,7 @@ class Arguments:
     ) -> None:
         self._schema = schema
         self._strict = strict
-        self._slots = {
+        self.slots = {
             field.name: Slot(
                 field.name,
                 field.place,
@@ -130,7 +130,7 @@ class Arguments:
         self._take(_grouped(request.form), "form", given, unknown, self._from_form)
         self._take(_grouped(request.query), "query", given, unknown, self._from_text)
         self._take_files(request, given, unknown)
-        for slot in self._slots.values():
+        for slot in self.slots.values():
             if slot.place == "headers" and slot.key.lower() in request.headers:
                 given[slot.key] = request.headers[slot.key.lower()]
         if unknown and self._strict:
@@ -146,7 +146,7 @@ class Arguments:
         convert: Any,
     ) -> None:
         for key, value in values.items():
-            slot = self._slots.get(key)
+            slot = self.slots.get(key)
             if slot is None:
                 self._note_unknown(key, unknown)
             elif slot.looks_in(place) or (slot.is_file and place != "query"):
@@ -165,7 +165,7 @@ class Arguments:
         if request.raw is not None:
             parts.setdefault(self._only_file(request.raw.content_type), []).append(request.raw)
         for key, files in parts.items():
-            slot = self._slots.get(key)
+            slot = self.slots.get(key)
             if slot is None:
                 self._note_unknown(key, unknown)
                 continue
@@ -174,7 +174,7 @@ class Arguments:
 
     def _only_file(self, content_type: str) -> str:
         """The field that a raw body is meant for."""
-        names = [slot.key for slot in self._slots.values() if slot.is_file]
+        names = [slot.key for slot in self.slots.values() if slot.is_file]
         required = [name for name in names if self._described[name].required]
         if len(required) == 1 or len(names) == 1:
             return (required if len(required) == 1 else names)[0]
@@ -288,10 +288,10 @@ class Arguments:
     def _no_such(self, key: str) -> str:
         near = None
         if len(key) <= _LONGEST_COMPARED:
-            near = difflib.get_close_matches(key, self._slots, n=1)
+            near = difflib.get_close_matches(key, self.slots, n=1)
         if near:
             return f"Unknown argument. Did you mean {near[0]!r}?"
-        takes = ", ".join(sorted(self._slots)[:40]) or "no arguments"
+        takes = ", ".join(sorted(self.slots)[:40]) or "no arguments"
         return f"Unknown argument. This model takes: {takes}."
 
 

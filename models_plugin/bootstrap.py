@@ -83,6 +83,7 @@ KIT = (
     "modelyard.models_plugin.loading",
     "modelyard.models_plugin.native",
     "modelyard.models_plugin.npy",
+    "modelyard.models_plugin.plain",
     "modelyard.models_plugin.plugin",
     "modelyard.models_plugin.refusals",
     "modelyard.models_plugin.tasks",

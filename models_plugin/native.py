@@ -28,6 +28,7 @@ from .arguments import Arguments
 from .contract import Run
 from .inference import Wanted, named_arrays, read_request, unnamed_array, write_answer
 from .npy import document_of_array, npy_bytes
+from .plain import PlainArguments, plain_arguments
 from .plugin import Answer, PluginSource
 from .refusals import plugin_code
 
@@ -57,6 +58,7 @@ class NativePlugin:
         self._schemas: dict[str, marshmallow.Schema | None] = {}
         self._fields: dict[str, list[FieldDescription] | None] = {}
         self._arguments: dict[str, Arguments] = {}
+        self._plain: dict[str, PlainArguments | None] = {}
         self._read_schemas()
         for method, which, first in (
             ("predict", "predict", 0),
@@ -156,7 +158,8 @@ class NativePlugin:
         for which in ("predict", "train"):
             schema = self._schemas[which + "_arguments"] or check_schema({}, which + "_arguments")
             fields = self._fields[which + "_arguments"] or []
-            self._arguments[which] = Arguments(schema, fields)
+            self._arguments[which] = arguments = Arguments(schema, fields)
+            self._plain[which] = plain_arguments(schema, arguments.slots)
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -179,7 +182,9 @@ class NativePlugin:
         elif request.kind == "infer":
             request.document, request.wanted = read_request(request, fields)
         with plugin_code("checking its arguments"):
-            return self._arguments[which].load(request, pinned)
+            plain = None if pinned else self._plain[which]
+            loaded = None if plain is None else plain.load(request)
+            return self._arguments[which].load(request, pinned) if loaded is None else loaded
 
     def record_of(self, which: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._arguments[which].record(arguments)
@@ -221,7 +226,7 @@ class NativePlugin:
         which: str,
         result: Any,
         arguments: Mapping[str, Any],
-        folder: Path,
+        folder: Path | str,
         request: RequestData | None = None,
     ) -> Answer:
         if request is not None and request.kind == "infer":
@@ -240,7 +245,7 @@ class NativePlugin:
             result = {"status": "OK", "predictions": result}
         return json_answer(result, folder)
 
-    def _inferred(self, result: Any, wanted: Wanted, folder: Path) -> Answer:
+    def _inferred(self, result: Any, wanted: Wanted, folder: Path | str) -> Answer:
         with plugin_code("encoding its answer"):
             told = write_answer(
                 result, self._schemas["predict_response"], wanted, self._source.name

@@ -112,7 +112,7 @@ class Plugin(Protocol):
         which: str,
         result: Any,
         arguments: Mapping[str, Any],
-        folder: Path,
+        folder: Path | str,
         request: RequestData | None = None,
     ) -> Answer:
         """Applies the response schema and encodes; large or file results go to `folder`.

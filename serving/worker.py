@@ -196,6 +196,7 @@ class Worker:
             except errors.ModelyardError:
                 results, timing.last = None, None  # one by one: only the guilty call is to fail
             if results is not None:
+                self._surroundings.restore_umask()
                 for (asked, arguments), result in zip(calls, results):  # noqa: B905 - Python 3.8
                     self._guard(
                         asked, lambda c, a=arguments, r=result: self._encode(c, a, r, timing)
@@ -207,16 +208,16 @@ class Worker:
     def _answer_one(self, asked: _Asked, arguments: Any, timing: Timing) -> messages.Message:
         with timing.forward():
             result = self._opened().predict(arguments)
+        self._surroundings.restore_umask()
         return self._encode(asked, arguments, result, timing)
 
     def _encode(
         self, asked: _Asked, arguments: Any, result: Any, timing: Timing
     ) -> messages.Message:
-        os.umask(self._surroundings.umask)  # else the front might not read a file that is made now
-        folder = Path(asked.message.folder)
+        folder = asked.message.folder
         answer = self._opened().answer("predict", result, arguments, folder, asked.request)
         last = asked.message is timing.last
-        made = answer.path is not None or (bool(asked.request.parts) and folder.exists())
+        made = answer.path is not None or (bool(asked.request.parts) and os.path.isdir(folder))
         return messages.Answered(
             asked.id,
             answer.content_type,
@@ -294,6 +295,10 @@ class Surroundings:
         except FileNotFoundError:
             self._folder = "/"
 
+    def restore_umask(self) -> None:
+        """Before files are made for the front, which could not read them otherwise."""
+        os.umask(self.umask)
+
     def restore(self) -> None:
         """Opens again what was closed: otherwise the first print() of the next call would fail."""
         for fd, copy in self._copies.items():
@@ -301,7 +306,7 @@ class Surroundings:
                 os.fstat(fd)
             except OSError:
                 os.dup2(copy, fd)
-        os.umask(self.umask)
+        self.restore_umask()
         with contextlib.suppress(OSError):
             os.chdir(self._folder)
 

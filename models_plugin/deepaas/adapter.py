@@ -228,7 +228,7 @@ class DeepaasPlugin:
         which: str,
         result: Any,
         arguments: Mapping[str, Any],
-        folder: Path,
+        folder: Path | str,
         request: RequestData | None = None,
     ) -> Answer:
         if which == "train":

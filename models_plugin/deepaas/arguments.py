@@ -29,10 +29,10 @@ class OldArguments(Arguments):
 
     def __init__(self, schema: marshmallow.Schema, described: Sequence[FieldDescription]) -> None:
         super().__init__(schema, described, strict=False)
-        self.has_files = any(slot.is_file for slot in self._slots.values())
+        self.has_files = any(slot.is_file for slot in self.slots.values())
         if self._accepts is not None:
             # As an argument and as a header, wherever the module says that it is.
-            self._slots["accept"].place = "any"
+            self.slots["accept"].place = "any"
             self._offers = [str(one) for one in self._accepts.choices or () if one != _ANYTHING]
 
     def _from_json(self, slot: Slot, value: Any) -> Any:
