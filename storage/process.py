@@ -35,8 +35,8 @@ from ..errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from .stores import open_store
 from .stores.base import ObjectStore
+from .stores.opening import open_store
 from .transfer import registers, shared
 from .transfer.catalogue import Catalogue
 from .transfer.fetch import Fetcher

@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from ...errors import Conflict, InvalidArguments, NotFound, ObjectMissing, StoreRefused, TooLarge
-from ..stores import open_store
 from ..stores.base import ObjectStore
 from ..stores.digests import Digests
+from ..stores.opening import open_store
 from ..versions import sync_folder
 from .layout import TOUCH_AFTER
 from .local import digest_of

@@ -20,7 +20,7 @@ if "serve" in sys.orig_argv:
     atexit.register(lambda: open(place, "w").write(json.dumps(sorted(sys.modules))))
 """
 HEAVY = {"torch", "sklearn", "scipy", "PIL", "safetensors", "boto3", "alembic", "tensorboard"}
-HEAVY |= {"botocore", "numpy", "rich", "pygments", "greenlet"}
+HEAVY |= {"botocore", "blake3", "numpy", "rich", "pygments", "greenlet"}
 HEAVY |= {"opentelemetry", "grpc", "google"}  # without --tracing and --grpc-port
 OF_OTHERS = (
     "modelyard.client",
@@ -30,8 +30,7 @@ OF_OTHERS = (
     "modelyard.training.process",
     "modelyard.training.forkserver",
     "modelyard.storage.process",
-    "modelyard.storage.stores.s3",
-    "modelyard.storage.stores.folder",
+    "modelyard.storage.stores.opening",
     "modelyard.storage.archives.export",
 )
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from modelyard.storage.stores import open_store
 from modelyard.storage.stores.base import Limits, ObjectStore
 from modelyard.storage.stores.digests import Digests
+from modelyard.storage.stores.opening import open_store
 
 OTHER = Digests("0" * 64)
 """Of no bytes."""

@@ -13,7 +13,8 @@ from dataclasses import replace
 import pytest
 
 from modelyard.errors import Corrupt, StoreUnavailable
-from modelyard.storage.stores import open_store, s3
+from modelyard.storage.stores import s3
+from modelyard.storage.stores.opening import open_store
 
 from .conftest import PART, QUICK
 
@@ -308,7 +309,8 @@ def test_without_a_folder_to_remember_a_failed_upload_leaves_nothing(broken, pay
 SENDER = """
 import os, sys
 from pathlib import Path
-from modelyard.storage.stores import open_store, s3
+from modelyard.storage.stores import s3
+from modelyard.storage.stores.opening import open_store
 from modelyard.storage.stores.base import Limits
 from modelyard.storage.stores.digests import Digests
 url, path, size, sha256, resume, part = sys.argv[1:]

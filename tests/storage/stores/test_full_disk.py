@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from modelyard.errors import DiskFull, ObjectMissing
-from modelyard.storage.stores import open_store
+from modelyard.storage.stores.opening import open_store
 
 from .conftest import PART
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import StoreRefused, StoreUnavailable
-from modelyard.storage.stores import open_store
 from modelyard.storage.stores.digests import Digests
+from modelyard.storage.stores.opening import open_store
 from modelyard.storage.stores.url import StoreUrl, parse_store_url, without_secrets
 
 from .conftest import QUICK

@@ -4,8 +4,8 @@ import pytest
 from yard_bundles import contents, key_of, make_bundle
 
 from modelyard.errors import NotFound, StorageUnavailable
-from modelyard.storage.stores import open_store
 from modelyard.storage.stores.base import Limits
+from modelyard.storage.stores.opening import open_store
 from modelyard.storage.transfer.fetch import Fetcher
 from modelyard.storage.transfer.publish import Publisher
 from modelyard.storage.transfer.work import Meter, StoreClock, Workers

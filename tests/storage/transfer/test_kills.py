@@ -11,7 +11,7 @@ import pytest
 from yard_bundles import contents, key_of, make_bundle, office_at
 
 from modelyard.errors import StoreUnavailable
-from modelyard.storage.stores import open_store
+from modelyard.storage.stores.opening import open_store
 
 rng = random.Random(9)
 

@@ -12,7 +12,7 @@ import pytest
 from yard_bundles import contents, key_of, make_bundle, office_at
 
 from modelyard.errors import Conflict, Corrupt, NotFound
-from modelyard.storage.stores import open_store
+from modelyard.storage.stores.opening import open_store
 from modelyard.storage.transfer.layout import manifest_key
 from modelyard.storage.versions import BadVersion
 

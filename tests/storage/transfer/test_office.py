@@ -174,7 +174,7 @@ async def test_a_folder_store_shares_nothing(local, tmp_path):
 
 
 async def test_fetching_an_object_writes_nothing_beside_it(rclone, tmp_path):
-    from modelyard.storage.stores import open_store
+    from modelyard.storage.stores.opening import open_store
 
     way = rclone.proxied()
     store = open_store(way.url, way.env)
@@ -194,7 +194,7 @@ async def test_an_object_comes_by_its_address_up_to_a_limit(here, shared, tmp_pa
     archive = tmp_path / "a.zip"
     archive.write_bytes(data)
     if url.startswith("s3"):
-        from modelyard.storage.stores import open_store
+        from modelyard.storage.stores.opening import open_store
 
         store = open_store(url, shared[1])
         store.put_bytes("data/birds.zip", data)
