@@ -13,6 +13,7 @@ LONGEST = 16 * 1024
 """Bytes of a head that is looked at."""
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
+_TARGET = re.compile(r"/[\x21-\x7e]*")
 _LENGTH = re.compile(r"[0-9]{1,10}")
 _ELSEWHERE = frozenset(
     {
@@ -49,7 +50,7 @@ def read_post(head: bytes) -> Head | None:
         return None
     method, _, rest = first.partition(" ")
     target, _, version = rest.partition(" ")
-    if method != "POST" or version != "HTTP/1.1" or _VALUE.fullmatch(target) is None:
+    if method != "POST" or version != "HTTP/1.1" or _TARGET.fullmatch(target) is None:
         return None
     headers: dict[str, str] = {}
     for line in lines[:-2]:
