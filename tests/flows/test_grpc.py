@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from yard_grpc import Client, Input, arrays_of, grpc_target, refusal, request_of
+from yard_grpc import Client, Input, arrays_of, grpc_target, refusal, request_of, wait_for
 
 ROWS = np.arange(6, dtype="float32").reshape(2, 3)
 SQUARE = {"x": np.arange(4).reshape(2, 2), "mask": np.array([True, False]), "word": "käse"}
@@ -236,7 +236,7 @@ def test_a_cancelled_call_is_dropped_from_the_queue(server, client):
 
 def test_one_client_may_have_so_many_calls_by_whichever_protocol(server, client):
     x = {"x": np.zeros(1, "float32")}
-    calls = [client.begin("shift", x, seconds=0.4) for _ in range(4)]
+    calls = [client.begin("shift", x, seconds=0.3) for _ in range(4)]
     wait_for(server, r'modelyard_queue_items{model="shift"} [23]')
     body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
     over_http = server.post("/v2/models/sums/infer", json=body)
@@ -244,13 +244,6 @@ def test_one_client_may_have_so_many_calls_by_whichever_protocol(server, client)
     assert [call.result().model_name for call in calls] == ["shift"] * 4
     assert over_http.status_code == 429
     assert (code, trailers["retry-after"]) == ("RESOURCE_EXHAUSTED", "1"), said
-
-
-def wait_for(server, pattern):
-    for _ in range(200):
-        if re.search(pattern, server.get("/metrics").text):
-            return
-    raise AssertionError(f"not in the metrics: {pattern}")
 
 
 # -- what the server tells --------------------------------------------------------------------

@@ -132,3 +132,10 @@ def refusal(call, *args, **more):
     except grpc.RpcError as error:
         return error.code().name, error.details(), dict(error.trailing_metadata())
     raise AssertionError(f"it was answered: {answer}")
+
+
+def wait_for(server, pattern):
+    """Returns when the server's metrics say so."""
+    until = time.monotonic() + 20
+    while not re.search(pattern, server.get("/metrics").text):
+        assert time.monotonic() < until, f"not in the metrics: {pattern}"
