@@ -168,18 +168,24 @@ def _ask(
 # -- memory --------------------------------------------------------------------------------------
 
 
+def _sizes(front: int, others: list[int]) -> list[float]:
+    """What may grow with use: MB of the front, and of the rest."""
+    return [pss_of(front, "Pss_Anon"), sum(pss_of(pid, "Pss_Anon") for pid in others)]
+
+
 def memory(plan: Plan) -> dict[str, Any]:
     """Many predictions of the perceptron: memory of the front and the worker, and its slope."""
     with serving("modelyard", "perceptron", 1, plan.folder, plan.environments) as server:
         plan.generator.run(server, 8, 3600, limit=2000)
         front, *others = server.pids()
-        counts, sizes = [0], [[pss_of(front), sum(map(pss_of, others))]]
+        counts, sizes = [0], [_sizes(front, others)]
         failed = 0
         for _ in range(CHUNKS):
             load = plan.generator.run(server, 8, 600, limit=plan.predicts // CHUNKS)
             failed += load.failed
             counts.append(counts[-1] + len(load.status))
-            sizes.append([pss_of(front), sum(map(pss_of, others))])
+            sizes.append(_sizes(front, others))
+        whole = [pss_of(front), sum(map(pss_of, others))]
     # Robust against one step (an arena, a table that doubled): the median of the slopes of all
     # pairs (Theil 1950, Sen 1968).
     pairs = [(a, b) for a in range(len(counts)) for b in range(a)]
@@ -194,8 +200,9 @@ def memory(plan: Plan) -> dict[str, Any]:
     told = {
         "predictions": counts[-1],
         "failed": failed,
-        "front, MB": sizes[-1][0],
-        "worker, MB": sizes[-1][1],
+        "front, MB": whole[0],
+        "worker, MB": whole[1],
+        "of these anonymous, MB": sizes[-1],
         "front, kB per 1000": slopes[0],
         "worker, kB per 1000": slopes[1],
         "whole growth, kB per 1000": (sum(sizes[-1]) - sum(sizes[0])) / counts[-1] * 1e6,
@@ -203,8 +210,8 @@ def memory(plan: Plan) -> dict[str, Any]:
     for name, value in told.items():
         plan.say(f"  {name:<28} {_plain(value)}")
     for name, value, target in (
-        ("front and worker, MB", sum(sizes[-1]), 230),
-        ("front, MB", sizes[-1][0], 60),
+        ("front and worker, MB", sum(whole), 230),
+        ("front, MB", whole[0], 60),
         ("slope, kB per 1000", sum(slopes), 50),
     ):
         plan.say(f"  {name}: {value:.3g}{verdict('', value, target)}")

@@ -223,10 +223,13 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def pss_of(pid: int) -> float:
-    """Proportional set size in MB (1e6 bytes); 0 if the process is gone."""
+def pss_of(pid: int, kind: str = "Pss") -> float:
+    """Proportional set size in MB (1e6 bytes); 0 if the process is gone. `Pss_Anon`: without what
+    is mapped from files, whose share changes with every other process that maps them."""
     with contextlib.suppress(OSError):
-        match = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+        match = re.search(
+            rf"^{kind}:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M
+        )
         return int(match[1]) * 1024 / 1e6 if match else 0.0
     return 0.0
 
