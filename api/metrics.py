@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from prometheus_client.metrics_core import Metric
 
 from ..errors import ModelyardError
 from ..serving.observer import BatchDone
@@ -180,7 +179,7 @@ class Metrics:
 
     # -- a scrape -----------------------------------------------------------------------------
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Counter | Histogram]:
         """All that was counted; any thread may ask."""
         about = "Requests answered; 499: the client had gone."
         labels = ("method", "route", "model", "status")
@@ -197,11 +196,9 @@ class Metrics:
                 copies.set(count, model, version, outcome)
             for status, count in list(series.statuses.items()):
                 predictions.set(count, model, version, str(status))
-        for family in (
-            *(requests, self._http, predictions, copies, self._seconds, self._wait, self._items),
-            *(self._forward, self._worked, self._refused, self._restarts, self._trainings),
-        ):
-            yield from family.collect()
+        yield from (requests, self._http, predictions, copies)
+        yield from (self._seconds, self._wait, self._items, self._forward, self._worked)
+        yield from (self._refused, self._restarts, self._trainings)
 
 
 def _by_version(name: str, about: str, bounds: Sequence[float] = SECONDS) -> Histogram:

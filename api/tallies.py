@@ -1,9 +1,9 @@
 """Counters and histograms that cost next to nothing to add to. Runs in the front, on its loop.
 
 prometheus-client's own take a lock and some microseconds for each value, which for a small model is
-a tenth of a prediction. All of ours are added to on one thread: a list and a bisection do. What is
-made of them at a scrape is prometheus-client's, in another thread: `list(a_dict.items())` is one
-step for the interpreter, so that what is added meanwhile harms nothing.
+a tenth of a prediction. All of ours are added to on one thread: a list and a bisection do. They may
+be read in another (`exposition.py`): `list(a_dict.items())` is one step for the interpreter, so
+that what is added meanwhile harms nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.utils import floatToGoString
 
 SECONDS = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
@@ -39,17 +35,16 @@ class Values:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def add_to(self, family: HistogramMetricFamily, labels: Labels, names: list[str]) -> None:
-        """Makes it a series of the family; `names` are those of its buckets."""
-        buckets = list(zip(names, accumulate(self._counts), strict=True))
-        family.add_metric(labels, buckets, self._sum)
+    def read(self) -> tuple[list[int], float]:
+        """How many values each bucket has, with those of the buckets below; and their sum."""
+        return list(accumulate(self._counts)), self._sum
 
 
 class Counter:
     """Counts by labels."""
 
     def __init__(self, name: str, about: str, *labels: str) -> None:
-        self._name, self._about, self._labels = name, about, labels
+        self.name, self.about, self.labels = name, about, labels
         self._counts: dict[Labels, int] = {}
 
     def add(self, *labels: str) -> None:
@@ -60,25 +55,23 @@ class Counter:
         """What was counted elsewhere."""
         self._counts[labels] = count
 
-    def collect(self) -> Iterator[Metric]:
-        family = CounterMetricFamily(self._name, self._about, labels=self._labels)
-        for labels, count in list(self._counts.items()):
-            family.add_metric(labels, count)
-        yield family
+    def read(self) -> Iterator[tuple[Labels, int]]:
+        """All counts."""
+        yield from list(self._counts.items())
 
 
 class Histogram:
     """Distributions by labels; hold what `of` gives to add to it without a look-up."""
 
     def __init__(self, name: str, about: str, bounds: Sequence[float], *labels: str) -> None:
-        self._name, self._about, self._bounds, self._labels = name, about, bounds, labels
+        self.name, self.about, self.bounds, self.labels = name, about, bounds, labels
         self._series: dict[Labels, Values] = {}
 
     def of(self, *labels: str) -> Values:
         """The series of these labels."""
         values = self._series.get(labels)
         if values is None:
-            values = self._series[labels] = Values(self._bounds)
+            values = self._series[labels] = Values(self.bounds)
         return values
 
     def forget(self, unwanted: Callable[[Labels], bool]) -> None:
@@ -86,9 +79,6 @@ class Histogram:
         for labels in [one for one in self._series if unwanted(one)]:
             del self._series[labels]
 
-    def collect(self) -> Iterator[Metric]:
-        names = [*map(floatToGoString, self._bounds), "+Inf"]
-        family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
-        for labels, values in list(self._series.items()):
-            values.add_to(family, labels, names)
-        yield family
+    def read(self) -> Iterator[tuple[Labels, Values]]:
+        """All series."""
+        yield from list(self._series.items())

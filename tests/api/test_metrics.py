@@ -1,5 +1,6 @@
 """What is counted, without a server: few series, whatever comes."""
 
+from modelyard.api.exposition import family_of
 from modelyard.api.metrics import Metrics
 from modelyard.errors import InvalidArguments, PluginRefused
 from modelyard.serving.observer import BatchDone
@@ -8,8 +9,8 @@ from modelyard.serving.observer import BatchDone
 def samples(metrics, name):
     return {
         tuple(sample.labels.values()): sample.value
-        for family in metrics.collect()
-        for sample in family.samples
+        for tally in metrics.collect()
+        for sample in family_of(tally).samples
         if sample.name == f"modelyard_{name}"
     }
 

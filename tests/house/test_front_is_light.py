@@ -22,6 +22,7 @@ if "serve" in sys.orig_argv:
 HEAVY = {"torch", "sklearn", "scipy", "PIL", "safetensors", "boto3", "alembic", "tensorboard"}
 HEAVY |= {"botocore", "blake3", "numpy", "rich", "pygments", "greenlet"}
 HEAVY |= {"opentelemetry", "grpc", "google"}  # without --tracing and --grpc-port
+HEAVY.add("prometheus_client")  # until somebody scrapes
 OF_OTHERS = (
     "modelyard.client",
     "modelyard.serving.worker",
