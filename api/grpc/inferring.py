@@ -30,18 +30,20 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
         raise EndpointDisabled
     request = call.read(ModelInferRequest)
     call.model = request.model_name
-    with here.door.entered_by(call.client, request.model_name):
-        handle = await described(here.pool.get(request.model_name))
+    with here.door.entered_by(call.client, call.model):
+        handle = await described(here.pool.get(call.model))
         check_inferable(handle)
         folder = here.home.calls / uuid.uuid4().hex
         kept = False
         try:
             with handle.coming(call.size):
                 data = await _data(request, handle, call)
-                version = await _version(here, handle, request.model_version, call)
+                name, raw = request.model_version, wants_raw(request)
+                del request  # its numbers are in `data` now: once is enough while it waits
+                version = await _version(here, handle, name, call)
             prediction = await _ask(here, handle, data, version, folder, call)
             call.version = prediction.weights_id
-            response = await _response(request, prediction)
+            response = await _response(prediction, raw)
             if version is None:
                 kept = handle.copied(data, folder, 1, prediction)
             return response
@@ -102,8 +104,8 @@ def _limit_s(call: GrpcCall) -> float | None:
     return min(left - _SOONER_S, LONGEST_TIMEOUT_S)
 
 
-async def _response(request: ModelInferRequest, prediction: Prediction) -> ModelInferResponse:
-    body, raw = prediction.body, wants_raw(request)
+async def _response(prediction: Prediction, raw: bool) -> ModelInferResponse:
+    body = prediction.body
     if prediction.path is not None:
         body = await asyncio.to_thread(Path(prediction.path).read_bytes)
         return await asyncio.to_thread(
