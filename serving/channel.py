@@ -6,13 +6,14 @@ No asyncio stream: those cannot pass descriptors (SCM_RIGHTS), and cost a task a
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 from collections import deque
 from collections.abc import Callable
 
-from .frames import BrokenFrame, FrameReader
-from .messages import Message, pack, unpack
+from .frames import BrokenFrame, FrameReader, receive, send
+from .messages import Message, pack_all, unpack
 
 _CHUNK = 1 << 16  # bytes: below the size for which malloc maps fresh pages each time
 
@@ -31,7 +32,7 @@ class Channel:
         self._on_message = on_message
         self._on_end = on_end
         self._reader = FrameReader()
-        self._waiting: deque[memoryview] = deque()
+        self._waiting: deque[_Outgoing] = deque()
         self._loop = asyncio.get_running_loop()
         self._open = True
         self._loop.add_reader(connection, self._readable)
@@ -40,12 +41,14 @@ class Channel:
         """Sends at once as far as the socket takes it, the rest when it takes more."""
         if not self._open:
             return
-        frames = [pack(message) for message in messages]
-        rest = memoryview(frames[0] if len(frames) == 1 else b"".join(frames))
-        if not self._waiting:
-            rest = self._write(rest)
-        if rest and self._open:
-            self._waiting.append(rest)
+        for data, fd in pack_all(messages):
+            parcel = _Outgoing(memoryview(data), fd)
+            if not self._waiting and self._write(parcel):
+                continue
+            if not self._open:
+                parcel.sent()
+                continue
+            self._waiting.append(parcel)
             if len(self._waiting) == 1:
                 self._loop.add_writer(self._socket, self._writable)
 
@@ -57,7 +60,8 @@ class Channel:
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         self._socket.close()
-        self._waiting.clear()
+        self._reader.close()
+        self._forget()
 
     def drain(self) -> None:
         """Hands on what a process sent before it ended, then hangs up; `on_end` is not called."""
@@ -77,42 +81,63 @@ class Channel:
 
     def _readable(self) -> None:
         try:
-            data = self._socket.recv(_CHUNK)
+            data, fds = receive(self._socket, _CHUNK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            data = b""
+            data, fds = b"", []
         if not data:
             self._end()
             return
         try:
-            for header, body in self._reader.feed(data):
+            for header, body in self._reader.feed(data, fds):
                 self._on_message(unpack(header, body))
         except (BrokenFrame, ValueError):
             self._end()
 
     def _writable(self) -> None:
         while self._waiting and self._open:
-            rest = self._write(self._waiting[0])
-            if rest:
-                self._waiting[0] = rest
+            if not self._write(self._waiting[0]):
                 return
             if self._waiting:
                 self._waiting.popleft()
         if self._open:
             self._loop.remove_writer(self._socket)
 
-    def _write(self, data: memoryview) -> memoryview:
+    def _write(self, parcel: _Outgoing) -> bool:
+        """True if all of it has left."""
         try:
-            while data:
-                data = data[self._socket.send(data) :]
+            while parcel.data:
+                count = send(self._socket, parcel.data, parcel.fd)
+                parcel.data = parcel.data[count:]
+                parcel.sent()
         except (BlockingIOError, InterruptedError):
-            pass
+            return False
         except OSError:
             # It is dead. What it sent before stays readable, and the end of that tells the rest.
-            self._waiting.clear()
-            return data[:0]
-        return data
+            parcel.sent()
+            self._forget()
+        return True
+
+    def _forget(self) -> None:
+        for parcel in self._waiting:
+            parcel.sent()
+        self._waiting.clear()
+
+
+class _Outgoing:
+    """What has not left yet; `fd` goes with its first byte, and is closed then."""
+
+    __slots__ = ("data", "fd")
+
+    def __init__(self, data: memoryview, fd: int | None) -> None:
+        self.data = data
+        self.fd = fd
+
+    def sent(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
 
 
 def _nothing() -> None:

@@ -7,13 +7,13 @@ Standard library only (orjson if it is there), Python 3.8 syntax.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from ..schemas.exactjson import loads
-from .frames import encode
+from .frames import SHARED_FROM, Parcel, encode, encode_shared
 
 try:
     import orjson
@@ -159,13 +159,41 @@ _USUAL: dict[type[Message], dict[str, Any]] = {
 
 def pack(message: Message) -> bytes:
     """The message as one frame. Raises TypeError or ValueError for what has no JSON form."""
+    return encode(_header(message), getattr(message, "body", b""))
+
+
+def pack_large(message: Message) -> Parcel | None:
+    """The same with the body in shared memory; None if it is small, or that cannot be had."""
+    body = getattr(message, "body", b"")
+    return encode_shared(_header(message), body) if len(body) >= SHARED_FROM else None
+
+
+def pack_all(messages: Iterable[Message]) -> list[Parcel]:
+    """Several, in as few pieces as can be."""
+    parcels: list[Parcel] = []
+    small: list[bytes] = []
+    for message in messages:
+        large = pack_large(message)
+        if large is None:
+            small.append(pack(message))
+            continue
+        if small:
+            parcels.append((b"".join(small), None))
+            small = []
+        parcels.append(large)
+    if small:
+        parcels.append((small[0] if len(small) == 1 else b"".join(small), None))
+    return parcels
+
+
+def _header(message: Message) -> bytes:
     header = {
         name: value
         for name, usual in _USUAL[type(message)].items()
         if (value := getattr(message, name)) != usual
     }
     header["kind"] = type(message).__name__
-    return encode(_dumps(header), getattr(message, "body", b""))
+    return _dumps(header)
 
 
 def unpack(header: bytes, body: bytes) -> Message:

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import faulthandler
 import fcntl
+import itertools
 import os
 import resource
 import signal
@@ -37,7 +38,7 @@ from ..models_plugin.tracing import traced
 from ..schemas.transport import RequestData
 from . import messages
 from .failures import failed
-from .frames import BrokenFrame, FrameReader
+from .frames import BrokenFrame, FrameReader, Parcel, receive, send
 
 _HIGH_FD = 900  # plugins that close "all" descriptors rarely go so far
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -52,14 +53,14 @@ class Connection:
         os.close(fd)
         self._reader = FrameReader()
         self._arrived: deque[tuple[bytes, bytes]] = deque()
-        self._held: list[bytes] | None = None
+        self._held: list[Parcel] | None = None
 
     def read(self) -> messages.Message:
         """The next message. Ends the process if the front is gone, or wants us gone."""
         while not self._arrived:
             try:
-                data = self._socket.recv(_CHUNK)
-                self._arrived.extend(self._reader.feed(data))
+                data, fds = receive(self._socket, _CHUNK)
+                self._arrived.extend(self._reader.feed(data, fds))
             except (OSError, BrokenFrame):
                 data = b""
             if not data:
@@ -70,28 +71,36 @@ class Connection:
     def together(self) -> Iterator[None]:
         """What is sent in the block leaves when it ends, all at once: each time costs a system
         call here, and wakes the front there."""
-        held: list[bytes] = []
+        held: list[Parcel] = []
         self._held = held
         try:
             yield
         finally:
             self._held = None
-            self._send(b"".join(held))
+            self._send(held)
 
     def send(self, message: messages.Message) -> None:
         """Sends; what has no JSON form becomes an error in its place."""
         try:
-            frame = messages.pack(message)
+            parcels = messages.pack_all([message])
         except (TypeError, ValueError, RecursionError) as error:
-            frame = messages.pack(failed(message.id, told(error, "answering")))
+            parcels = messages.pack_all([failed(message.id, told(error, "answering"))])
         if self._held is None:
-            self._send(frame)
+            self._send(parcels)
         else:
-            self._held.append(frame)
+            self._held += parcels
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, parcels: list[Parcel]) -> None:
+        """Those without a descriptor in one piece, as far as they follow each other."""
         try:
-            self._socket.sendall(data)
+            for shared, group in itertools.groupby(parcels, lambda parcel: parcel[1] is not None):
+                if not shared:
+                    self._socket.sendall(b"".join(data for data, _ in group))
+                    continue
+                for data, fd in group:
+                    count = send(self._socket, data, fd)
+                    os.close(fd)  # type: ignore[arg-type]
+                    self._socket.sendall(data[count:])
         except OSError:
             leave()
 
@@ -217,7 +226,7 @@ class Worker:
         folder = asked.message.folder
         answer = self._opened().answer("predict", result, arguments, folder, asked.request)
         last = asked.message is timing.last
-        made = answer.path is not None or (bool(asked.request.parts) and os.path.isdir(folder))
+        made = answer.path is not None or (bool(asked.request.parts) and Path(folder).is_dir())
         return messages.Answered(
             asked.id,
             answer.content_type,

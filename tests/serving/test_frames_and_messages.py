@@ -1,11 +1,23 @@
 """What goes over a worker's socket arrives as it was sent, however it is cut."""
 
+import os
+import socket
+
 import pytest
 
 from modelyard import errors
 from modelyard.serving import messages
 from modelyard.serving.failures import error_of, failed
-from modelyard.serving.frames import LENGTHS, BrokenFrame, FrameReader, encode
+from modelyard.serving.frames import (
+    LENGTHS,
+    SHARED_FROM,
+    BrokenFrame,
+    FrameReader,
+    encode,
+    encode_shared,
+    receive,
+    send,
+)
 
 FRAMES = [(b"{}", b""), (b'{"a":1}', b"body"), (b"[]", bytes(100_000))]
 
@@ -25,6 +37,36 @@ def test_frames_arrive_whole_however_they_are_cut(step):
 def test_nonsense_on_the_socket_is_told_and_not_waited_for():
     with pytest.raises(BrokenFrame):
         list(FrameReader().feed(LENGTHS.pack(2**32 - 1, 0)))
+
+
+def test_large_bodies_come_by_shared_memory_among_small_ones_and_in_order():
+    ours, theirs = socket.socketpair()
+    sizes = [10, SHARED_FROM, 3 * SHARED_FROM + 1, 20, 30, SHARED_FROM]
+    sent = [messages.Predict(n, body=bytes([n]) * size) for n, size in enumerate(sizes)]
+    parcels = messages.pack_all(sent)
+    assert [fd is not None for _, fd in parcels] == [False, True, True, False, True]
+    assert sum(len(data) for data, _ in parcels) < 1000
+    with ours, theirs:
+        for data, fd in parcels:
+            assert send(ours, data, fd) == len(data)
+            if fd is not None:
+                os.close(fd)
+        reader, arrived = FrameReader(), []
+        while len(arrived) < len(sent):
+            for header, body in reader.feed(*receive(theirs, 7)):
+                arrived.append(messages.unpack(header, body))
+    assert arrived == sent
+
+
+def test_a_body_that_is_not_where_its_frame_says_ends_the_connection():
+    data, fd = encode_shared(b"{}", b"x" * 100)
+    with pytest.raises(BrokenFrame, match="has not come"):
+        list(FrameReader().feed(data))
+    os.ftruncate(fd, 50)
+    with pytest.raises(BrokenFrame, match="shorter"):
+        list(FrameReader().feed(data, [fd]))
+    with pytest.raises(OSError):
+        os.fstat(fd)
 
 
 @pytest.mark.parametrize(
