@@ -22,7 +22,7 @@ _MESSAGE_LIMIT = 2_000  # characters of one exception's text
 _TRACEBACK_LIMIT = 20_000  # characters: a recursion error's text would be megabytes
 
 
-class plugin_code:  # noqa: N801 - a context manager is written small
+class plugin_code:
     """Runs plugin code: everything it raises leaves as one of our errors.
 
     `doing` says what was being done ("predicting with the model 'x'"). SystemExit and

@@ -109,9 +109,10 @@ class File(fields.Field):
         self.max_bytes = max_bytes
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, (str, bytes)) or not isinstance(getattr(value, "filename", None), str):
+        # Its path is asked for last: a small file is at none until somebody does.
+        name = getattr(value, "original_filename", None) or getattr(value, "filename", None)
+        if not isinstance(name, str):
             raise self.make_error("not_a_file")
-        name = getattr(value, "original_filename", "") or value.filename
         self._check_content_type(getattr(value, "content_type", "") or "", name)
         if self.suffixes and not name.lower().endswith(self.suffixes):
             raise self.make_error("suffix", expected=" or ".join(self.suffixes), got=name[-60:])

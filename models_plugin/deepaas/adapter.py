@@ -234,7 +234,7 @@ class DeepaasPlugin:
         if which == "train":
             return json_answer(result, folder)
         wanted = str(arguments.get("accept") or JSON)
-        answer = file_answer(result, wanted, folder)
+        answer = file_answer(result, wanted, Path(folder))
         if answer is not None:
             return answer
         if self._response is not None:

@@ -69,7 +69,8 @@ class Predictor:
 
     def _decode(self, file: UploadedFile) -> np.ndarray[Any, Any]:
         try:
-            return decode(file.path, self.description.image_size, self.description.channels)
+            with file.open() as stream:
+                return decode(stream, self.description.image_size, self.description.channels)
         except BadImage as error:
             # A whole body has no name.
             where = f"{file.original_filename}: " if file.original_filename else ""
