@@ -81,12 +81,6 @@ def coding_of(accepted: str) -> str | None:
     return coding if likes[coding] > 0 and likes[coding] >= weights.get("identity", 0.0) else None
 
 
-def takes_gzip(request: web.Request) -> bool:
-    """True if the client says so."""
-    weights = _weights(accepted(request))
-    return weights.get("gzip", weights.get("*", 0.0)) > 0
-
-
 def _weights(accepted: str) -> dict[str, float]:
     """Of each coding that the client names; what has no readable weight has none."""
     weights = {}
@@ -104,7 +98,7 @@ def _weights(accepted: str) -> dict[str, float]:
 class Packer:
     """Packs piece by piece: the answers of `pack` for each, then that of `rest`."""
 
-    def __init__(self, coding: str = "gzip") -> None:
+    def __init__(self, coding: str) -> None:
         self.pack: Callable[[bytes], bytes]
         self.rest: Callable[[], bytes]
         if coding == "br":

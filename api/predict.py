@@ -14,7 +14,7 @@ from aiohttp import web
 from ..schemas.transport import LINES
 from ..serving.messages import Prediction
 from .body import ALL_IN_MEMORY, CHUNK
-from .compression import Packer, packable, takes_gzip
+from .compression import Packer, coding_for, packable
 from .lines import predict_lines
 from .services import described_model_of, services
 from .terms import Terms
@@ -102,9 +102,10 @@ async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> 
     packer = None
     if packable(headers["Content-Type"]):
         headers["Vary"] = "Accept-Encoding"
-        if takes_gzip(request):
-            headers["Content-Encoding"] = "gzip"
-            packer = Packer()
+        coding = coding_for(request)
+        if coding is not None:
+            headers["Content-Encoding"] = coding
+            packer = Packer(coding)
     response = web.StreamResponse(headers=headers)
     with path.open("rb") as file:
         if packer is None:

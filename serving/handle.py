@@ -280,7 +280,7 @@ class ModelHandle:
         return group.submit(request, folder, limit, items)
 
     def copied(
-        self, request: RequestData, folder: Path, items: int, prediction: Prediction
+        self, request: RequestData, folder: Path | str, items: int, prediction: Prediction
     ) -> bool:
         """For a call that named no version and has been answered: the shadow may get a copy.
 

@@ -61,7 +61,7 @@ class Shadow:
     def take(
         self,
         request: RequestData,
-        folder: Path,
+        folder: Path | str,
         items: int,
         prediction: Prediction,
         default: WorkerGroup,
@@ -82,7 +82,7 @@ class Shadow:
         if full or not group.ready:  # nor is it loaded again for a copy
             self._count(group.ref.id, "dropped")
             return False
-        task = asyncio.ensure_future(self._copy(group, request, folder, items, prediction))
+        task = asyncio.ensure_future(self._copy(group, request, Path(folder), items, prediction))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return True

@@ -242,10 +242,9 @@ class Connection(asyncio.Protocol):
     def _over(self, call: _Call, prediction: Prediction) -> None:
         """After the answer: a version that is tried may get a copy, else the folder goes."""
         assert call.request is not None
-        folder = Path(call.folder)
-        kept = call.kind.served.handle.copied(call.request, folder, 1, prediction)
+        kept = call.kind.served.handle.copied(call.request, call.folder, 1, prediction)
         if prediction.made and not kept:
-            self._shared.spawn(remove(folder))
+            self._shared.spawn(remove(Path(call.folder)))
 
     def _write_error(self, call: _Call, told: Told) -> None:
         headers = {"Content-Type": told.content_type, **told.headers}

@@ -39,7 +39,7 @@ def predict(server, size, **headers):
     return raw(server, "POST", "/v2/models/kinds/predict/", body, **headers)
 
 
-@pytest.mark.parametrize("size", [50_000])
+@pytest.mark.parametrize("size", [50_000, 3_000_000])
 @pytest.mark.parametrize(
     ("taken", "coding"),
     [
@@ -61,7 +61,7 @@ def test_a_large_answer_is_packed_as_the_client_likes_best(server, size, taken, 
     assert len(body) < size / 10
 
 
-@pytest.mark.parametrize("size", [50_000])
+@pytest.mark.parametrize("size", [50_000, 3_000_000])
 def test_common_clients_read_what_is_packed(server, size):
     answer = server.predict("kinds", json={"text": "x" * size})
     assert answer.headers["Content-Encoding"] == "br"  # requests takes it if it can read it
@@ -71,7 +71,7 @@ def test_common_clients_read_what_is_packed(server, size):
     assert answered["predictions"]["text"][1] == "x" * size
 
 
-@pytest.mark.parametrize("size", [50_000])
+@pytest.mark.parametrize("size", [50_000, 3_000_000])
 @pytest.mark.parametrize(
     "taken",
     [
@@ -86,12 +86,6 @@ def test_it_is_sent_as_it_is_to_who_does_not(server, taken, size):
     assert "Content-Encoding" not in answer.headers
     assert answer.headers["Vary"] == "Accept-Encoding"
     assert json.loads(body)["predictions"]["text"][1] == "x" * size
-
-
-def test_a_streamed_answer_is_packed_piece_by_piece(server):
-    answer, body = predict(server, 3_000_000, Accept_Encoding="gzip")
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert json.loads(gzip.decompress(body))["predictions"]["text"] == ["str", "x" * 3_000_000]
 
 
 def test_a_small_answer_is_never_packed(server):
