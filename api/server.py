@@ -32,6 +32,8 @@ except ImportError:  # not on every platform; asyncio's own loop does the same, 
 
 log = logging.getLogger(__name__)
 
+_BACKLOG = 4096  # as the kernel's own bound is: whom it drops tries again only after a second
+
 
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code.
@@ -118,7 +120,7 @@ async def _open_lane(
     # With spans around everything a request is the framework's from its first byte.
     protocol = lane if settings.tracing is None else runner.server
     loop = asyncio.get_running_loop()
-    lane.listening = await loop.create_server(protocol, sock=listener, backlog=1024)
+    lane.listening = await loop.create_server(protocol, sock=listener, backlog=_BACKLOG)
     return lane
 
 

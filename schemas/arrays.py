@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from array import array as c_array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ DTYPES = (
 )  # fmt: skip
 
 _MOST_AXES = 32  # numpy's own limit before 2.0
+_CODES = {"float32": "f", "float64": "d"}
+_FEW = 4096  # numbers of a list that are read as C's own
 _SHOWN = 60  # characters of a client's text that a message repeats
 
 
@@ -170,6 +173,10 @@ def _floats(value: Any, spec: ArraySpec) -> np.ndarray[Any, Any]:
     """One pass from Python numbers (or their texts, from a query) to the final dtype."""
     import numpy as np
 
+    if type(value) is list and spec.dtype in _CODES and len(value) <= _FEW:
+        row = _row(value, spec.dtype)
+        if row is not None:
+            return row
     try:
         with np.errstate(over="ignore"):
             array = np.array(value, dtype=spec.dtype, order="C")
@@ -181,6 +188,17 @@ def _floats(value: Any, spec: ArraySpec) -> np.ndarray[Any, Any]:
         raise _too_deep()
     _check_finite(array, spec)
     return array
+
+
+def _row(numbers: list[Any], dtype: str) -> np.ndarray[Any, Any] | None:
+    """A short list of finite numbers in a third of the time; None: to be read with more care."""
+    import numpy as np
+
+    try:
+        row = np.frombuffer(c_array(_CODES[dtype], numbers), dtype=dtype)
+    except (TypeError, ValueError, OverflowError):  # texts, lists, nothing at all
+        return None
+    return row if np.logical_and.reduce(np.isfinite(row)) else None
 
 
 def _wholes(value: Any, spec: ArraySpec) -> np.ndarray[Any, Any]:

@@ -61,6 +61,8 @@ class Tensor(fields.Field):
         data: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
+        if type(value) is list and not self.validators:  # as below, with less around it
+            return self._deserialize(value, attr, data)
         result = super().deserialize(value, attr, data, **kwargs)
         # A default is written as a list, and the model gets an array all the same.
         if value is marshmallow.missing and isinstance(result, (list, tuple, int, float)):

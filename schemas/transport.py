@@ -85,6 +85,8 @@ class RequestData:
 
     def payload(self) -> bytes:
         """The bytes that travel beside `to_data`: the body, and what files have in memory."""
+        if not self.files and self.raw is None:
+            return self.body
         contents = [part.content for part in self.parts if part.content is not None]
         return b"".join([self.body, *contents]) if contents else self.body
 

@@ -98,10 +98,12 @@ def shape_of(request: RequestData, items: int) -> Hashable:
 
     Nobody looks into a request here; this is as near to the shape of its tensors as the front gets.
     """
-    files = request.parts
-    size = len(request.body) + sum(file.size for file in files)
+    size, kind = len(request.body), ""
+    if request.files or request.raw is not None:
+        files = request.parts
+        size += sum(file.size for file in files)
+        kind = files[0].content_type
     each = size // max(1, items)
-    kind = files[0].content_type if files else ""
     return kind, 0 if each < _SMALL else each.bit_length() // 2
 
 

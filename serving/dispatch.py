@@ -73,12 +73,16 @@ class Dispatcher:
         if not self._waiting and not self._coming:
             return
         waiting, own = self._waiting, self._options
+        items_there, size_there = waiting.items + items, waiting.size + self._coming + size
+        few = min(own.max_waiting, own.least_waiting)
+        if items_there <= few and size_there <= own.max_waiting_size:
+            return
         workers = sum(slot.free for slot in self._slots)
         likely = self._pace.items_in(own.queue_s, workers)
         most = min(own.max_waiting, max(likely, own.least_waiting))
-        if waiting.items + items > most:
+        if items_there > most:
             told = f"{waiting.items} items wait for this model already"
-        elif waiting.size + self._coming + size > own.max_waiting_size:
+        elif size_there > own.max_waiting_size:
             told = f"{waiting.size + self._coming} bytes wait for this model already"
         else:
             return

@@ -12,7 +12,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ..schemas.exactjson import loads
 from .frames import SHARED_FROM, Parcel, encode, encode_shared
 
 try:
@@ -219,10 +218,12 @@ def _dumps(header: dict[str, Any]) -> bytes:
 
 
 def _loads(header: bytes) -> Any:
-    try:
-        return loads(header)
-    except ValueError:  # orjson refuses lone surrogates here too
-        return json.loads(header)
+    if orjson is not None:
+        try:
+            return orjson.loads(header)
+        except ValueError:  # it refuses lone surrogates here too
+            pass
+    return json.loads(header)
 
 
 # -- what the front's other rooms see ------------------------------------------------------------

@@ -23,7 +23,7 @@ async def test_an_idle_model_answers_at_once_and_a_busy_one_in_batches(serve):
     answers = await asyncio.gather(*(ask(serving, number=n) for n in range(40)))
     assert [answer["number"] for answer in answers] == list(range(40))
     sizes = [answer["together"] for answer in answers]
-    assert max(sizes) > 8, sizes
+    assert max(sizes) > 4, sizes
 
 
 async def test_every_caller_gets_its_own_answer_whatever_the_sizes_and_the_order(serve):
