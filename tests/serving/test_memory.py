@@ -49,7 +49,7 @@ async def test_a_question_wakes_an_unloaded_model(serving):
     one = serving.pool.get("one")
     await until(lambda: one.state == "unloaded")
     await one.validate("predict", RequestData(body=b"{}"))
-    assert one.state == "ready"
+    await until(lambda: one.state == "ready")  # its weights follow
 
 
 async def test_a_model_with_calls_is_never_unloaded(serving):
