@@ -55,7 +55,8 @@ async def compress(
 
 def packable(content_type: str) -> bool:
     """True for JSON and text."""
-    return content_type in _TEXTS or content_type.startswith("text/")
+    kind = content_type.partition(";")[0].strip()
+    return kind in _TEXTS or kind.startswith("text/")
 
 
 def coding_for(request: web.Request) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ except ImportError:  # not on every platform; asyncio's own loop does the same, 
 
 log = logging.getLogger(__name__)
 
+_MOST_FDS = 65_536  # not more: there are plugins that close every number there may be
 _BACKLOG = 4096  # as the kernel's own bound is: whom it drops tries again only after a second
 
 
@@ -42,6 +44,7 @@ def serve(settings: Settings) -> int:
     (also after the port was opened); 4 the home is in use.
     """
     run = uvloop.run if uvloop else asyncio.run
+    _raise_descriptor_limit()
     try:
         configure_logging(settings.log_level, settings.log_file)
         check_access(settings)
@@ -51,6 +54,15 @@ def serve(settings: Settings) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection has one, and the usual soft limit is 1024, whatever the hard one is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FDS if hard == resource.RLIM_INFINITY else min(hard, _MOST_FDS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def check_access(settings: Settings) -> None:
@@ -88,6 +100,7 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    lane = None
     try:
         # The ports first: a taken one costs no model's loading.
         with _listen(settings.host, settings.port, "--port") as listener:
@@ -105,9 +118,11 @@ async def _serve(settings: Settings) -> int:
             _tell(settings, listener.getsockname()[1], grpc_port, names)
             code = await _until_stopped(app, settings, stop)
             await take_leave(app, runner, lane, listener)
-            await lane.close(settings.stop_timeout)
             return code
     finally:
+        if lane is not None:
+            lane.stop_listening()
+            await lane.close(settings.stop_timeout)
         await runner.cleanup()
 
 

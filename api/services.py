@@ -188,12 +188,17 @@ def telling_where(*names: str) -> Iterator[None]:
     try:
         yield
     except InvalidArguments as error:
-        for name in names:
-            said = error.errors.get(name)
-            if isinstance(said, list) and said and str(said[0]).startswith("Unknown argument"):
-                header = f"X-Modelyard-{name.title()}"
-                said[0] += f" The server's own {name!r} goes into the query (?{name}=) or {header}."
+        tell_where(error, *names)
         raise
+
+
+def tell_where(error: InvalidArguments, *names: str) -> None:
+    """The same for a refusal that is at hand."""
+    for name in names:
+        said = error.errors.get(name)
+        if isinstance(said, list) and said and str(said[0]).startswith("Unknown argument"):
+            header = f"X-Modelyard-{name.title()}"
+            said[0] += f" The server's own {name!r} goes into the query (?{name}=) or {header}."
 
 
 def without(pairs: list[tuple[str, str]], names: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from ..errors import DiskFull
 
 EVENT_FILE_MARK = "tfevents"
 """What TensorBoard takes for an event file has this in its name (`IsTensorFlowEventsFile`)."""
@@ -58,9 +61,13 @@ class HeldFile(UploadedFile):
     def filename(self) -> str:
         place: str = self.__dict__["_place"]
         if not self.__dict__["_written"]:
-            folder = Path(place).parent
-            folder.mkdir(mode=0o700, exist_ok=True)
-            Path(place).write_bytes(self.__dict__["_content"])
+            try:
+                Path(place).parent.mkdir(mode=0o700, exist_ok=True)
+                Path(place).write_bytes(self.__dict__["_content"])
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the server's, not the model's
+                    raise DiskFull() from error
+                raise
             self.__dict__["_written"] = True
         return place
 

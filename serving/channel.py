@@ -6,6 +6,7 @@ No asyncio stream: those cannot pass descriptors (SCM_RIGHTS), and cost a task a
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import socket
@@ -113,7 +114,9 @@ class Channel:
                 parcel.sent()
         except (BlockingIOError, InterruptedError):
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:  # unix(7): the worker has not read the others yet
+                return False
             # It is dead. What it sent before stays readable, and the end of that tells the rest.
             parcel.sent()
             self._forget()

@@ -363,11 +363,12 @@ class WorkerGroup:
         try:
             await self._fill(slot)
             return True
-        except ModelyardError as error:
-            slot.last_exit = error.message
+        except (ModelyardError, OSError) as error:  # no descriptors or memory left, say
+            told = error.message if isinstance(error, ModelyardError) else f"not started: {error}"
+            slot.last_exit = told
             self._awake()
             if not self.ready:
-                self.calls.fail_waiting(ModelUnavailable(error.message, self._pause(slot)))
+                self.calls.fail_waiting(ModelUnavailable(told, self._pause(slot)))
             return False
 
     def _pause(self, slot: Slot) -> float:

@@ -208,21 +208,19 @@ def unpack(header: bytes, body: bytes) -> Message:
 
 
 def _dumps(header: dict[str, Any]) -> bytes:
-    """orjson refuses lone surrogates, and bytes of a header that are no UTF-8 become such."""
+    """orjson refuses lone surrogates (bytes of a header that are no UTF-8 become such) and numbers
+    of more than 64 bits. What it did not write it would read wrongly: that begins with a space."""
     if orjson is not None:
         try:
             return orjson.dumps(header)
         except TypeError:
             pass
-    return json.dumps(header).encode()
+    return b" " + json.dumps(header).encode()
 
 
 def _loads(header: bytes) -> Any:
-    if orjson is not None:
-        try:
-            return orjson.loads(header)
-        except ValueError:  # it refuses lone surrogates here too
-            pass
+    if orjson is not None and not header.startswith(b" "):
+        return orjson.loads(header)
     return json.loads(header)
 
 

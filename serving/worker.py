@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import fcntl
 import itertools
@@ -98,11 +99,20 @@ class Connection:
                     self._socket.sendall(b"".join(data for data, _ in group))
                     continue
                 for data, fd in group:
-                    count = send(self._socket, data, fd)
+                    count = self._send_shared(data, fd)
                     os.close(fd)  # type: ignore[arg-type]
                     self._socket.sendall(data[count:])
         except OSError:
             leave()
+
+    def _send_shared(self, data: bytes, fd: int | None) -> int:
+        while True:
+            try:
+                return send(self._socket, data, fd)
+            except OSError as error:
+                if error.errno != errno.ETOOMANYREFS:  # unix(7): the front has not read the others
+                    raise
+                time.sleep(0.005)
 
 
 class _Asked(NamedTuple):

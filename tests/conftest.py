@@ -123,6 +123,11 @@ class Server:
 
     # -- asking ---------------------------------------------------------------
 
+    def proc(self) -> Path:
+        """What the kernel tells of the server's process (proc(5))."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}")
+
     def children(self, word: str) -> list[int]:
         """Processes that the server has started, any of its threads, and whose command has this
         word."""

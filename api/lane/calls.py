@@ -125,10 +125,31 @@ def _form(read: Head, handle: ModelHandle) -> tuple[str | None, str | None]:
     kind = read.content_type
     if _KIND.fullmatch(kind) is None or kind in LINES or kind.startswith(_READ_ELSEWHERE):
         return None, None
-    if kind == JSON or kind.endswith("+json"):
+    if not read.length or kind == JSON or kind.endswith("+json"):
         return "json", None
     described = handle.description
     arguments = described.predict_arguments if described else None
     if kind in (NPY, BARE) and body_tensor(arguments) is not None:
         return "tensor", None
     return "json", suffix_of("", kind)
+
+
+def told_of_call(
+    kind: Kind, status: int, seconds: float, peer: str, size: int | None, version: str | None
+) -> dict[str, object]:
+    """The access log's line, as `api/access_log.py` has it."""
+    line: dict[str, object] = {
+        "method": "POST",
+        "route": kind.served.route,
+        "model": kind.served.handle.name,
+        "status": status,
+        "ms": round(seconds * 1000, 2),
+        "peer": peer,
+        "bytes_in": kind.length,
+        "bytes_out": size,
+    }
+    if version is not None:
+        line["version"] = version
+    if kind.trace is not None:
+        line["trace"] = kind.trace
+    return line

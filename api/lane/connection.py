@@ -6,42 +6,48 @@ No task and no future of its own for a call: what comes is handled as it comes.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ...errors import ModelyardError, NoWeights
+from ...errors import Busy, InvalidArguments, ModelyardError, NoWeights
 from ...schemas.transport import RequestData
 from ...serving.messages import Prediction
 from ..access_log import log as access_log
-from ..body import CHUNK
-from ..compression import LEAST, Packer, coding_of, packable, packed
-from ..errors import Told, told_of
-from ..predict import headers_of, remove
+from ..compression import LEAST, packable
+from ..errors import told_of
+from ..predict import remove
+from ..services import tell_where
 from ..terms import check_accepted
 from .answers import begin
-from .calls import Kind
+from .calls import Kind, told_of_call
+from .large import send_large
 from .shared import Shared
 
 log = logging.getLogger(__name__)
 
 _AHEAD = 1 << 20  # bytes that a client may send before it has read its answer
 _GONE = 499
+_BODY_MOST_S = 600.0  # within which the whole body has to come, however steadily it does
+_DOING = "a predict call"
 
 
 class _Call:
     """One call of a connection, from its head to its answer."""
 
-    __slots__ = ("came", "drop", "folder", "kind", "request", "started")
+    __slots__ = ("begun", "came", "drop", "folder", "inside", "kind", "request", "started")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.started = time.perf_counter()
+        self.inside = False  # counted at the door
         self.request: RequestData | None = None
         self.folder = ""
         self.came: Callable[[], None] | None = None  # while its body is coming
         self.drop: Callable[[], object] | None = None  # while it is asked
+        self.begun = False  # its answer has begun to leave
 
 
 class Connection(asyncio.Protocol):
@@ -54,11 +60,12 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._call: _Call | None = None
         self._skip = 0  # bytes to come of a body that was refused
-        self._since = 0.0
+        self._since = 0.0  # when something happened last
         self._reading = False  # within _next
         self._held = False  # what the client sends waits in the kernel
-        self._paused = False
+        self._paused = False  # the client does not read
         self._resumed: asyncio.Event | None = None
+        self._ended = False  # the last answer has been given
 
     # -- what the transport tells -------------------------------------------------------------
 
@@ -69,6 +76,8 @@ class Connection(asyncio.Protocol):
         self._peer = peer[0] if peer else ""
         self._since = self._shared.now()
         self._shared.connections.add(self)
+        if self._shared.is_full(transport):
+            self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -81,12 +90,14 @@ class Connection(asyncio.Protocol):
                 call.came()
             if call.drop is not None:
                 call.drop()
-            self._shared.here.door.leave(self._peer)
+                self._shared.spawn(remove(Path(call.folder)))
+            self._leave(call)
             self._told(call, _GONE, None, None)
 
     def pause_writing(self) -> None:
         self._paused = True
         self._resumed = asyncio.Event()
+        self._since = self._shared.now()
 
     def resume_writing(self) -> None:
         self._paused = False
@@ -94,8 +105,11 @@ class Connection(asyncio.Protocol):
             self._resumed.set()
         if self._call is None:
             self._next()
+        self._flow()
 
     def data_received(self, data: bytes) -> None:
+        if self._ended:
+            return
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
@@ -103,10 +117,21 @@ class Connection(asyncio.Protocol):
         self._buffer = self._buffer + data if self._buffer else data
         call = self._call
         if call is None or call.request is None:
+            self._since = self._shared.now()
             self._next()
-        elif len(self._buffer) > _AHEAD and self._transport is not None and not self._held:
-            self._held = True
-            self._transport.pause_reading()
+        if self._held or len(self._buffer) > _AHEAD:
+            self._flow()
+
+    def _flow(self) -> None:
+        """Lets what the client sends wait in the kernel, while there is much that is not begun."""
+        transport = self._transport
+        if transport is None or self._ended:
+            return
+        busy = self._paused or (self._call is not None and self._call.request is not None)
+        held = busy and len(self._buffer) > _AHEAD
+        if held != self._held:
+            self._held = held
+            (transport.pause_reading if held else transport.resume_reading)()
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -116,8 +141,8 @@ class Connection(asyncio.Protocol):
             return
         self._reading = True
         try:
-            while self._buffer and self._transport is not None and not self._paused:
-                if not self._read_call():
+            while self._buffer and self._transport is not None:
+                if self._paused or self._ended or not self._read_call():
                     return
         finally:
             self._reading = False
@@ -135,17 +160,16 @@ class Connection(asyncio.Protocol):
             self._call = call = _Call(kind)
             try:
                 self._shared.here.door.enter(self._peer, kind.served.handle.name)
+                call.inside = True
             except ModelyardError as error:
                 self._refuse(call, error)
                 return True
         length = call.kind.length
         if len(self._buffer) < length:
             if call.came is None:
-                self._since = self._shared.now()
                 try:
                     call.came = call.kind.served.handle.expect(length)
                 except ModelyardError as error:
-                    self._shared.here.door.leave(self._peer)
                     self._refuse(call, error)
                     return True
             return False
@@ -161,7 +185,7 @@ class Connection(asyncio.Protocol):
         length = call.kind.length
         self._skip = max(0, length - len(self._buffer))
         self._buffer = self._buffer[length:]
-        self._write_error(call, told_of(error, "a predict call"))
+        self._write_error(call, error)
 
     def _ask(self, call: _Call, body: bytes) -> None:
         kind = call.kind
@@ -176,8 +200,7 @@ class Connection(asyncio.Protocol):
             task.add_done_callback(self._answered)
             return
         except Exception as error:
-            self._shared.here.door.leave(self._peer)
-            self._write_error(call, told_of(error, "a predict call"))
+            self._write_error(call, error)
             return
         call.drop = asked.leave
         asked.future.add_done_callback(self._answered)
@@ -211,25 +234,21 @@ class Connection(asyncio.Protocol):
                 future.exception()  # nobody wants to know
             return
         call.drop = None
-        self._shared.here.door.leave(self._peer)
         if future.cancelled():
             self.abort()
             return
         error = future.exception()
-        kind = call.kind
-        request = call.request
-        assert request is not None
         if error is None:
             prediction = future.result()
+            assert call.request is not None
             try:
-                check_accepted(kind.served.handle, kind.taken, request, prediction)
+                kind = call.kind
+                check_accepted(kind.served.handle, kind.taken, call.request, prediction)
                 head = self._shared.head_of(prediction)
             except Exception as refused:
                 error = refused
         if error is not None:
-            if request.parts:
-                self._shared.spawn(remove(Path(call.folder)))
-            self._write_error(call, told_of(error, "a predict call"))
+            self._fail(call, error)
             return
         body = prediction.body
         large = prediction.path is not None or len(body) >= LEAST
@@ -239,6 +258,15 @@ class Connection(asyncio.Protocol):
         self._write(call, 200, head, body, prediction.weights_id)
         self._over(call, prediction)
 
+    def _fail(self, call: _Call, error: BaseException) -> None:
+        """The answer is an error; the worker may have left something in the call's folder."""
+        assert call.request is not None
+        if call.request.parts or not isinstance(error, (InvalidArguments, Busy)):
+            self._shared.spawn(remove(Path(call.folder)))
+        if isinstance(error, InvalidArguments):
+            tell_where(error, "weights")
+        self._write_error(call, error)
+
     def _over(self, call: _Call, prediction: Prediction) -> None:
         """After the answer: a version that is tried may get a copy, else the folder goes."""
         assert call.request is not None
@@ -246,7 +274,8 @@ class Connection(asyncio.Protocol):
         if prediction.made and not kept:
             self._shared.spawn(remove(Path(call.folder)))
 
-    def _write_error(self, call: _Call, told: Told) -> None:
+    def _write_error(self, call: _Call, error: BaseException) -> None:
+        told = told_of(error, _DOING)
         headers = {"Content-Type": told.content_type, **told.headers}
         self._write(call, told.status, begin(told.status, headers), told.body, None)
 
@@ -261,112 +290,83 @@ class Connection(asyncio.Protocol):
         length = b"Content-Length: %d\r\n" % len(body)
         transport.write(b"".join((head, length, self._shared.clock.line(), end, body)))
         self._told(call, status, len(body), version)
-        self._done(last)
+        self._done(call, last)
 
     def _is_last(self, call: _Call) -> bool:
         return not call.kind.keeps_alive or self._shared.here.stopping.is_set()
 
-    def _done(self, last: bool) -> None:
+    def _done(self, call: _Call, last: bool) -> None:
+        self._leave(call)
         self._call = None
         transport = self._transport
         if transport is None:
             return
-        if last:
-            transport.close()
-            return
         self._since = self._shared.now()
-        if self._held:
-            self._held = False
-            transport.resume_reading()
+        if last:
+            self._end(transport)
+            return
         if self._buffer:
             self._next()
+        if self._held:
+            self._flow()
+
+    def _end(self, transport: asyncio.Transport) -> None:
+        """Nothing more is read; the connection ends when what was written has left."""
+        self._ended, self._buffer = True, b""
+        transport.close()
 
     async def _send(self, call: _Call, prediction: Prediction) -> None:
         """A large answer: packed if the client takes that, a file piece by piece."""
+        last = self._is_last(call)
         try:
-            sent = await self._sent(call, prediction)
-        except ConnectionResetError:
+            end = b"Connection: close\r\n\r\n" if last else b"\r\n"
+            push = functools.partial(self._push, call)
+            line = self._shared.clock.line()
+            sent = await send_large(prediction, call.kind.accepted, line + end, push)
+        except Exception as error:
+            self._shared.spawn(remove(Path(call.folder)))
+            if self._call is not call or self._transport is None:
+                return
+            if call.begun:
+                log.exception("an answer was cut off: %s", _DOING)
+                self.abort()
+            else:
+                self._write_error(call, error)
             return
-        except Exception:
-            log.exception("an answer was cut off: a predict call")
-            self.abort()
-            return
-        finally:
-            self._over(call, prediction)
+        self._over(call, prediction)
         if self._call is call:
             self._told(call, 200, sent, prediction.weights_id)
-            self._done(self._is_last(call))
+            self._done(call, last)
 
-    async def _sent(self, call: _Call, prediction: Prediction) -> int:
-        headers = headers_of(prediction)
-        coding = None
-        if packable(prediction.content_type):
-            headers["Vary"] = "Accept-Encoding"
-            coding = coding_of(call.kind.accepted)
-        if coding is not None:
-            headers["Content-Encoding"] = coding
-        end = b"Connection: close\r\n\r\n" if self._is_last(call) else b"\r\n"
-        head = begin(200, headers) + self._shared.clock.line()
-        if prediction.path is None:
-            body = prediction.body
-            if coding is not None:
-                body = await asyncio.to_thread(packed, body, coding)
-            await self._push(b"%sContent-Length: %d\r\n%s%s" % (head, len(body), end, body))
-            return len(body)
-        sent = 0
-        with Path(prediction.path).open("rb") as file:
-            if coding is None:
-                size = Path(prediction.path).stat().st_size
-                await self._push(b"%sContent-Length: %d\r\n%s" % (head, size, end))
-                while chunk := await asyncio.to_thread(file.read, CHUNK):
-                    await self._push(chunk)
-                    sent += len(chunk)
-                return sent
-            packer = Packer(coding)
-            await self._push(head + b"Transfer-Encoding: chunked\r\n" + end)
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
-                piece = await asyncio.to_thread(packer.pack, chunk)
-                if piece:
-                    await self._push(b"%x\r\n%s\r\n" % (len(piece), piece))
-                    sent += len(piece)
-            rest = packer.rest()
-            await self._push(b"%x\r\n%s\r\n0\r\n\r\n" % (len(rest), rest))
-            return sent + len(rest)
-
-    async def _push(self, data: bytes) -> None:
+    async def _push(self, call: _Call, data: bytes) -> None:
         """Writes when the client has read enough of what came before."""
         if self._paused and self._resumed is not None:
             await self._resumed.wait()
         if self._transport is None:
             raise ConnectionResetError("the client has gone")
+        call.begun = True
+        self._since = self._shared.now()
         self._transport.write(data)
 
     # -- the end ------------------------------------------------------------------------------
 
+    def _leave(self, call: _Call) -> None:
+        if call.inside:
+            call.inside = False
+            self._shared.here.door.leave(self._peer)
+
     def _told(self, call: _Call, status: int, size: int | None, version: str | None) -> None:
         seconds = time.perf_counter() - call.started
-        served = call.kind.served
-        served.requests.add(status, seconds)
+        call.kind.served.requests.add(status, seconds)
         if access_log.isEnabledFor(logging.INFO):
-            line: dict[str, object] = {
-                "method": "POST",
-                "route": served.route,
-                "model": served.handle.name,
-                "status": status,
-                "ms": round(seconds * 1000, 2),
-                "peer": self._peer,
-                "bytes_in": call.kind.length,
-                "bytes_out": size,
-            }
-            if version is not None:
-                line["version"] = version
-            if call.kind.trace is not None:
-                line["trace"] = call.kind.trace
+            line = told_of_call(call.kind, status, seconds, self._peer, size, version)
             access_log.info("request", extra=line)
 
     def close_if_idle(self) -> None:
-        if self._call is None and self._transport is not None:
-            self._transport.close()
+        """Closes it if it waits for a request."""
+        if self._call is None and self._transport is not None and not self._ended:
+            self._since = self._shared.now()
+            self._end(self._transport)
 
     def abort(self) -> None:
         """Cuts the connection."""
@@ -374,9 +374,16 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def look(self, idle_before: float, body_before: float) -> None:
-        """Closes it if nothing has come for long: no request, or not the rest of one."""
+        """Ends it if nothing has happened for long: no request, not the rest of one, or a client
+        that does not read its answer."""
         call = self._call
-        if call is None and self._since < idle_before:
-            self.close_if_idle()
-        elif call is not None and call.request is None and self._since < body_before:
-            self.abort()
+        if self._paused or self._ended:
+            if self._since < idle_before:
+                self.abort()
+        elif call is None:
+            if self._since < idle_before:
+                self.close_if_idle()
+        elif call.request is None:
+            too_long = time.perf_counter() - call.started > _BODY_MOST_S
+            if too_long or self._since < body_before:
+                self.abort()

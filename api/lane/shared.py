@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import resource
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from .calls import Kind, Served, kind_of
 
 _KINDS = 512  # heads that are kept
 _HEADS = 256  # of answers
+_SPARE_FDS = 64
 
 
 class Shared:
@@ -41,6 +43,7 @@ class Shared:
         self._heads: dict[tuple[str, str | None], bytes] = {}
         self._folders = f"{here.home.calls}/{uuid.uuid4().hex}"
         self._numbers = itertools.count()
+        self._most_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS
         self._loop = asyncio.get_running_loop()
 
     def kind(self, head: bytes) -> Kind | None:
@@ -58,6 +61,12 @@ class Shared:
     def now(self) -> float:
         """The loop's time, in seconds."""
         return self._loop.time()
+
+    def is_full(self, transport: asyncio.BaseTransport) -> bool:
+        """True if this connection has one of the last descriptors of the process: workers, files
+        and what comes from workers need some too. The lowest free number is given each time."""
+        connection = transport.get_extra_info("socket")
+        return connection is not None and connection.fileno() > self._most_fds
 
     def folder(self) -> str:
         """A folder's path that no other call has."""

@@ -4,10 +4,10 @@ import gzip
 import json
 import socket
 import time
-from urllib.parse import urlsplit
 
 import pytest
 import requests
+from talk import Talk, chunked, post
 
 from modelyard.api.lane.connection import _AHEAD
 
@@ -25,74 +25,6 @@ def server(serve_module):
     return server
 
 
-class Talk:
-    """A connection of which every byte is the test's own."""
-
-    def __init__(self, server):
-        port = urlsplit(server.url).port
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self._got = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def send(self, *pieces):
-        for piece in pieces:
-            self.socket.sendall(piece)
-            if len(pieces) > 1:
-                time.sleep(0.05)
-
-    def answer(self):
-        """Status, headers (names as they come) and body of the next answer."""
-        head = self._until(lambda got: b"\r\n\r\n" in got)
-        head, _, self._got = head.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines)
-        if headers.get("Transfer-Encoding") == "chunked":
-            body = b""
-            while True:
-                self._until(lambda got: b"\r\n" in got)
-                size, _, rest = self._got.partition(b"\r\n")
-                count = int(size, 16)
-                self._got = rest
-                self._until(lambda got, count=count: len(got) >= count + 2)
-                body, self._got = body + self._got[:count], self._got[count + 2 :]
-                if not count:
-                    break
-        else:
-            length = int(headers["Content-Length"])
-            self._until(lambda got: len(got) >= length)
-            body, self._got = self._got[:length], self._got[length:]
-        return int(first.split()[1]), headers, body
-
-    def ended(self):
-        """True if the server closes the connection now."""
-        return not self._got and self.socket.recv(1) == b""
-
-    def _until(self, enough):
-        while not enough(self._got):
-            more = self.socket.recv(1 << 20)
-            assert more, f"the connection ended after {self._got[:300]!r}"
-            self._got += more
-        return self._got
-
-
-def post(path, body, *headers, host="localhost", kind="application/json"):
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Type: {kind}"]
-    lines += [f"Content-Length: {len(body)}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-def chunked(path, body, *headers, kind="application/json"):
-    """The same request as only the framework takes it."""
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {kind}"]
-    head = "\r\n".join([*lines, "Transfer-Encoding: chunked", *headers, "", ""]).encode()
-    return head + (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
-
-
 def text_of(answer):
     return json.loads(answer[2])["predictions"]["text"][1]
 
@@ -105,6 +37,7 @@ def text_of(answer):
         (KINDS, b"", ()),
         (KINDS, b'{"whole": 11, "number": "x"}', ()),
         (KINDS, b'{"wohle": 1}', ()),
+        (KINDS, b'{"weights": "x"}', ()),
         (KINDS, b'{"text": ', ()),
         (KINDS, b"[1]", ()),
         (KINDS, b'{"text": "%s"}' % (b"x" * 50_000), ("Accept-Encoding: gzip, br",)),
@@ -131,6 +64,17 @@ def test_an_answer_is_the_same_as_by_the_framework(server, path, body, headers):
     if said.get("Content-Encoding") == "gzip":
         got, got_there = gzip.decompress(got), gzip.decompress(got_there)
     assert got == got_there
+
+
+@pytest.mark.parametrize("kind", ["application/octet-stream", "application/x-npy", "image/png"])
+@pytest.mark.parametrize("path", ["sums", "files", "kinds"])
+def test_an_empty_body_is_no_array_and_no_file(server, path, kind):
+    path = f"/v2/models/{path}/predict/"
+    with Talk(server) as short, Talk(server) as long:
+        short.send(post(path, b"", kind=kind))
+        long.send(post(path, b"", "Cookie: a=b", kind=kind))
+        (status, _, got), (status_there, _, got_there) = short.answer(), long.answer()
+    assert (status, got) == (status_there, got_there)
 
 
 def test_calls_that_are_sent_ahead_are_answered_in_their_order(server):

@@ -1,8 +1,10 @@
 """A model may do anything to its process: its call says why it failed, the next one is served."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -234,3 +236,26 @@ async def test_text_that_is_no_unicode_does_not_block_the_worker(serve, tmp_path
         request = RequestData(accept="image/\udcff, */*", headers={"user-agent": "\udcfe"})
         answer = await handle.predict(request, None, tmp_path / "call")
         assert b"here" in answer.body
+
+
+async def test_a_worker_that_cannot_be_started_for_want_of_descriptors_is_started_later(
+    serve, monkeypatch
+):
+    serving = await serve(hostile=HOSTILE)
+    made, refusals = socket.socketpair, iter(range(3))
+
+    def refusing(*arguments):
+        if next(refusals, None) is not None:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return made(*arguments)
+
+    monkeypatch.setattr("modelyard.serving.process.socket.socketpair", refusing)
+    os.kill(serving.worker("hostile")["pid"], signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert (await serving.predict("hostile"))["pid"]
+                break
+            except (ModelUnavailable, WorkerDied):
+                await asyncio.sleep(0.1)
+    assert next(refusals, None) is None, "it was tried again"

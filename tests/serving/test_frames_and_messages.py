@@ -80,6 +80,8 @@ def test_a_body_that_is_not_where_its_frame_says_ends_the_connection():
         messages.Described(6, {"name": "m"}, 8),
         messages.Done(7),
         messages.Validated(8, {"a": None}, ["token"]),
+        messages.Validated(8, {"a": 2**70, "b": -(10**40)}, []),
+        messages.Validated(8, {"a": "\udce9"}, []),
         messages.Answered(9, "image/png", None, "a.png", b"\x89PNG", 0.25, 0.125),
         messages.Failed(10, "Busy", "later", {"x": 1}),
     ],
