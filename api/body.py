@@ -1,8 +1,8 @@
 """Reads the request of a model call: transport only, nothing of what it means.
 
 Query, form, multipart, JSON and raw bodies become `RequestData`; files are streamed to the folder
-of the call, counted by us (the framework's own limit does not see multipart), with the client's
-suffix and a name of ours. Runs in the front.
+of the call (small ones of a prediction stay in memory), counted by us (the framework's own limit
+does not see multipart), with the client's suffix and a name of ours. Runs in the front.
 """
 
 from __future__ import annotations

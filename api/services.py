@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, ModelUnavailable, WeightsNotFound
+from ..errors import InvalidArguments, ModelUnavailable, NoWeights, WeightsNotFound
 from ..records.datasets import DatasetRecord
 from ..records.home import Home
 from ..records.store import RecordStore
+from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
-from ..serving.messages import WeightsRef
+from ..serving.messages import Prediction, WeightsRef
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from ..storage.weights import WeightsVersion
@@ -78,6 +80,25 @@ class Services:
         if found is None and self.rooms.sync is not None:
             await self.rooms.sync.look(LOOK_S)
         return found or await self.rooms.datasets.get(reference)
+
+    async def predict(
+        self,
+        handle: ModelHandle,
+        request: RequestData,
+        weights: WeightsRef | None,
+        folder: Path | str,
+        timeout_s: float | None = None,
+        items: int = 1,
+        sticky: str | None = None,
+    ) -> Prediction:
+        """One prediction, as `ModelHandle.submit` has it; a first version that is being taken over
+        at this moment, or is not here yet, is waited for."""
+        call = (request, weights, folder, timeout_s, items, sticky)
+        try:
+            return await handle.submit(*call).answer()
+        except NoWeights:
+            await self.rooms.defaults.take(handle.name, timeout_s or handle.predict_timeout_s)
+            return await handle.submit(*call).answer()
 
     async def weights_ref(
         self, model: str, choice: str, limit_s: float | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ..errors import InvalidArguments, NotAcceptable, NoWeights
+from ..errors import InvalidArguments, NotAcceptable
 from ..models_plugin.accept import choose
 from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..schemas.tensors import body_tensor
@@ -91,18 +91,13 @@ class Terms:
     async def ask(
         self, data: RequestData, folder: Path, items: int = 1, timeout_s: float | None = None
     ) -> Prediction:
-        """One prediction of `data`, which is settled. Raises as `ModelHandle.predict` does, and
+        """One prediction of `data`, which is settled. Raises as `Services.predict` does, and
         NotAcceptable."""
         handle, limit = self.handle, timeout_s or self.timeout_s
-        try:
-            with telling_where("weights"):
-                prediction = await handle.predict(
-                    data, self._reference, folder, limit, items, self._sticky
-                )
-        except NoWeights:
-            # The first version is being taken over at this moment, or is not here yet.
-            await self._here.rooms.defaults.take(handle.name, self.limit_s)
-            prediction = await handle.predict(data, self._reference, folder, limit, items)
+        with telling_where("weights"):
+            prediction = await self._here.predict(
+                handle, data, self._reference, folder, limit, items, self._sticky
+            )
         check_accepted(handle, self._taken, data, prediction)
         return prediction
 

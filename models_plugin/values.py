@@ -17,7 +17,7 @@ EVENT_FILE_MARK = "tfevents"
 
 @dataclass(frozen=True)
 class UploadedFile:
-    """A file that came with the call, on disk until the call (or, in a training, the run) ends.
+    """A file that came with the call, there until the call (or, in a training, the run) ends.
 
     `filename` is its path on this machine, with the suffix that the client's name had;
     `original_filename` is the client's name, which is only a text. These are DEEPaaS's names.

@@ -110,12 +110,6 @@ class Dispatcher:
 
     # -- calls --------------------------------------------------------------------------------
 
-    async def predict(
-        self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
-    ) -> Prediction:
-        """One call's answer; see `ModelHandle.predict`."""
-        return await self.submit(request, folder, timeout_s, items).answer()
-
     def submit(
         self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
     ) -> Call:

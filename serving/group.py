@@ -29,7 +29,6 @@ from .exits import ENDED, Exit
 from .messages import (
     Described,
     Load,
-    Prediction,
     Start,
     WeightsRef,
 )
@@ -263,12 +262,6 @@ class WorkerGroup:
         ]
 
     # -- calls --------------------------------------------------------------------------------
-
-    async def predict(
-        self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
-    ) -> Prediction:
-        """One call's answer; see `ModelHandle.predict`."""
-        return await self.submit(request, folder, timeout_s, items).answer()
 
     def submit(
         self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1

@@ -228,24 +228,6 @@ class ModelHandle:
 
     # -- calls --------------------------------------------------------------------------------
 
-    async def predict(
-        self,
-        request: RequestData,
-        weights: WeightsRef | None,
-        folder: Path | str,
-        timeout_s: float | None = None,
-        items: int = 1,
-        sticky: str | None = None,
-    ) -> Prediction:
-        """One prediction by the chosen version, of so many items. None: by the default, or as the
-        calls are divided; those with the same `sticky` go the same way.
-
-        Raises what the worker answers with, WorkerDied with how it ended, DeadlineExceeded,
-        ModelUnavailable, NoWeights and NotSupported. Cancelling drops a call that waits; one that
-        runs goes on in its worker, and its answer is thrown away.
-        """
-        return await self.submit(request, weights, folder, timeout_s, items, sticky).answer()
-
     def submit(
         self,
         request: RequestData,
@@ -255,9 +237,13 @@ class ModelHandle:
         items: int = 1,
         sticky: str | None = None,
     ) -> Call:
-        """The same call, on its way: for who waits for its `future` without a task.
+        """One prediction by the chosen version, of so many items, on its way: wait for its
+        `answer()`, or its `future`. None: by the default, or as the calls are divided; those with
+        the same `sticky` go the same way.
 
-        What prevents it from being begun is raised here.
+        Raises ModelUnavailable, Busy, NoWeights and NotSupported; `answer()` what the worker says,
+        WorkerDied with how it ended, and DeadlineExceeded. Cancelling that drops a call that
+        waits; one that runs goes on in its worker, and its answer is thrown away.
         """
         limit = timeout_s or self.predict_timeout_s
         group = self._default

@@ -98,7 +98,7 @@ class Shadow:
         assert group.ref is not None
         version = group.ref.id
         try:
-            answer = await group.predict(request, folder / "shadow", self._limit_s, items)
+            answer = await group.submit(request, folder / "shadow", self._limit_s, items).answer()
             same = await _same(prediction, answer)
             self._count(version, "equal" if same else "different")
         except ModelyardError as error:

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from pathlib import Path
 
-from ...errors import DeadlineExceeded, EndpointDisabled, InvalidArguments, NoWeights
+from ...errors import DeadlineExceeded, EndpointDisabled, InvalidArguments
 from ...schemas.model_operations import LONGEST_TIMEOUT_S
 from ...schemas.transport import RequestData
 from ...serving.handle import ModelHandle
@@ -41,7 +41,14 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
                 name, raw = request.model_version, wants_raw(request)
                 del request  # its numbers are in `data` now: once is enough while it waits
                 version = await _version(here, handle, name, call)
-            prediction = await _ask(here, handle, data, version, folder, call)
+            prediction = await here.predict(
+                handle,
+                data,
+                version,
+                folder,
+                _limit_s(call),
+                sticky=call.header("x-modelyard-sticky"),
+            )
             call.version = prediction.weights_id
             response = await _response(prediction, raw)
             if version is None:
@@ -72,23 +79,6 @@ async def _version(
         raise InvalidArguments({"model_version": [told]})
     version = await here.version(handle.name, choice)
     return await here.local(version, _limit_s(call) or handle.predict_timeout_s)
-
-
-async def _ask(
-    here: Services,
-    handle: ModelHandle,
-    data: RequestData,
-    version: WeightsRef | None,
-    folder: Path,
-    call: GrpcCall,
-) -> Prediction:
-    sticky = call.header("x-modelyard-sticky")
-    try:
-        return await handle.predict(data, version, folder, _limit_s(call), sticky=sticky)
-    except NoWeights:
-        # The first version is being taken over at this moment, or is not here yet.
-        await here.rooms.defaults.take(handle.name, _limit_s(call) or handle.predict_timeout_s)
-        return await handle.predict(data, version, folder, _limit_s(call), sticky=sticky)
 
 
 def _limit_s(call: GrpcCall) -> float | None:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from ...errors import Busy, InvalidArguments, ModelyardError, NoWeights
 from ...schemas.transport import RequestData
@@ -70,8 +71,7 @@ class Connection(asyncio.Protocol):
     # -- what the transport tells -------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if peer else ""
         self._since = self._shared.now()
@@ -192,10 +192,11 @@ class Connection(asyncio.Protocol):
         call.folder = self._shared.folder()
         call.request = request = kind.request(body, call.folder)
         handle = kind.served.handle
+        asking = (request, None, call.folder, kind.timeout_s, 1, kind.sticky)
         try:
-            asked = handle.submit(request, None, call.folder, kind.timeout_s, 1, kind.sticky)
+            asked = handle.submit(*asking)
         except NoWeights:
-            task = self._shared.spawn(self._first(call))
+            task = self._shared.spawn(self._shared.here.predict(handle, *asking))
             call.drop = task.cancel
             task.add_done_callback(self._answered)
             return
@@ -204,15 +205,6 @@ class Connection(asyncio.Protocol):
             return
         call.drop = asked.leave
         asked.future.add_done_callback(self._answered)
-
-    async def _first(self, call: _Call) -> Prediction:
-        """The first version is being taken over at this moment, or is not here yet."""
-        kind, request = call.kind, call.request
-        assert request is not None
-        handle = kind.served.handle
-        limit = kind.timeout_s or handle.predict_timeout_s
-        await self._shared.here.rooms.defaults.take(handle.name, limit)
-        return await handle.predict(request, None, call.folder, kind.timeout_s)
 
     def _hand_over(self) -> None:
         """From here on the connection is the framework's."""

@@ -134,11 +134,7 @@ def test_a_client_that_reads_nothing_before_it_has_sent_all_gets_all(server):
 
 
 def test_a_client_that_goes_takes_its_lines_along(server):
-    connection = connect(server)
-    connection.putrequest("POST", "/v2/models/batcher/predict/")
-    connection.putheader("Content-Type", "application/x-ndjson")
-    connection.putheader("Transfer-Encoding", "chunked")
-    connection.endheaders()
+    connection = begun(server, "batcher")
     send(connection, b'{"seconds": 0.3}\n' * 60)
     time.sleep(0.2)
     connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
@@ -191,10 +187,10 @@ def test_a_stopping_server_answers_what_it_has_read(small_server):
     assert server.process.wait(15) == 0
 
 
-def begun(server):
+def begun(server, model="kinds"):
     """A connection on which lines may be sent."""
     connection = connect(server)
-    connection.putrequest("POST", "/v2/models/kinds/predict/")
+    connection.putrequest("POST", f"/v2/models/{model}/predict/")
     connection.putheader("Content-Type", "application/x-ndjson")
     connection.putheader("Transfer-Encoding", "chunked")
     connection.endheaders()

@@ -32,7 +32,11 @@ class Serving:
 
     async def ask(self, model, timeout_s=None, weights=None, **arguments):
         request = RequestData(body=json.dumps(arguments).encode())
-        return await self.pool.get(model).predict(request, weights, self.folder / "call", timeout_s)
+        return (
+            await self.pool.get(model)
+            .submit(request, weights, self.folder / "call", timeout_s)
+            .answer()
+        )
 
     def worker(self, model):
         return self.pool.get(model).workers[0]

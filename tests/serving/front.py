@@ -27,7 +27,9 @@ async def main(folder: Path) -> None:
     await pool.start(Nothing())
     await pool.wait_loaded(["hostile", "bare"])
     hanging = RequestData(body=b'{"do": "hang"}')
-    call = asyncio.ensure_future(pool.get("hostile").predict(hanging, None, folder / "call"))
+    call = asyncio.ensure_future(
+        pool.get("hostile").submit(hanging, None, folder / "call").answer()
+    )
     await asyncio.sleep(0.2)
     print(*(handle.workers[0]["pid"] for handle in pool.all()), flush=True)
     await call

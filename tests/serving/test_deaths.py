@@ -234,7 +234,7 @@ async def test_text_that_is_no_unicode_does_not_block_the_worker(serve, tmp_path
     handle = serving.pool.get("bare")
     for _ in range(3):
         request = RequestData(accept="image/\udcff, */*", headers={"user-agent": "\udcfe"})
-        answer = await handle.predict(request, None, tmp_path / "call")
+        answer = await handle.submit(request, None, tmp_path / "call").answer()
         assert b"here" in answer.body
 
 

@@ -20,7 +20,9 @@ def division(serving, shadow=None, shadow_share=1.0, **shares):
 async def texts(serving, count, sticky=None):
     handle = serving.pool.get("model")
     calls = [
-        handle.predict(RequestData(body=b"{}"), None, serving.folder / "call", sticky=sticky)
+        handle.submit(
+            RequestData(body=b"{}"), None, serving.folder / "call", sticky=sticky
+        ).answer()
         for _ in range(count)
     ]
     return Counter(answer.weights_id for answer in await asyncio.gather(*calls))
@@ -83,7 +85,7 @@ async def test_no_call_fails_while_shares_move_and_a_canary_becomes_the_default(
 async def copies(serving, count):
     handle, request = serving.pool.get("model"), RequestData(body=b"{}")
     for _ in range(count):
-        answer = await handle.predict(request, None, serving.folder / "call")
+        answer = await handle.submit(request, None, serving.folder / "call").answer()
         handle.copied(request, serving.folder / "call", 1, answer)
         await asyncio.sleep(0.15)
     return handle.traffic.to_data(handle.weights)["shadow"]
@@ -104,7 +106,7 @@ async def test_copies_are_dropped_while_callers_wait(serve):
     await handle.divide(division(serving, a=1, shadow="b"))
     waiting = [asyncio.ensure_future(texts(serving, 1)) for _ in range(20)]
     await asyncio.sleep(0.02)
-    answer = await handle.predict(request, serving.weights("b"), serving.folder / "call")
+    answer = await handle.submit(request, serving.weights("b"), serving.folder / "call").answer()
     assert not handle.copied(request, serving.folder / "call", 1, answer)
     assert handle.traffic.to_data(handle.weights)["shadow"]["dropped"] == 1
     await asyncio.gather(*waiting)
