@@ -106,8 +106,11 @@ async def test_a_crash_is_told_with_its_last_words(tasks):
 
 async def test_a_task_that_hangs_ends_at_its_limit_with_all_that_it_started(tasks):
     note = tasks.folder / "pids"
-    with pytest.raises(DeadlineExceeded, match=r"within 2 s"):
-        await tasks.export(f"hang {note}", timeout_s=2.0)
+    for limit in (2, 10, 50):  # the limit counts the start too, which a busy machine makes long
+        with pytest.raises(DeadlineExceeded, match=rf"within {limit} s"):
+            await tasks.export(f"hang {note}", timeout_s=float(limit))
+        if note.exists() and note.read_text():
+            break
     await all_gone(note)
 
 
