@@ -28,6 +28,7 @@ from ..schemas.jsonform import json_form
 from ..schemas.transport import FilePart, RequestData
 from .accept import choose
 from .answers import json_value
+from .redaction import holds_secret, without_secrets
 from .values import HeldFile, UploadedFile
 
 _STRUCTURED = ("list", "dict", "object", "tensor")
@@ -85,20 +86,26 @@ class Arguments:
         }
         self._accepts = next((field for field in fields if field.name == "accept"), None)
         self._secret = {field.name for field in fields if field.secret}
-        self._holding_secrets = {field.name for field in fields if _holds_secret(field)}
+        self._holding_secrets = {field.name for field in fields if holds_secret(field)}
         self._described = {field.name: field for field in fields}
 
     def load(self, request: RequestData, pinned: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The validated arguments. Raises InvalidArguments and InvalidRequest's family."""
-        given = self._collect(request)
-        self._negotiate(given, request.accept)
+        given, wrong = self._collect(request)
+        if not wrong:
+            self._negotiate(given, request.accept)
         for key, value in (pinned or {}).items():
             if key not in given and self._is_to_be_pinned(key, value):
                 given[key] = value
         try:
             loaded = self._schema.load(given, unknown=marshmallow.EXCLUDE)
         except marshmallow.ValidationError as error:
-            raise InvalidArguments(error.normalized_messages()) from error
+            raise InvalidArguments({**error.normalized_messages(), **wrong}) from error
+        except Exception:
+            if not wrong:  # an author's hook may stumble over what is left out as wrong
+                raise
+        if wrong:
+            raise InvalidArguments(wrong)
         return dict(loaded)
 
     def secrets(self, arguments: Mapping[str, Any]) -> list[str]:
@@ -122,42 +129,45 @@ class Arguments:
 
     # -- collecting ---------------------------------------------------------------------------
 
-    def _collect(self, request: RequestData) -> dict[str, Any]:
+    def _collect(self, request: RequestData) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The values of the fields, and what is wrong with the rest, by its name."""
         given: dict[str, Any] = {}
-        unknown: dict[str, Any] = {}
+        wrong: dict[str, Any] = {}
         document = _read_json(request) if request.document is None else request.document
-        self._take(document, "json", given, unknown, self._from_json)
-        self._take(_grouped(request.form), "form", given, unknown, self._from_form)
-        self._take(_grouped(request.query), "query", given, unknown, self._from_text)
-        self._take_files(request, given, unknown)
+        self._take(document, "json", given, wrong, self._from_json)
+        self._take(_grouped(request.form), "form", given, wrong, self._from_form)
+        self._take(_grouped(request.query), "query", given, wrong, self._from_text)
+        self._take_files(request, given, wrong)
         for slot in self.slots.values():
             if slot.place == "headers" and slot.key.lower() in request.headers:
                 given[slot.key] = request.headers[slot.key.lower()]
-        if unknown and self._strict:
-            raise InvalidArguments(unknown)
-        return given
+        return given, wrong
 
     def _take(
         self,
         values: Mapping[str, Any],
         place: str,
         given: dict[str, Any],
-        unknown: dict[str, Any],
+        wrong: dict[str, Any],
         convert: Any,
     ) -> None:
         for key, value in values.items():
             slot = self.slots.get(key)
             if slot is None:
-                self._note_unknown(key, unknown)
+                self._note_unknown(key, wrong)
             elif slot.looks_in(place) or (slot.is_file and place != "query"):
-                converted = convert(slot, value)
+                try:
+                    converted = convert(slot, value)
+                except InvalidArguments as error:
+                    wrong.update(error.errors)
+                    continue
                 if converted is not ABSENT:
                     given[key] = converted
             elif self._strict:
-                unknown[key] = [f"Send it in the {slot.place}, not in the {place}."]
+                wrong[key] = [f"Send it in the {slot.place}, not in the {place}."]
 
     def _take_files(
-        self, request: RequestData, given: dict[str, Any], unknown: dict[str, Any]
+        self, request: RequestData, given: dict[str, Any], wrong: dict[str, Any]
     ) -> None:
         parts: dict[str, list[FilePart]] = {}
         for part in request.files:
@@ -167,10 +177,13 @@ class Arguments:
         for key, files in parts.items():
             slot = self.slots.get(key)
             if slot is None:
-                self._note_unknown(key, unknown)
+                self._note_unknown(key, wrong)
                 continue
             uploaded = [_uploaded(key, part) for part in files]
-            given[key] = uploaded if slot.kind == "list" else self._one_file(slot, uploaded)
+            try:
+                given[key] = uploaded if slot.kind == "list" else self._one_file(slot, uploaded)
+            except InvalidArguments as error:
+                wrong.update(error.errors)
 
     def _only_file(self, content_type: str) -> str:
         """The field that a raw body is meant for."""
@@ -276,7 +289,7 @@ class Arguments:
         except Exception:
             # A field of the author's own may only know how to read: show the value itself.
             shown = _json_or_type(value)
-        return _without_secrets(shown, described)
+        return without_secrets(shown, described)
 
     def _serialized(self, field: Any, name: str, arguments: Mapping[str, Any]) -> Any:
         return field.serialize(name, arguments)
@@ -377,23 +390,3 @@ def _is_files(value: Any) -> bool:
 
 def _name_of(value: Any) -> str:
     return str(value.original_filename)
-
-
-def _holds_secret(described: FieldDescription) -> bool:
-    inner = [*(described.fields or ()), *([described.items] if described.items else ())]
-    return described.secret or any(_holds_secret(field) for field in inner)
-
-
-def _without_secrets(value: Any, described: FieldDescription | None) -> Any:
-    if described is None:
-        return value
-    if isinstance(value, list) and described.items is not None:
-        return [_without_secrets(item, described.items) for item in value]
-    if isinstance(value, dict) and described.fields:
-        inner = {field.name: field for field in described.fields}
-        return {
-            key: _without_secrets(item, inner.get(key))
-            for key, item in value.items()
-            if not (key in inner and inner[key].secret)
-        }
-    return value

@@ -85,6 +85,7 @@ KIT = (
     "modelyard.models_plugin.npy",
     "modelyard.models_plugin.plain",
     "modelyard.models_plugin.plugin",
+    "modelyard.models_plugin.redaction",
     "modelyard.models_plugin.refusals",
     "modelyard.models_plugin.tasks",
     "modelyard.models_plugin.tracing",

@@ -36,6 +36,8 @@ class Channel:
         self._waiting: deque[_Outgoing] = deque()
         self._loop = asyncio.get_running_loop()
         self._open = True
+        self.unread = False
+        """True once the other side has ended without having read all that was sent to it."""
         self._loop.add_reader(connection, self._readable)
 
     def send(self, *messages: Message) -> None:
@@ -85,8 +87,11 @@ class Channel:
             data, fds = receive(self._socket, _CHUNK)
         except (BlockingIOError, InterruptedError):
             return
-        except OSError:
+        except OSError as error:
             data, fds = b"", []
+            # Of a Unix socket that is closed before all in it was read (unix(7) has no word of it,
+            # net/unix/af_unix.c has): what was sent last has not been read to its end.
+            self.unread = self.unread or error.errno == errno.ECONNRESET
         if not data:
             self._end()
             return
@@ -118,11 +123,13 @@ class Channel:
             if error.errno == errno.ETOOMANYREFS:  # unix(7): the worker has not read the others yet
                 return False
             # It is dead. What it sent before stays readable, and the end of that tells the rest.
+            self.unread = True
             parcel.sent()
             self._forget()
         return True
 
     def _forget(self) -> None:
+        self.unread = self.unread or bool(self._waiting)
         for parcel in self._waiting:
             parcel.sent()
         self._waiting.clear()

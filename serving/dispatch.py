@@ -27,9 +27,9 @@ from .tracing import TRACER
 from .waiting import Waiting
 
 _SPARED_S = 1.0
-"""A worker is not killed before it had so long: a client in a hurry is no reason to load anew."""
+"""A worker is not killed before it had so long: to load anew costs more."""
 _ABANDONED_S = 5.0
-"""At least so long may a call go on whose client has gone."""
+"""At least so long may a call go on whose client has gone, or was in a hurry."""
 _AHEAD_S = 0.05
 """A second batch is sent ahead of the end of one that takes less; else it waits for any worker."""
 _UNKNOWN_WAIT_S = 1.0
@@ -253,11 +253,9 @@ class Dispatcher:
         died = isinstance(answer, WorkerDied)
         if not died:
             slot.failures = 0
-        if (
-            isinstance(answer, WorkerDied)
-            and not call.future.done()
-            and (call.batched or not begun)
-        ):
+        elif begun and slot.process is not None and slot.process.unread:
+            begun = slot.batches[-1] is not batch  # it was killed while it was idle, say
+        if died and not call.future.done() and (call.batched or not begun):
             # It may be that another call of its batch killed the worker: by itself it will tell.
             # What the worker had not begun with has killed nobody.
             call.alone = call.alone or begun
@@ -324,13 +322,21 @@ class Dispatcher:
             return
         now = self._loop.time()
         began = now if batch.began is None else batch.began
-        over = began + max(_SPARED_S, call.timeout_s) - now
+        over = began + max(self._spared_s(batch.slot), call.timeout_s) - now
         if over > 0:
             call.timer = self._loop.call_later(over, self._expired, call)
         elif batch.slot.process is not None:
             # Python code cannot be interrupted from outside; the process can.
             told = "was killed: a call in it passed its deadline, or its client had gone"
             batch.slot.process.kill(Exit(DEADLINE, told))
+
+    def _spared_s(self, slot: Slot) -> float:
+        """So long may any call go on, however short a deadline its client has named.
+
+        A client that could have workers killed by deadlines shorter than their loading would keep
+        the model from all others. The operator's own deadline is no client's.
+        """
+        return max(_SPARED_S, min(self._options.predict_timeout_s, max(_ABANDONED_S, slot.load_s)))
 
     @staticmethod
     def _drop(call: Call) -> bool:

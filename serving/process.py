@@ -100,6 +100,11 @@ class WorkerProcess:
     def alive(self) -> bool:
         return not self._ended
 
+    @property
+    def unread(self) -> bool:
+        """True if it ended before it had read what was asked last, to the end of that."""
+        return self._ended and self._channel.unread
+
     def ask(self, message: Message, answer: Callable[[Message | ModelyardError], None]) -> None:
         """Sends a question; `answer` is called once: with its answer, or the error it ended in."""
         self.ask_all([(message, answer)])

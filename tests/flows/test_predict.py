@@ -105,6 +105,14 @@ def test_a_misspelt_argument_is_told_the_name_that_is_near(server):
     assert "'number'" in answer.json()["nubmer"][0]
 
 
+def test_everything_that_is_wrong_with_a_request_is_told_at_once(server):
+    sent = {"nubmer": 2, "whole": "many", "number": "few"}
+    answer = server.predict("kinds", json=sent, params=[("flag", "1"), ("flag", "0")])
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"nubmer", "whole", "number", "flag"}
+    assert answer.json()["flag"] == ["Given 2 times: give it once."]
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "status"),
     [

@@ -20,6 +20,7 @@ from modelyard.errors import (
     WorkerDied,
 )
 from modelyard.schemas.transport import RequestData
+from modelyard.serving.options import ModelOptions
 
 ODD = "odd_models:Odd"
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -113,6 +114,48 @@ async def test_a_client_in_a_hurry_does_not_cost_the_worker(serve):
         await serving.predict("odd", 0.05, do="answer", seconds=0.3)
     await serving.predict("odd")
     assert serving.worker("odd")["restarts"] == 0
+
+
+async def test_a_call_that_meets_a_worker_which_was_just_killed_goes_to_the_next(serve):
+    serving = await serve(odd=ODD)
+    for _ in range(3):
+        pid = (await serving.predict("odd"))["pid"]
+        os.kill(pid, signal.SIGKILL)
+        answer = await serving.predict("odd")  # before the front can know of the death
+        assert answer["pid"] != pid
+    assert serving.worker("odd")["restarts"] == 3
+
+
+async def test_a_call_that_was_on_its_way_to_a_worker_that_died_goes_to_the_next(serve):
+    """It stood in the socket unread, or in part not even there: it has killed nobody."""
+    serving = await serve(odd=ODD)
+    pid = (await serving.predict("odd"))["pid"]
+    for note in ("short", "long" * 50_000):
+        os.kill(pid, signal.SIGSTOP)
+        call = asyncio.ensure_future(serving.predict("odd", note=note))
+        await asyncio.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+        answer = await call
+        assert answer["note"] == note and answer["pid"] != pid
+        pid = answer["pid"]
+
+
+async def test_a_client_in_a_hurry_does_not_cost_a_worker_that_takes_long_to_load(serve):
+    """Else one client with short deadlines would keep the model from all others."""
+    serving = await serve(odd=ODD)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            await serving.predict("odd", 1.2, do="answer", seconds=2.0)
+    await serving.predict("odd")
+    assert serving.worker("odd")["restarts"] == 0
+
+
+async def test_the_operators_own_deadline_is_kept_to(serve):
+    serving = await serve(odd=ODD, own=ModelOptions(predict_timeout_s=1.2))
+    with pytest.raises(DeadlineExceeded):
+        await serving.predict("odd", do="answer", seconds=600.0)
+    await until(lambda: serving.worker("odd")["restarts"] == 1, 30.0)
+    assert (await serving.predict("odd"))["pid"]
 
 
 async def test_processes_that_the_model_started_end_with_its_worker(serve, tmp_path):
