@@ -29,7 +29,7 @@ class Claim:
     def take(self) -> None:
         """Makes this process the run's only supervisor, of its epoch, for the first time in it.
 
-        Leaves its identity in supervisor.json. Raises Refused.
+        Leaves its identity, and its guardian's, in supervisor.json. Raises Refused.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(self._paths.claim, flags, 0o644)
@@ -39,7 +39,8 @@ class Claim:
         if earlier is not None and earlier["epoch"] == self._epoch:
             raise Refused("this epoch was claimed before")
         identity = Identity.of(os.getpid(), self._epoch)
-        write_json(self._paths.supervisor, identity.to_data(), durable=False)
+        data = {**identity.to_data(), "guardian": Identity.of(os.getppid()).to_data()}
+        write_json(self._paths.supervisor, data, durable=False)
 
     def check_epoch(self) -> None:
         """Raises Refused if another epoch is in force by now, or the folder is gone."""

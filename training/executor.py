@@ -160,9 +160,23 @@ def read_identity(path: Path) -> Identity | None:
         return None
 
 
+def _guardian(paths: RunPaths) -> Identity | None:
+    with suppress(ValueError, KeyError, TypeError):
+        data = read_json(paths.supervisor)
+        return None if data is None else Identity.from_data(data["guardian"])
+    return None
+
+
 def _sweep(paths: RunPaths) -> int:
-    """Kills by the run-id marker until nobody carries it."""
+    """Kills by the run-id marker until nobody carries it.
+
+    The guardian comes first: it knows descendants that have no mark.
+    """
     killed: set[int] = set()
+    guardian = _guardian(paths)
+    end = time.monotonic() + _SWEEP_S
+    while guardian is not None and guardian.alive() and time.monotonic() < end:
+        time.sleep(0.01)
     run_process = read_identity(paths.process)
     if run_process is not None and run_process.signal(signal.SIGKILL):
         killed.add(run_process.pid)

@@ -81,7 +81,7 @@ class RunPaths:
 
     @property
     def supervisor(self) -> Path:
-        """The supervisor's identity (`identity.Identity`)."""
+        """The supervisor's identity (`identity.Identity`), and under `guardian` its parent's."""
         return self.root / "supervisor.json"
 
     @property

@@ -4,9 +4,10 @@
         [--environment <ENVIRONMENT.json]
 
 One small process a run, single-threaded, in a session of its own; it outlives the server. All
-descendants of the run are its own: it is their subreaper, so daemonised ones come back to it. It
-acts only for its epoch: the server raises the number in the run folder before it launches another,
-and an older supervisor that sees that ends its run and says nothing.
+descendants of the run are its own: it is their subreaper, so daemonised ones come back to it. Its
+own parent is the run's guardian, which ends them if it is killed (`guardian.py`). It acts only for
+its epoch: the server raises the number in the run folder before it launches another, and an older
+supervisor that sees that ends its run and says nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from . import process
 from .child import SIGNALS, become_run_process
 from .claim import Claim, Refused
 from .ending import Death, judge, scrub_unless_resumed
+from .guardian import end_descendants, guarded
 from .identity import Identity, descendants, send
 from .kernel import adopt_orphans, lower_session, oom_kills, set_name, stay_on
 from .log_limit import bound_log
@@ -66,14 +68,14 @@ class Supervisor:
         try:
             self._supervise()
         except Refused as refusal:
-            self._end_tree()
+            end_descendants(self._reap)
             print(f"supervisor of epoch {self._epoch}: {refusal}", file=sys.stderr, flush=True)
             return EXIT_REFUSED
         except Exception as error:
             traceback.print_exc()
             sys.stderr.flush()
             self._death = Death(note=f"The run could not be started or kept: {error}")
-        self._end_tree()
+        end_descendants(self._reap)
         self._say_how_it_ended(time.monotonic() - started)
         return 0
 
@@ -137,7 +139,8 @@ class Supervisor:
         if self._child and self._paths.result.exists():
             self._result_seen_at = self._result_seen_at or time.monotonic()
             if time.monotonic() > self._result_seen_at + LINGER_S:
-                self._end_tree()  # threads or children keep it from exiting; it has said its result
+                # Threads or children keep it from exiting; it has said its result.
+                end_descendants(self._reap)
 
     # -- being asked to end ---------------------------------------------------------------------
 
@@ -174,7 +177,7 @@ class Supervisor:
         assert self._control is not None and self._control.grace_s is not None
         waited = time.monotonic() - self._asked_at
         if waited >= self._control.grace_s + TERM_S:
-            self._end_tree()
+            end_descendants(self._reap)
         elif waited >= self._control.grace_s and not self._term_sent:
             self._term_sent = True
             for stat in descendants(os.getpid()):
@@ -221,19 +224,6 @@ class Supervisor:
             return Death(signal=signal.SIGTERM)
         return Death(exit_code=code)
 
-    def _end_tree(self) -> None:
-        """SIGKILL for every descendant, until there is none; gives up after 20 s (kernel sleep)."""
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            found = descendants(os.getpid())
-            for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: none forks meanwhile
-                for stat in found:
-                    send(stat, number)
-            self._reap()
-            if not found:
-                return
-            signal.sigtimedwait({signal.SIGCHLD}, 0.02)
-
     def _finish_may_be_retried(self) -> bool:
         """Trained, but the finish step failed, or died: that step alone is made again."""
         if self._control is not None or not self._paths.trained.exists():
@@ -262,9 +252,14 @@ class Supervisor:
 
 
 def supervise(run_folder: Path, epoch: int, python: str | None = None) -> int:
-    """The life of a supervisor process that has its session, environment and log already."""
-    paths = RunPaths(run_folder)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the fork server ignores it: then none is reaped
+    """The life of a run's guardian and, below it, its supervisor; the latter's exit code.
+
+    The process has its environment and log already.
+    """
+    return guarded(lambda: _supervise(RunPaths(run_folder), epoch, python))
+
+
+def _supervise(paths: RunPaths, epoch: int, python: str | None) -> int:
     adopt_orphans()
     set_name("modelyard-sup")
     order = RunOrder.from_data(read_json(paths.run) or {})

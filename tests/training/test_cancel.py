@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from modelyard.training.identity import Identity
 from modelyard.training.messages import Control
 from modelyard.training.paths import write_json
 
@@ -63,6 +64,16 @@ async def test_grandchildren_and_daemons_are_ended_too(new_run):
     await run.until((run.paths.plugin / "ready").exists)
     assert len(run.living()) >= 6  # supervisor, run process, two children, daemon, subprocess
     await cancelled_within_limit(run)
+
+
+async def test_daemon_with_an_empty_environment_is_ended_too(new_run):
+    run = new_run("unmarked")
+    await run.launch()
+    await run.until((run.paths.plugin / "ready").exists)
+    unmarked = Identity.of(int((run.paths.plugin / "unmarked").read_text()))
+    assert unmarked.pid not in run.living(), "the test needs a process without the run's id"
+    await cancelled_within_limit(run)
+    assert not unmarked.alive()
 
 
 async def test_cancel_before_the_launch_starts_no_run_process(new_run):

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from modelyard.training.ending import judge
+from modelyard.training.identity import Identity
 from modelyard.training.paths import read_json
 
 
@@ -88,18 +89,49 @@ async def test_output_without_json_form_does_not_lose_the_training(new_run):
     assert run.paths.version_manifest.exists()
 
 
-async def test_killed_supervisor_takes_the_run_process_along_and_sweep_the_rest(new_run):
+async def test_killed_supervisor_takes_all_of_its_run_along(new_run):
+    run = new_run("family")
+    await run.launch()
+    await run.until((run.paths.plugin / "ready").exists)
+    os.kill(run.identity("supervisor").pid, signal.SIGKILL)
+    await run.gone(within_s=20)
+    assert not run.executor.alive(run.paths)
+    assert not run.paths.exit.exists()
+    assert judge(run.paths, 1, None).reason == "interrupted"
+
+
+async def test_killed_supervisor_takes_along_what_cannot_be_told_by_its_environment(new_run):
+    run = new_run("unmarked")
+    await run.launch()
+    await run.until((run.paths.plugin / "ready").exists)
+    unmarked = Identity.of(int((run.paths.plugin / "unmarked").read_text()))
+    assert unmarked.pid not in run.living(), "the test needs a process without the run's id"
+    os.kill(run.identity("supervisor").pid, signal.SIGKILL)
+    await run.executor.sweep(run.paths)
+    assert not unmarked.alive()
+    assert run.living() == []
+
+
+async def test_sweep_ends_what_a_dead_supervisor_and_a_dead_guardian_have_left(new_run):
     run = new_run("family")
     await run.launch()
     await run.until((run.paths.plugin / "ready").exists)
     process = run.identity("process")
-    os.kill(run.identity("supervisor").pid, signal.SIGKILL)
-    await run.until(lambda: not process.alive(), within_s=2)
-    assert not run.executor.alive(run.paths)
+    guardian = Identity.from_data(read_json(run.paths.supervisor)["guardian"])
+    for one in (guardian, run.identity("supervisor")):
+        assert one.signal(signal.SIGKILL)
+    await run.until(lambda: not process.alive())
     assert await run.executor.sweep(run.paths) > 0
     assert run.living() == []
-    assert not run.paths.exit.exists()
-    assert judge(run.paths, 1, None).reason == "interrupted"
+
+
+async def test_killed_guardian_harms_no_run(new_run):
+    run = new_run("cooperative", seconds=1.0)
+    await run.launch()
+    await run.in_phase("training")
+    guardian = Identity.from_data(read_json(run.paths.supervisor)["guardian"])
+    assert guardian.signal(signal.SIGKILL)
+    assert (await run.ended())["status"] == "done"
 
 
 async def test_sweep_leaves_a_living_run_alone(new_run):

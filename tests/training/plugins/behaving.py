@@ -75,6 +75,18 @@ class Behaving(Model):
         (run.folder / "ready").touch()
         self._sleep(seconds)
 
+    def _unmarked(self, run, seconds, steps):
+        """A daemon in a session of its own, whose environment is empty; and a stopped child."""
+        pid_file = run.folder / "unmarked"
+        script = f"trap '' TERM; echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; sleep 600"
+        subprocess.Popen(["/bin/sh", "-c", f"env -i setsid /bin/sh -c '{_quoted(script)}' &"])
+        os.kill(subprocess.Popen(["/bin/sleep", "600"]).pid, signal.SIGSTOP)
+        while not pid_file.exists():
+            time.sleep(0.01)
+        run.report(1, loss=1.0)
+        (run.folder / "ready").touch()
+        self._sleep(seconds)
+
     def _leave_children(self, run, seconds, steps):
         self._fork(seconds, os.setsid)
         return self._finish(run, seconds, steps)
@@ -179,3 +191,7 @@ class Behaving(Model):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(seconds)
             os._exit(0)
+
+
+def _quoted(script):
+    return script.replace("'", "'\\''")
