@@ -69,7 +69,7 @@ async def infer(request: web.Request) -> web.StreamResponse:
             terms.settle(data)
             prediction = await terms.ask(data, folder)
             response = await respond(request, prediction)
-            kept = terms.copy(data, folder, prediction, 1)
+            kept = terms.copy(data, folder, prediction)
             return response
         finally:
             if not kept:

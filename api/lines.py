@@ -136,7 +136,7 @@ class _Stream:
         while True:
             left = until - self._loop.time()
             try:
-                return await self._terms.ask(replace(self._head, body=line), folder, 1, left)
+                return await self._terms.ask(replace(self._head, body=line), folder, left)
             except ModelUnavailable:
                 raise
             except Busy as error:

@@ -49,10 +49,9 @@ async def _predict(
         data = await terms.reader(folder).read()
     await terms.choose()
     terms.settle(data)
-    items = max(1, len(data.files))
-    prediction = await terms.ask(data, folder, items)
+    prediction = await terms.ask(data, folder)
     response = await respond(request, prediction)
-    return response, terms.copy(data, folder, prediction, items)
+    return response, terms.copy(data, folder, prediction)
 
 
 async def remove(folder: Path) -> None:

@@ -88,12 +88,11 @@ class Services:
         weights: WeightsRef | None,
         folder: Path | str,
         timeout_s: float | None = None,
-        items: int = 1,
         sticky: str | None = None,
     ) -> Prediction:
         """One prediction, as `ModelHandle.submit` has it; a first version that is being taken over
         at this moment, or is not here yet, is waited for."""
-        call = (request, weights, folder, timeout_s, items, sticky)
+        call = (request, weights, folder, timeout_s, sticky)
         try:
             return await handle.submit(*call).answer()
         except NoWeights:

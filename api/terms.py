@@ -89,22 +89,22 @@ class Terms:
         data.query = [pair for pair in data.query if pair[0] not in ours]
 
     async def ask(
-        self, data: RequestData, folder: Path, items: int = 1, timeout_s: float | None = None
+        self, data: RequestData, folder: Path, timeout_s: float | None = None
     ) -> Prediction:
         """One prediction of `data`, which is settled. Raises as `Services.predict` does, and
         NotAcceptable."""
         handle, limit = self.handle, timeout_s or self.timeout_s
         with telling_where("weights"):
             prediction = await self._here.predict(
-                handle, data, self._reference, folder, limit, items, self._sticky
+                handle, data, self._reference, folder, limit, self._sticky
             )
         check_accepted(handle, self._taken, data, prediction)
         return prediction
 
-    def copy(self, data: RequestData, folder: Path, prediction: Prediction, items: int) -> bool:
+    def copy(self, data: RequestData, folder: Path, prediction: Prediction) -> bool:
         """After the answer: a version that is tried out may get a copy. True: then the call's
         folder is somebody else's to remove."""
-        return self._reference is None and self.handle.copied(data, folder, items, prediction)
+        return self._reference is None and self.handle.copied(data, folder, prediction)
 
 
 def check_accepted(

@@ -20,6 +20,7 @@ import page_faults
 import pool_round_trip
 import predict_latency
 import reporting
+import server_start
 import store_push_pull
 import tensor_field
 import warm_start
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "warm-start": warm_start.measure,
     "classifier-start": classifier_start.measure,
     "reporting": reporting.measure,
+    "server-start": server_start.measure,
     "front-memory": front_memory.measure,
     "old-modules": old_modules.measure,
     "store-push-pull": store_push_pull.measure,

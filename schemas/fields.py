@@ -27,7 +27,9 @@ class Tensor(fields.Field):
     `shape=(3, None, None)` leaves the last two axes free, `shape=None` everything. `minimum` and
     `maximum` bound every number, inclusively. NaN, infinities and null are refused unless
     `allow_nan`. A client sends nested lists, or base64 of little-endian bytes (see `arrays.py`);
-    an answer is written as nested lists, or with `encoding="base64"` as that object.
+    an answer is written as nested lists, or with `encoding="base64"` as that object. With `many`
+    the first axis counts items, each of which may be batched by itself: queues, batches and metrics
+    count so many for a call.
 
     A 3x64x64 image takes about 0.5 ms where `List(List(List(Float)))` takes 30.
     """
@@ -40,6 +42,7 @@ class Tensor(fields.Field):
         maximum: float | None = None,
         allow_nan: bool = False,
         encoding: str = "list",
+        many: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -53,6 +56,10 @@ class Tensor(fields.Field):
             raise ValueError("Tensor: write minimum= and maximum= in place of Range and OneOf.")
         self.spec = ArraySpec(name, _axes(shape), minimum, maximum, allow_nan)
         self.encoding = encoding
+        self.many = many
+        axes = self.spec.shape
+        if many and (not axes or axes[0] is not None or None in axes[1:]):
+            raise ValueError("Tensor: many= needs a shape whose first axis alone is free.")
 
     def deserialize(
         self,

@@ -107,6 +107,7 @@ def _add_tensor(description: FieldDescription, field: Any) -> None:
     spec = field.spec
     description.shape = None if spec.shape is None else [-1 if n is None else n for n in spec.shape]
     description.dtype = spec.dtype
+    description.many = field.many
     description.minimum, description.maximum = spec.minimum, spec.maximum
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
@@ -68,27 +69,42 @@ class Dispatcher:
 
     # -- at the door --------------------------------------------------------------------------
 
-    def check_room(self, size: int, items: int = 1) -> None:
-        """Raises Busy if so many bytes and items more cannot wait here; the first always can."""
+    def check_room(self, size: int, items: int = 1, timeout_s: float = math.inf) -> None:
+        """Raises Busy if so many bytes and items more cannot wait here, or would wait for longer
+        than `timeout_s`; the first always can."""
         if not self._waiting and not self._coming:
             return
         waiting, own = self._waiting, self._options
         items_there, size_there = waiting.items + items, waiting.size + self._coming + size
-        few = min(own.max_waiting, own.least_waiting)
-        if items_there <= few and size_there <= own.max_waiting_size:
+        few = items_there <= own.least_waiting and items_there <= own.max_waiting
+        fits = size_there <= own.max_waiting_size
+        if few and fits and items_there * self._pace.slowest_s < timeout_s:
             return
-        workers = sum(slot.free for slot in self._slots)
-        likely = self._pace.items_in(own.queue_s, workers)
-        most = min(own.max_waiting, max(likely, own.least_waiting))
-        if items_there > most:
+        workers = max(1, sum(slot.free for slot in self._slots))
+        known_s = self._pace.work_s(waiting.work)
+        queue_s = (known_s or 0.0) / workers
+        wait_s = queue_s + self._under_way_s() / workers
+        if items_there > own.max_waiting or (queue_s > own.queue_s and not few):
             told = f"{waiting.items} items wait for this model already"
-        elif size_there > own.max_waiting_size:
+        elif not fits:
             told = f"{waiting.size + self._coming} bytes wait for this model already"
+        elif wait_s > timeout_s:
+            told = f"This call would wait for about {wait_s:.1f} s, and has {timeout_s:g} s"
+            wait_s -= timeout_s
         else:
             return
         self._observer.refused(self._model, "full")
-        wait = self._pace.wait_s(waiting.items, workers)
-        raise Busy(f"{told}.", _UNKNOWN_WAIT_S if wait is None else wait)
+        raise Busy(f"{told}.", _UNKNOWN_WAIT_S if known_s is None else wait_s)
+
+    def _under_way_s(self) -> float:
+        """What is left to do for the workers of what they have, in seconds of one worker, as far as
+        that is known."""
+        now, left_s = self._loop.time(), 0.0
+        for slot in self._slots:
+            for batch in slot.batches:
+                worked_s = 0.0 if batch.began is None else now - batch.began
+                left_s += max(0.0, self._pace.seconds(batch.shape, batch.items) - worked_s)
+        return left_s
 
     @contextmanager
     def coming(self, size: int) -> Iterator[None]:
@@ -115,7 +131,7 @@ class Dispatcher:
     ) -> Call:
         """The call, on its way: its `future` gets the answer. Raises Busy."""
         payload = request.payload()
-        self.check_room(len(payload), items)
+        self.check_room(len(payload), items, timeout_s)
         self.used_at = now = self._loop.time()
         future: asyncio.Future[Prediction] = self._loop.create_future()
         call = Call(request, payload, folder, future, timeout_s, now, self, items)

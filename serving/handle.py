@@ -23,6 +23,7 @@ from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .call import Call
 from .choices import Choice, DefaultWeights, Division
+from .counting import counter
 from .default import DefaultVersion
 from .gate import LoadGate
 from .group import Waking, WorkerGroup
@@ -58,6 +59,7 @@ class ModelHandle:
         self.source = source
         self.name = source.name
         self.description: ModelDescription | None = None
+        self._items = counter(None)
         self.error: LoadError | None = None
         self.predict_timeout_s = options.predict_timeout_s
         self._options = options
@@ -158,6 +160,7 @@ class ModelHandle:
 
     def _describe(self, description: ModelDescription) -> None:
         self.description = description
+        self._items = counter(description)
 
     # -- state --------------------------------------------------------------------------------
 
@@ -234,12 +237,11 @@ class ModelHandle:
         weights: WeightsRef | None,
         folder: Path | str,
         timeout_s: float | None = None,
-        items: int = 1,
         sticky: str | None = None,
     ) -> Call:
-        """One prediction by the chosen version, of so many items, on its way: wait for its
-        `answer()`, or its `future`. None: by the default, or as the calls are divided; those with
-        the same `sticky` go the same way.
+        """One prediction by the chosen version, on its way: wait for its `answer()`, or its
+        `future`. None: by the default, or as the calls are divided; those with the same `sticky` go
+        the same way.
 
         Raises ModelUnavailable, Busy, NoWeights and NotSupported; `answer()` what the worker says,
         WorkerDied with how it ended, and DeadlineExceeded. Cancelling that drops a call that
@@ -263,11 +265,9 @@ class ModelHandle:
             )
         elif weights is None:
             group = self.traffic.choose(group, sticky)
-        return group.submit(request, folder, limit, items)
+        return group.submit(request, folder, limit, self._items(request))
 
-    def copied(
-        self, request: RequestData, folder: Path | str, items: int, prediction: Prediction
-    ) -> bool:
+    def copied(self, request: RequestData, folder: Path | str, prediction: Prediction) -> bool:
         """For a call that named no version and has been answered: the shadow may get a copy.
 
         True if it does: the call's folder is removed by it.
@@ -275,7 +275,7 @@ class ModelHandle:
         shadow, default = self.traffic.shadow, self._default
         if shadow is None or default is None:
             return False
-        return shadow.take(request, folder, items, prediction, default)
+        return shadow.take(request, folder, self._items(request), prediction, default)
 
     def coming(self, size: int) -> AbstractContextManager[None]:
         """For reading a request of so many bytes: they count as waiting for the default version.
@@ -305,7 +305,7 @@ class ModelHandle:
         assert isinstance(answer, Described)
         described = ModelDescription.from_data(answer.description)
         if described != self.description:  # the same object while it says the same
-            self.description = described
+            self._describe(described)
         # Describing anew is also what lets a worker see new choices when it checks arguments.
         for process in self._processes() or ():
             process.ask(Describe(), lambda answer: None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 _KEPT = 0.98  # of the weight of what was measured, at each new measurement
 _PAYS = 0.03  # a larger batch that saves less than this of an item's time does not pay
@@ -23,6 +23,8 @@ class Line:
     def __init__(self) -> None:
         self._weight = self._n = self._t = self._nn = self._nt = 0.0
         self._largest = 1.0
+        self.item_s: float | None = None
+        """What an item took of late, in seconds."""
 
     def add(self, items: int, seconds: float) -> None:
         """A batch of so many items took so long."""
@@ -32,6 +34,7 @@ class Line:
         self._nn = self._nn * _KEPT + items * items
         self._nt = self._nt * _KEPT + items * seconds
         self._largest = max(float(items), self._largest * _KEPT)
+        self.item_s = _follow(self.item_s, items, seconds)
 
     @property
     def known(self) -> bool:
@@ -75,14 +78,14 @@ class Pace:
         self._target_s = target_s
         self._lines: OrderedDict[Hashable, Line] = OrderedDict()
         self._item_s: float | None = None
+        self.slowest_s = 0.0
+        """What an item of the slowest shape takes, in seconds; 0 if nothing is known yet."""
 
     def learn(self, shape: Hashable, items: int, seconds: float) -> None:
         """A batch of so many items of one shape was in a worker for so long."""
         self._line(shape).add(items, seconds)
-        now = seconds / items
-        # Of large batches more: it is items that wait.
-        share = min(0.5, 0.05 * items)
-        self._item_s = now if self._item_s is None else self._item_s + share * (now - self._item_s)
+        self._item_s = _follow(self._item_s, items, seconds)
+        self.slowest_s = max(line.item_s or 0.0 for line in self._lines.values())
 
     def most(self, shape: Hashable, most: int) -> int:
         """Items that the next batch of this shape should have at most."""
@@ -92,15 +95,17 @@ class Pace:
         """How long such a batch is likely to take; 0 if nothing is known."""
         return self._line(shape).seconds(items)
 
-    def wait_s(self, items: int, workers: int) -> float | None:
-        """How long so many items will keep the workers busy; None if nothing is known yet."""
-        return None if self._item_s is None else items * self._item_s / max(1, workers)
-
-    def items_in(self, seconds: float, workers: int) -> float:
-        """How many items the workers do in this time; without end if nothing is known yet."""
-        if not self._item_s:
-            return math.inf
-        return seconds * max(1, workers) / self._item_s
+    def work_s(self, work: Mapping[Hashable, int]) -> float | None:
+        """How long one worker would take for so many items of each shape, in seconds; None if
+        nothing is known yet. What is not known of a shape is taken from the others."""
+        if self._item_s is None:
+            return None
+        seconds = 0.0
+        for shape, items in work.items():
+            line = self._lines.get(shape)
+            item_s = None if line is None else line.item_s
+            seconds += items * (self._item_s if item_s is None else item_s)
+        return seconds
 
     def _line(self, shape: Hashable) -> Line:
         line = self._lines.get(shape)
@@ -111,3 +116,9 @@ class Pace:
         else:
             self._lines.move_to_end(shape)
         return line
+
+
+def _follow(item_s: float | None, items: int, seconds: float) -> float:
+    """The running mean of an item's seconds: of large batches more, as it is items that wait."""
+    now = seconds / items
+    return now if item_s is None else item_s + min(0.5, 0.05 * items) * (now - item_s)

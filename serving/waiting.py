@@ -17,6 +17,8 @@ class Waiting:
         self._calls: OrderedDict[Call, None] = OrderedDict()
         self.items = 0
         self.size = 0
+        self.work: dict[Hashable, int] = {}
+        """Items by the shape of their calls."""
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -36,6 +38,7 @@ class Waiting:
         call.queue = self
         self.items += call.items
         self.size += call.size
+        self.work[call.shape] = self.work.get(call.shape, 0) + call.items
 
     def put_back(self, *calls: Call) -> None:
         """Calls that waited before and were not answered: they get their places by their age."""
@@ -51,6 +54,11 @@ class Waiting:
         call.queue = None
         self.items -= call.items
         self.size -= call.size
+        left = self.work[call.shape] - call.items
+        if left:
+            self.work[call.shape] = left
+        else:
+            del self.work[call.shape]
         return True
 
     def gather(self, most: Callable[[Hashable], int]) -> list[Call]:
@@ -82,6 +90,7 @@ class Waiting:
         for call in calls:
             call.queue = None
         self.items = self.size = 0
+        self.work = {}
         return calls
 
     def _others(self) -> Iterator[Call]:

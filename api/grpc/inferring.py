@@ -52,7 +52,7 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
             call.version = prediction.weights_id
             response = await _response(prediction, raw)
             if version is None:
-                kept = handle.copied(data, folder, 1, prediction)
+                kept = handle.copied(data, folder, prediction)
             return response
         finally:
             if not kept:

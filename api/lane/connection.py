@@ -192,7 +192,7 @@ class Connection(asyncio.Protocol):
         call.folder = self._shared.folder()
         call.request = request = kind.request(body, call.folder)
         handle = kind.served.handle
-        asking = (request, None, call.folder, kind.timeout_s, 1, kind.sticky)
+        asking = (request, None, call.folder, kind.timeout_s, kind.sticky)
         try:
             asked = handle.submit(*asking)
         except NoWeights:
@@ -262,7 +262,7 @@ class Connection(asyncio.Protocol):
     def _over(self, call: _Call, prediction: Prediction) -> None:
         """After the answer: a version that is tried may get a copy, else the folder goes."""
         assert call.request is not None
-        kept = call.kind.served.handle.copied(call.request, call.folder, 1, prediction)
+        kept = call.kind.served.handle.copied(call.request, call.folder, prediction)
         if prediction.made and not kept:
             self._shared.spawn(remove(Path(call.folder)))
 

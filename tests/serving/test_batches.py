@@ -111,6 +111,47 @@ async def test_a_queue_is_as_long_as_it_can_be_worked_off_in_time(serve):
     assert refused[0].retry_after_s == pytest.approx(0.5, rel=0.5)
 
 
+async def test_rows_are_counted_and_not_calls(serve):
+    serving = await serve(options=PATIENT, rows="batch_models:Rows")
+    await serving.predict("rows", x=[[0, 0]])
+    busy = asyncio.ensure_future(serving.predict("rows", x=[[1, 1]] * 10))
+    await asyncio.sleep(0.05)
+    calls = [
+        asyncio.ensure_future(serving.predict("rows", x=[[n, n]] * size))
+        for n, size in enumerate([5, 5, 20, 5, 5, 5])
+    ]
+    answers = await asyncio.gather(*calls)
+    await busy
+    assert [len(answer["own"]) for answer in answers] == [5, 5, 20, 5, 5, 5]
+    assert [answer["own"][0][0] for answer in answers] == list(range(6))
+    assert answers[2]["rows"] == 20  # more than a batch may have: by itself
+    assert all(one["rows"] <= 16 for n, one in enumerate(answers) if n != 2)
+
+
+async def test_a_queue_counts_each_call_by_what_its_size_takes(serve):
+    """After one call that took long, a burst of quick ones is not turned away."""
+    serving = await serve(options={"queue_s": 8.0, "least_waiting": 2}, odd="odd_models:Odd")
+    for _ in range(3):
+        await serving.predict("odd")
+    await serving.predict("odd", seconds=1.5, note="x" * 200_000)
+    calls = [asyncio.ensure_future(serving.predict("odd")) for _ in range(200)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert not [answer for answer in answers if isinstance(answer, Exception)]
+
+
+async def test_a_call_that_would_wait_past_its_deadline_is_refused_at_once(serve):
+    serving = await serve(options=PATIENT, odd="odd_models:Odd")
+    await serving.predict("odd", seconds=0.4)
+    calls = [asyncio.ensure_future(serving.predict("odd", seconds=0.4)) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    with pytest.raises(Busy, match=r"would wait for about .* and has 0\.5 s") as caught:
+        await serving.predict("odd", timeout_s=0.5)
+    assert 0 < caught.value.retry_after_s < 30
+    assert not any(call.done() for call in calls[1:])
+    assert await serving.predict("odd", timeout_s=60)
+    await asyncio.gather(*calls)
+
+
 async def test_a_queue_is_bounded_in_bytes(serve):
     options = {"max_waiting_size": 1_000_000}
     serving = await serve(options=options, **SUMMING)

@@ -1,6 +1,5 @@
 """What is learnt of the time that batches take."""
 
-import math
 import random
 
 import pytest
@@ -75,8 +74,15 @@ def test_shapes_are_learnt_apart():
 
 
 def test_how_long_a_queue_lasts_follows_from_the_work_that_was_done():
-    assert Pace().wait_s(10, 1) is None and Pace().items_in(1, 1) == math.inf
+    assert Pace().work_s({"shape": 10}) is None and Pace().slowest_s == 0
     pace = learned(lambda n: 0.01 * n, [1, 4] * 20)
-    assert pace.wait_s(100, 1) == pytest.approx(1.0)
-    assert pace.wait_s(100, 2) == pytest.approx(0.5)
-    assert pace.items_in(0.5, 2) == pytest.approx(100)
+    assert pace.work_s({"shape": 100}) == pytest.approx(1.0)
+
+
+def test_an_item_counts_with_what_its_own_shape_takes():
+    pace = learned(lambda n: 0.001 * n, [1, 4] * 20)
+    pace.learn("large", 1, 4.0)
+    assert pace.slowest_s == pytest.approx(4.0)
+    assert pace.work_s({"shape": 100}) == pytest.approx(0.1)
+    assert pace.work_s({"shape": 100, "large": 2}) == pytest.approx(8.1)
+    assert 0.001 < pace.work_s({"never seen": 1}) < 4.0

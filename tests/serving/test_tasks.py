@@ -62,8 +62,8 @@ async def test_a_task_runs_in_a_process_of_its_own_behind_predictions(tasks):
     told = await tasks.export()
     assert told["max_difference"] == 0.25 and told["samples"] == 3
     assert told["pid"] != os.getpid() and gone(told["pid"])
-    assert told["nice"] >= 19
-    assert told["group"] in ("", "19")
+    assert told["nice"] == min(19, os.nice(0) + 5)
+    assert told["group"] in ("", "5")
     assert (tasks.out / "model.txt").read_text() == "plain cpu"
     assert "exporting now" in tasks.log.read_text()
 

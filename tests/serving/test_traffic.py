@@ -86,7 +86,7 @@ async def copies(serving, count):
     handle, request = serving.pool.get("model"), RequestData(body=b"{}")
     for _ in range(count):
         answer = await handle.submit(request, None, serving.folder / "call").answer()
-        handle.copied(request, serving.folder / "call", 1, answer)
+        handle.copied(request, serving.folder / "call", answer)
         await asyncio.sleep(0.15)
     return handle.traffic.to_data(handle.weights)["shadow"]
 
@@ -107,6 +107,6 @@ async def test_copies_are_dropped_while_callers_wait(serve):
     waiting = [asyncio.ensure_future(texts(serving, 1)) for _ in range(20)]
     await asyncio.sleep(0.02)
     answer = await handle.submit(request, serving.weights("b"), serving.folder / "call").answer()
-    assert not handle.copied(request, serving.folder / "call", 1, answer)
+    assert not handle.copied(request, serving.folder / "call", answer)
     assert handle.traffic.to_data(handle.weights)["shadow"]["dropped"] == 1
     await asyncio.gather(*waiting)

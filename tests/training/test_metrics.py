@@ -162,23 +162,28 @@ def test_event_record_is_framed_as_tfrecord():
     assert len(framed) == 8 + 4 + 4 + 4
 
 
-def test_asking_whether_to_stop_costs_less_than_a_microsecond(reporting):
+def test_asking_whether_to_stop_and_reporting_read_and_write_no_file(reporting, tmp_path):
+    """They are called at every step: a file that is opened and written costs ten times as much."""
     run, _, _ = reporting
-    best = min(_seconds(lambda: run.should_stop, 20_000) for _ in range(5))
-    assert best < 1e-6
 
+    def write():
+        with (tmp_path / "file").open("w") as file:
+            file.write("0.1")
 
-def test_report_costs_microseconds_in_the_training_loop(reporting):
-    run, _, _ = reporting
-    best = min(_seconds(lambda: run.report(1, loss=0.1, accuracy=0.2), 500) for _ in range(10))
-    assert best < 10e-6  # seconds; about 1e-6 on an idle machine
+    file_s = _seconds(write, 500)
+    assert _seconds(lambda: run.should_stop, 20_000) < file_s / 3
+    assert _seconds(lambda: run.report(1, loss=0.1, accuracy=0.2), 500) < file_s / 3
 
 
 def _seconds(call, times: int) -> float:
-    began = time.perf_counter()
-    for _ in range(times):
-        call()
-    return (time.perf_counter() - began) / times
+    """This thread's own: what else the machine does is not counted. The best of ten."""
+    took = []
+    for _ in range(10):
+        began = time.thread_time()
+        for _ in range(times):
+            call()
+        took.append((time.thread_time() - began) / times)
+    return min(took)
 
 
 def test_what_an_interrupted_attempt_reported_after_its_checkpoint_is_left_out(tmp_path):

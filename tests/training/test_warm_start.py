@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,6 +32,7 @@ async def test_warm_training_makes_its_first_step_long_before_a_cold_one_has_imp
         output = read_json(run.paths.result)["output"]
         took.append(output["first_step"] - launched)
         assert output["threads"] == 1
-    # Seconds. The benchmark tells the figure (under 0.1 on an idle machine); importing alone takes
-    # 3 and more, so this holds on a machine that is busy with other tests.
-    assert sorted(took)[2] < 1.0, took
+    began = time.time()
+    subprocess.run([sys.executable, "-c", f"import {', '.join(TORCH_MODULES)}"], check=True)
+    # The benchmark tells the figure (under 0.1 s on an idle machine); importing takes 3 and more.
+    assert min(took) < time.time() - began, took

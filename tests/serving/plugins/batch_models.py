@@ -6,6 +6,7 @@ import time
 from marshmallow import fields
 
 from modelyard.models_plugin import Model
+from modelyard.schemas.fields import Tensor
 
 
 class Summing(Model):
@@ -32,3 +33,19 @@ class Summing(Model):
         time.sleep(max(call["seconds"] for call in calls))
         told = {"together": len(calls), "lengths": sorted({len(one["padding"]) for one in calls})}
         return [{"number": call["number"], **told} for call in calls]
+
+
+class Rows(Model):
+    """Answers each call with the number of rows of its batch; a row takes 20 ms."""
+
+    weights_optional = True
+    max_batch = 16
+    predict_arguments = {"x": Tensor(shape=(None, 2), many=True, required=True)}
+
+    def predict(self, x):
+        return self.predict_batch([{"x": x}])[0]
+
+    def predict_batch(self, calls):
+        rows = sum(len(call["x"]) for call in calls)
+        time.sleep(0.02 * rows)
+        return [{"rows": rows, "own": call["x"].tolist()} for call in calls]
