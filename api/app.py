@@ -33,6 +33,7 @@ from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
 from .grpc_port import GRPC_PORT, open_grpc
 from .guard import guard, harden
+from .idempotency import REPEATS, Repeats
 from .metrics import Metrics
 from .metrics_page import METRICS
 from .plugin_tasks import keeps_s3
@@ -70,6 +71,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     app[METRICS] = metrics
     app[PLACES] = Places()
     app[EXPORTER] = Exporter()
+    app[REPEATS] = Repeats()
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -85,6 +87,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
         app[PRINTED] = Printed()
         app.cleanup_ctx.append(app[PRINTED].listen)
     app.cleanup_ctx.append(rooms)
+    app.cleanup_ctx.append(app[REPEATS].lifetime)
     if settings.grpc_port is not None:
         app[GRPC_PORT] = open_grpc(settings, metrics, tracing)
         app.cleanup_ctx.append(app[GRPC_PORT].lifetime)

@@ -72,6 +72,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             },
         ),
         archives.take_in,
+        once=True,
     ),
     Route(
         RouteDoc(
@@ -86,6 +87,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             },
         ),
         archives.link,
+        once=True,
     ),
     Route(
         RouteDoc(

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from aiohttp import web
 from ..errors import Busy, Conflict, InvalidRequest, StoreUnavailable
 from ..records.weights import find_weights
 from ..schemas.archive_resources import DAY_S, ShareLinkSchema
+from ..schemas.transport import RequestData
 from ..schemas.weights_resources import WeightsSchema
 from ..storage.archives.card import model_card
 from ..storage.archives.formats import ArchiveFormat
@@ -29,6 +31,7 @@ from ..storage.stores.url import parse_store_url
 from ..storage.versions import read_manifest
 from ..storage.weights import WeightsVersion
 from .body import ModelRequestReader
+from .idempotency import files_given, idempotency_key, once
 from .responses import json_response
 from .services import BODY, QUERY, Services, model_name_of, services
 from .weights import weights_data
@@ -105,38 +108,52 @@ async def shared(request: web.Request) -> web.StreamResponse:
 async def take_in(request: web.Request) -> web.StreamResponse:
     """Lists the version that an archive holds: 201, or 200 if it was here already."""
     model = await model_name_of(request)
-    here = services(request)
-    folder = here.home.calls / uuid.uuid4().hex
+    folder = services(request).home.calls / uuid.uuid4().hex
     try:
         with request.config_dict[PLACES].one():
-            path, name = await _received(request, folder)
-            bundle = folder / "version"
-            await imported(path, bundle, name, model)
-            # From here on a client that hangs up changes nothing; the folder stays as long.
-            keeping = asyncio.ensure_future(_keep(here, bundle))
+            archive = await _received(request, folder)
+            work = partial(_unpacked, request, model, archive, folder / "version")
+            taking = asyncio.ensure_future(once(request, files_given(archive), work))
             try:
-                version, is_new = await asyncio.shield(keeping)
-            finally:
-                await asyncio.wait([keeping])
+                return await asyncio.shield(taking)
+            except asyncio.CancelledError:
+                if idempotency_key(request) is None:
+                    taking.cancel()
+                raise
+            finally:  # the folder stays as long
+                await asyncio.wait([taking])
     finally:
         if folder.exists():
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-    address = here.url(f"/v2/models/{model}/weights/{version.id}")
-    headers = {"Location": address}
-    return json_response(
-        weights_data(here, version), WeightsSchema(), status=201 if is_new else 200, headers=headers
-    )
 
 
-async def _received(request: web.Request, folder: Path) -> tuple[Path, str]:
-    """The archive as a file of ours, and what the client called it."""
+async def _received(request: web.Request, folder: Path) -> RequestData:
+    """What came: one archive as a file of ours."""
     limit = services(request).settings.client_max_size
-    data = await ModelRequestReader(request, folder, limit).read()
-    files = [data.raw] if data.raw is not None else data.files
-    if len(files) != 1:
-        raise InvalidRequest(f"Send one archive, as the body or in a form: {len(files)} came.")
-    name = files[0].filename[:200].encode("utf-8", "replace").decode()
-    return Path(files[0].path), "".join(c if c.isprintable() else "?" for c in name)
+    hashed = idempotency_key(request) is not None
+    data = await ModelRequestReader(request, folder, limit, hash_files=hashed).read()
+    count = 1 if data.raw is not None else len(data.files)
+    if count != 1:
+        raise InvalidRequest(f"Send one archive, as the body or in a form: {count} came.")
+    return data
+
+
+async def _unpacked(
+    request: web.Request, model: str, archive: RequestData, bundle: Path
+) -> web.Response:
+    here, file = services(request), archive.raw or archive.files[0]
+    name = file.filename[:200].encode("utf-8", "replace").decode()
+    printable = "".join(c if c.isprintable() else "?" for c in name)
+    await imported(Path(file.path), bundle, printable, model)
+    # From here on a client that hangs up changes nothing.
+    keeping = asyncio.ensure_future(_keep(here, bundle))
+    try:
+        version, is_new = await asyncio.shield(keeping)
+    finally:
+        await asyncio.wait([keeping])
+    headers = {"Location": here.url(f"/v2/models/{model}/weights/{version.id}")}
+    status = 201 if is_new else 200
+    return json_response(weights_data(here, version), WeightsSchema(), status, headers)
 
 
 async def _keep(here: Services, bundle: Path) -> tuple[WeightsVersion, bool]:

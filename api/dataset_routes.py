@@ -41,6 +41,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             },
         ),
         uploads.begin,
+        once=True,
     ),
     Route(
         RouteDoc(
@@ -116,6 +117,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             },
         ),
         datasets.create,
+        once=True,
     ),
     Route(
         RouteDoc(

@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -28,6 +29,7 @@ from ..storage.datasets.naming import name_from
 from ..storage.datasets.service import Incoming
 from ..storage.datasets.taking import Item
 from .body import ModelRequestReader
+from .idempotency import files_given, idempotency_key, once, thing_of
 from .responses import json_response
 from .services import BODY, QUERY, Services, services
 
@@ -53,37 +55,53 @@ async def create(request: web.Request) -> web.StreamResponse:
     """
     here = services(request)
     folder = here.home.calls / uuid.uuid4().hex
+    given: list[Any] = [request[QUERY]]
     try:
         if BODY in request:
-            work = _from_address(here, folder, request[BODY], request[QUERY])
+            taking = partial(_from_address, here, folder, request[BODY], request[QUERY])
+            given.append(request[BODY])
         else:
             data = await ModelRequestReader(
-                request, folder, here.settings.client_max_size, fields_limit=FILES_LIMIT
+                request,
+                folder,
+                here.settings.client_max_size,
+                hash_files=idempotency_key(request) is not None,
+                fields_limit=FILES_LIMIT,
             ).read()
-            work = _from_files(here, folder, data, request[QUERY])
+            taking = partial(_from_files, here, folder, data, request[QUERY])
+            given.append(files_given(data))
     except BaseException:
         await _remove(folder)
         raise
-    record, created = await asyncio.shield(asyncio.ensure_future(work))
-    return answered(here, record, created)
+
+    async def work() -> web.Response:
+        thing = thing_of(request)
+        record, created = await taking(thing)
+        return answered(here, record, created or record.id == thing)
+
+    async def whole() -> web.StreamResponse:
+        try:
+            return await once(request, given, work)
+        finally:
+            await _remove(folder)
+
+    return await asyncio.shield(asyncio.ensure_future(whole()))
 
 
 async def _from_files(
-    here: Services, folder: Path, data: RequestData, query: dict[str, Any]
+    here: Services, folder: Path, data: RequestData, query: dict[str, Any], thing: str
 ) -> tuple[DatasetRecord, bool]:
-    try:
-        parts = [*data.files, *([data.raw] if data.raw else [])]
-        items, filename = _items(data)
-        size = sum(part.size for part in parts)
-        incoming = Incoming(
-            items,
-            name=query.get("name") or name_from(filename),
-            model=here.rooms.reader.choose(query.get("model")),
-            source={"kind": "upload", "filename": filename, "size": size},
-        )
-        return await here.rooms.datasets.add(incoming)
-    finally:
-        await _remove(folder)
+    parts = [*data.files, *([data.raw] if data.raw else [])]
+    items, filename = _items(data)
+    size = sum(part.size for part in parts)
+    incoming = Incoming(
+        items,
+        name=query.get("name") or name_from(filename),
+        model=here.rooms.reader.choose(query.get("model")),
+        source={"kind": "upload", "filename": filename, "size": size},
+        id=thing,
+    )
+    return await here.rooms.datasets.add(incoming)
 
 
 def _items(data: RequestData) -> tuple[list[Item], str]:
@@ -101,26 +119,24 @@ def _items(data: RequestData) -> tuple[list[Item], str]:
 
 
 async def _from_address(
-    here: Services, folder: Path, body: dict[str, Any], query: dict[str, Any]
+    here: Services, folder: Path, body: dict[str, Any], query: dict[str, Any], thing: str
 ) -> tuple[DatasetRecord, bool]:
-    try:
-        address = body["address"]
-        check_address(address, here.settings.dataset_sources)
-        if here.rooms.office is None:
-            raise NotSupported("This server has no store (--storage) to take objects from.")
-        filename = address.rpartition("/")[2]
-        name = body.get("name") or query.get("name") or name_from(filename)
-        model = here.rooms.reader.choose(body.get("model") or query.get("model"))
-        await asyncio.to_thread(folder.mkdir, mode=0o700)
-        target = folder / "object"
-        free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
-        await here.rooms.office.fetch_object(address, target, max(0, free - _RESERVE))
-        size = (await asyncio.to_thread(target.stat)).st_size
-        source = {"kind": "address", "address": address, "filename": filename, "size": size}
-        incoming = Incoming([Item([target], filename)], name=name, model=model, source=source)
-        return await here.rooms.datasets.add(incoming)
-    finally:
-        await _remove(folder)
+    address = body["address"]
+    check_address(address, here.settings.dataset_sources)
+    if here.rooms.office is None:
+        raise NotSupported("This server has no store (--storage) to take objects from.")
+    filename = address.rpartition("/")[2]
+    name = body.get("name") or query.get("name") or name_from(filename)
+    model = here.rooms.reader.choose(body.get("model") or query.get("model"))
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
+    target = folder / "object"
+    free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
+    await here.rooms.office.fetch_object(address, target, max(0, free - _RESERVE))
+    size = (await asyncio.to_thread(target.stat)).st_size
+    source = {"kind": "address", "address": address, "filename": filename, "size": size}
+    items = [Item([target], filename)]
+    incoming = Incoming(items, name=name, model=model, source=source, id=thing)
+    return await here.rooms.datasets.add(incoming)
 
 
 def check_address(address: str, allowed: Sequence[str]) -> None:

@@ -47,6 +47,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
             },
         ),
         exports.make_export,
+        once=True,
     ),
     Route(
         RouteDoc(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow import Schema, fields, validate
 
 from ..schemas.states import Status
-from .train import LONGEST_KEY
+from .idempotency import HEADER, LONGEST_KEY
 
 LONGEST_PAGE = 1000
 
@@ -78,13 +78,16 @@ class ReadyQuery(Schema):
     )
 
 
-class StartHeaders(Schema):
-    """What the server itself reads from the head of a POST that starts a training."""
+class KeyHeaders(Schema):
+    """What stands in the head of a POST that creates."""
 
     key = fields.String(
-        data_key="Idempotency-Key",
+        data_key=HEADER,
         validate=validate.Length(min=1, max=LONGEST_KEY),
-        metadata={"description": "Makes a repeat safe: the same key starts one training."},
+        metadata={
+            "description": "Makes a repeat safe for 24 hours: the same request with the same key "
+            "is done once and answered alike; another request with it is refused (409)."
+        },
     )
 
 

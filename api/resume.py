@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
-from ..errors import DatasetNotFound, InvalidArguments, RunConflict
+from ..errors import DatasetNotFound, InvalidArguments, RunConflict, RunNotFound
 from ..schemas.description import FieldDescription
 from ..schemas.resources import RunSchema
 from ..schemas.transport import RequestData
@@ -19,6 +20,7 @@ from ..serving.messages import Validated
 from ..training.resuming import Resumption, check_recorded_files
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
+from .idempotency import committed, done_before, thing_of
 from .like import Likeness
 from .responses import json_response
 from .services import BODY, Services, model_name_of, model_of, services
@@ -41,13 +43,15 @@ async def resume(request: web.Request) -> web.StreamResponse:
     record = await run_of(request)
     here = services(request)
     given = request[BODY]
-    if record.ended:
-        work = _begin_again(here, model_of(request), record, given)
+    if done_before(request):  # it went on
+        work = here.runs.get(record.model, record.id)
+    elif record.ended:
+        work = _begin_again(here, model_of(request), record, given, thing_of(request))
     elif given:
         told = "This training has not ended: it has its arguments."
         raise InvalidArguments({name: [told] for name in given})
     else:
-        work = here.runs.go_on(record.model, record.id)
+        work = here.runs.go_on(record.model, record.id, committed(request))
     # From the commit on a client that hangs up changes nothing.
     record = await asyncio.shield(asyncio.ensure_future(work))
     data = run_data(here, record)
@@ -55,9 +59,12 @@ async def resume(request: web.Request) -> web.StreamResponse:
 
 
 async def _begin_again(
-    here: Services, handle: ModelHandle, record: RunRecord, given: Mapping[str, Any]
+    here: Services, handle: ModelHandle, record: RunRecord, given: Mapping[str, Any], run_id: str
 ) -> RunRecord:
-    """A new run that goes on with an ended one. Raises RunConflict, InvalidArguments."""
+    """A new run that goes on with an ended one; the one of this id, if it was made already. Raises
+    RunConflict, InvalidArguments."""
+    with suppress(RunNotFound):
+        return await here.runs.get(record.model, run_id)
     left = await here.runs.resumption(record)
     names = () if left.trained else left.secrets
     wrong = {name: ["Only secret arguments are given again."] for name in given.keys() - names}
@@ -89,6 +96,7 @@ async def _begin_again(
         repeats=record.repeats,
         seed=left.order.seed,
         resumes=left,
+        run_id=run_id,
     )
 
 

@@ -16,10 +16,15 @@ ID = "[0-9a-f]{32}"
 
 @dataclass(frozen=True)
 class Route:
-    """A declaration and its handler."""
+    """A declaration and its handler.
+
+    `once`: it creates, so a repeat with the same Idempotency-Key gets the first one's answer
+    (`idempotency.py`). A handler that reads files itself sees to that itself, too.
+    """
 
     doc: RouteDoc
     handler: Handler
+    once: bool = False
 
 
 MODEL = {"model": PathParameter("The model's name.", "[A-Za-z0-9][A-Za-z0-9._-]{0,99}")}

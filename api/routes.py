@@ -28,6 +28,7 @@ from . import (
 from .archive_routes import ARCHIVE_ROUTES
 from .dataset_routes import DATASET_ROUTES
 from .export_routes import EXPORT_ROUTES
+from .idempotency import once
 from .infer_routes import INFER_ROUTES
 from .json_body import parse_body
 from .query import parse_query
@@ -143,7 +144,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "POST", "/v2/models/{model}/train/", "train", "Start a training", "train",
             "The record is on disk when this answers; the training starts by itself.",
-            headers=parameters.StartHeaders,
+            headers=parameters.KeyHeaders,
             path_parameters=MODEL,
             responses={
                 **answer("The record.", resources.RunSchema, Location="The record's address."),
@@ -282,8 +283,11 @@ def documented(settings: Settings) -> list[RouteDoc]:
     docs = []
     for route in ROUTES:
         if _is_on(route, settings):
-            more = problems(*EVERYWHERE, *((402,) if _switch(route) else ()))
-            docs.append(replace(route.doc, responses={**route.doc.responses, **more}))
+            doc, more = route.doc, problems(*EVERYWHERE, *((402,) if _switch(route) else ()))
+            if route.once:
+                doc = replace(doc, headers=parameters.KeyHeaders)
+                more = {**problems(409, 422), **more}
+            docs.append(replace(doc, responses={**more, **doc.responses}))
     return docs
 
 
@@ -303,9 +307,10 @@ async def _switched_off(request: web.Request) -> web.StreamResponse:
 
 def _validated(route: Route) -> Handler:
     query, body, uploads = _made(route.doc.query), _made(route.doc.body), route.doc.uploads
+    repeats = route.once and not uploads
     if route.doc.read_by_handler:
         body, uploads = None, ()
-    if query is None and body is None and not uploads:
+    if query is None and body is None and not uploads and not repeats:
         return route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -315,7 +320,10 @@ def _validated(route: Route) -> Handler:
             parsed = await parse_body(request, body, uploads)
             if parsed is not None:
                 request[BODY] = parsed
-        return await route.handler(request)
+        if not repeats:
+            return await route.handler(request)
+        given = [request.get(QUERY), request.get(BODY)]
+        return await once(request, given, lambda: route.handler(request))
 
     return handle
 

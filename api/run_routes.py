@@ -41,5 +41,6 @@ RUN_ROUTES: tuple[Route, ...] = (
             },
         ),
         resume.resume,
+        once=True,
     ),
 )  # fmt: skip

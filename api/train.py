@@ -19,6 +19,7 @@ from ..serving.handle import ModelHandle
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
 from .body import ModelRequestReader
+from .idempotency import idempotency_key
 from .like import Likeness, likeness
 from .responses import json_response
 from .services import (
@@ -34,14 +35,12 @@ from .services import (
 )
 from .train_dataset import adopt, chosen_dataset, drop, keep_upload
 
-LONGEST_KEY = 255
-
 
 async def start(request: web.Request) -> web.StreamResponse:
     """Validates in the model's worker, commits the record, answers; the run starts by itself."""
     handle = await described_model_of(request)
     here = services(request)
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     folder = here.home.calls / uuid.uuid4().hex
     reader = ModelRequestReader(
         request,
@@ -240,12 +239,3 @@ def _possible(record: RunRecord) -> list[str]:
         return ["pause", "resume"]
     ended_undone = record.finished and record.status is not Status.DONE
     return ["resume"] if ended_undone or record.phase is Phase.PAUSED else []
-
-
-def _idempotency_key(request: web.Request) -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
-        raise InvalidArguments(
-            {"Idempotency-Key": [f"Give 1 to {LONGEST_KEY} printable characters."]}
-        )
-    return key

@@ -16,6 +16,7 @@ from ..storage.datasets.naming import name_from
 from ..storage.datasets.uploads import Upload, described
 from .body import CHUNK
 from .datasets import answered
+from .idempotency import thing_of
 from .responses import json_response
 from .services import BODY, Services, services
 
@@ -36,6 +37,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
         sha256=body.get("sha256"),
         name=body.get("name") or name_from(body["filename"]),
         model=here.rooms.reader.choose(body.get("model")),
+        upload_id=thing_of(request),
     )
     return await _answer(here, upload, 201)
 

@@ -19,6 +19,7 @@ from ..storage.aliases import Alias, Target
 from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
 from ..training.service import RunRecord
+from .idempotency import committed, done_before
 from .responses import json_response
 from .services import BODY, LOOK_S, QUERY, Services, model_name_of, services
 
@@ -140,7 +141,12 @@ async def roll_back_alias(request: web.Request) -> web.StreamResponse:
     """Has an alias name again what it named before."""
     model, alias = await model_name_of(request), request.match_info["alias"]
     here = services(request)
-    return _moved(here, model, await here.rooms.aliases.rollback(model, alias))
+    if done_before(request):
+        now = [one for one in await here.rooms.aliases.list(model) if one.name == alias]
+        if now:
+            return _moved(here, model, now[0])
+    moved = await here.rooms.aliases.rollback(model, alias, also=committed(request))
+    return _moved(here, model, moved)
 
 
 async def remove_alias(request: web.Request) -> web.StreamResponse:

@@ -77,6 +77,7 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
             responses={**_ALIAS_ANSWER, **problems(404, 409, 422, 503, 507)},
         ),
         weights.roll_back_alias,
+        once=True,
     ),
     Route(
         RouteDoc(
@@ -145,5 +146,6 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
             },
         ),
         weights.promote_checkpoint,
+        once=True,
     ),
 )  # fmt: skip

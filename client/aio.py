@@ -20,6 +20,7 @@ from typing import Any
 
 from .archive_calls import ArchiveCalls
 from .bodies import CallBody, FileSource
+from .calls import new_key
 from .dataset_calls import DatasetCalls
 from .downloads import offered_name, save
 from .errors import Busy, ClientError, NotFound, TimedOut
@@ -242,13 +243,13 @@ class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
         ArgumentsRefused naming those that are missing, and Conflict.
         """
         path = self._run(model, run_id, "resume")
-        return Run.from_data(model, await self._send("POST", path, secrets))
+        return Run.from_data(model, await self._send("POST", path, secrets, headers=new_key()))
 
     async def promote(self, model: str, run_id: str, checkpoint: str = "best") -> Weights:
         """Makes a weights version of a run's `best` or `last` checkpoint, whether or not the run
         has ended. `latest` stays where it is."""
         path = self._run(model, run_id, "checkpoints", checkpoint, "promote")
-        return Weights.from_data(model, await self._send("POST", path))
+        return Weights.from_data(model, await self._send("POST", path, headers=new_key()))
 
     async def wait(self, model: str, run_id: str, timeout_s: float | None = None) -> Run:
         """The record once the training has ended, well or badly: look at `run.status`.

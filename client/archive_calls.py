@@ -6,7 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from .calls import Calls
+from .calls import Calls, new_key
 from .content import FileContent, FormBody, Progress
 from .downloads import save
 from .transport import Call, path_of
@@ -59,8 +59,8 @@ class ArchiveCalls(Calls):
         call = Call(
             "POST",
             path_of("v2", "models", model, "weights", ""),
+            headers=new_key(),
             body=FormBody(content, told),
-            idempotent=True,
             timeout_s=_TAKING_IN_S,
         )
         return Weights.from_data(model, await self._transport.json(call))
@@ -72,7 +72,8 @@ class ArchiveCalls(Calls):
         body = {"format": format} | ({} if expires_s is None else {"expires_s": expires_s})
         path = self._version(model, version, "link")
         # A store is sent the archive first.
-        data = await self._send("POST", path, body, streamed=True, timeout_s=_TAKING_IN_S)
+        more = {"headers": new_key(), "streamed": True, "timeout_s": _TAKING_IN_S}
+        data = await self._send("POST", path, body, **more)
         return ShareLink.from_data(data)
 
     async def model_card(self, model: str, version: str) -> str:
@@ -99,8 +100,8 @@ class ArchiveCalls(Calls):
         that the server would need for it.
         """
         path = self._version(model, version, "exports", "")
-        call_of = {"streamed": True, "timeout_s": _EXPORTING_S, "idempotent": True}
-        return Export.from_data(await self._send("POST", path, {"format": format}, **call_of))
+        more = {"headers": new_key(), "streamed": True, "timeout_s": _EXPORTING_S}
+        return Export.from_data(await self._send("POST", path, {"format": format}, **more))
 
     async def download_export(
         self,

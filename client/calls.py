@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,12 @@ from .transport import Call, Timeouts, Transport
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 LONGEST_PAGE = 1000
 """Items that the server gives at once, at most."""
+
+
+def new_key() -> dict[str, str]:
+    """The header of a call that creates: repeated after a lost connection it makes nothing twice,
+    and is answered as the first would have been."""
+    return {"Idempotency-Key": uuid.uuid4().hex}
 
 
 class Calls:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .bodies import CallBody
-from .calls import LONGEST_PAGE, Calls
+from .calls import LONGEST_PAGE, Calls, new_key
 from .content import Content, FormBody, Progress, content_of
 from .datasets import Dataset, DatasetReport
 from .errors import RequestRefused
@@ -90,9 +90,8 @@ class DatasetCalls(Calls):
             "POST",
             path_of("v2", "datasets", ""),
             query=query,
+            headers=new_key(),
             body=body,
-            # Equal content is found by its hash: sent twice it is there once.
-            idempotent=True,
             streamed=True,
             timeout_s=_TAKING_IN_S,
         )

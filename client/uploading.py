@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .bodies import CallBody
+from .calls import new_key
 from .content import Content, ContentBody, Progress, sha256_of
 from .datasets import Dataset, Upload
 from .errors import ClientError, NotFound, RequestRefused, UnexpectedAnswer
@@ -121,7 +122,8 @@ class PartsUpload:
 
     async def _begun(self) -> Upload:
         body = {"filename": self._content.filename, "size": self._content.size, **self._query}
-        call = Call("POST", path_of("v2", "datasets", "uploads", ""), body=CallBody(body))
+        path = path_of("v2", "datasets", "uploads", "")
+        call = Call("POST", path, headers=new_key(), body=CallBody(body))
         upload = Upload.from_data(await self._transport.json(call))
         if upload.part_size < 1:
             raise UnexpectedAnswer("The server's answer is no upload.")

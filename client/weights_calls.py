@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from .calls import LONGEST_PAGE, Calls
+from .calls import LONGEST_PAGE, Calls, new_key
 from .errors import ClientError, Conflict, RequestRefused, TimedOut
 from .reading import mapping, sequence
 from .transport import Call, path_of
@@ -129,7 +129,7 @@ class WeightsCalls(Calls):
     async def roll_back(self, model: str, alias: str = PRODUCTION) -> Alias:
         """Has an alias name again what it named before. Raises Conflict if there is nothing."""
         path = self._weights(model, "aliases", alias, "rollback")
-        return Alias.from_data(await self._send("POST", path))
+        return Alias.from_data(await self._send("POST", path, headers=new_key()))
 
     # -- the shared store ---------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -186,3 +187,21 @@ idempotency = Table(
 )
 """Which run a client's Idempotency-Key made. Key, principal and route are kept as one SHA-256, and
 the request as a digest keyed with the client's key: neither can be read back."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("thing", String(32), nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("status", Integer),
+    Column("headers", JSON(none_as_null=True)),
+    Column("body", LargeBinary),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("answers_by_age", "created_at"),
+)
+"""What requests with an Idempotency-Key were answered, those that start a training apart. `key` and
+`digest` as above. `thing` is the id for what the request makes, chosen before it is made; `done`
+says that it was committed, `status` that it was answered: a request without is under way, or was
+cut off by the end of the server."""

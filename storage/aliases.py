@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -127,11 +127,17 @@ class Aliases:
 
         await self._store.write(work)
 
-    async def rollback(self, model: str, alias: str, principal: str = "") -> Alias:
+    async def rollback(
+        self,
+        model: str,
+        alias: str,
+        principal: str = "",
+        also: Callable[[Connection], None] | None = None,
+    ) -> Alias:
         """Has the alias name again what it named before; twice: what it named before that.
 
-        Raises InvalidArguments as `move`, NotFound for an alias that never was, and Conflict if
-        there is nothing to go back to.
+        `also` is done in the same transaction. Raises InvalidArguments as `move`, NotFound for an
+        alias that never was, and Conflict if there is nothing to go back to.
         """
         _check_new(alias)
 
@@ -146,6 +152,8 @@ class Aliases:
                     "that still exists."
                 )
             to = (before.version, principal, before.split)
+            if also is not None:
+                also(connection)
             return self._alias(connection, self._append(connection, model, alias, *to))
 
         return await self._store.write(work)

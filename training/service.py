@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from ..errors import Busy, DiskFull, RunConflict, RunNotFound
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
@@ -181,6 +183,7 @@ class RunService(RunListing):
         repeats: str | None = None,
         seed: int | None = None,
         resumes: Resumption | None = None,
+        run_id: str | None = None,
     ) -> RunRecord:
         """Records a run that will start by itself; what is returned survives whatever happens.
 
@@ -190,7 +193,7 @@ class RunService(RunListing):
         returned, and one in progress is waited for. `dataset` is a version that is here, and stays
         as long as the run may need it; `repeats` is the weights version whose training is made
         again, with its `seed` (None: the argument `seed`, or a random one). `resumes` is the ended
-        run that this one goes on with (see `resumption`).
+        run that this one goes on with (see `resumption`). `run_id` is the id that it gets.
 
         Raises IdempotencyConflict for another request, RunConflict if another run goes on with
         that one, DiskFull, StorageUnavailable, and Busy while the server stops.
@@ -212,6 +215,7 @@ class RunService(RunListing):
                 repeats=repeats,
                 seed=seed,
                 resumes=resumes,
+                run_id=run_id,
             )
         )
 
@@ -293,17 +297,20 @@ class RunService(RunListing):
         )
         return moved or await self._find(record.id)
 
-    async def go_on(self, model: str, run_id: str) -> RunRecord:
+    async def go_on(
+        self, model: str, run_id: str, also: Callable[[Connection], None] | None = None
+    ) -> RunRecord:
         """Has a paused run wait for a place again; one that waits to try again does so at once.
 
-        Raises RunNotFound, and RunConflict for any other run, Busy while the server stops.
+        `also` is done in the same transaction. Raises RunNotFound, RunConflict for any other run,
+        and Busy while the server stops.
         """
         if not self._open:
             raise Busy("The server is stopping; no runs are started.")
         record = await self.get(model, run_id)
         if record.phase in (Phase.PAUSED, Phase.RETRY_WAIT):
             moved = await self._moves.move(
-                run_id, of_epoch=record.epoch, of_phase=record.phase, phase=Phase.QUEUED
+                run_id, also, of_epoch=record.epoch, of_phase=record.phase, phase=Phase.QUEUED
             )
             if moved is not None:
                 life = self._lives.get(run_id)

@@ -57,7 +57,7 @@ class Submission:
 
     `secrets` names those; uploads are in `files_folder`; `key` is the client's Idempotency-Key.
     `repeats` is the version whose training is made again; `seed` None: chosen by `seed_of`.
-    `resumes` is what an ended run leaves to this one, which goes on with it.
+    `resumes` is what an ended run leaves to this one, which goes on with it. `run_id` None: a new.
     """
 
     source: PluginSource
@@ -73,6 +73,7 @@ class Submission:
     repeats: str | None = None
     seed: int | None = None
     resumes: Resumption | None = None
+    run_id: str | None = None
 
 
 class Submissions:
@@ -123,7 +124,7 @@ class Submissions:
     async def _record(self, what: Submission, key: tuple[str, str] | None) -> RunRecord:
         now = datetime.now(UTC)
         draft = RunRecord(
-            id=uuid.uuid4().hex,
+            id=what.run_id or uuid.uuid4().hex,
             model=what.source.name,
             args=what.args,
             date=local_date(now),

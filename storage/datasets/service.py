@@ -54,7 +54,8 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Incoming:
-    """What a client sent to become a dataset. `source` tells where it came from, as JSON."""
+    """What a client sent to become a dataset. `source` tells where it came from, as JSON; `id` is
+    the one that it is to have, if it is new."""
 
     items: Sequence[Item]
     name: str
@@ -62,6 +63,7 @@ class Incoming:
     sha256: str | None = None
     principal: str = ""
     source: Mapping[str, Any] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 class Datasets:
@@ -109,7 +111,7 @@ class Datasets:
         return await asyncio.shield(self._spawn(self._add(incoming, progress or _nobody)))
 
     async def _add(self, incoming: Incoming, progress: Progress) -> tuple[DatasetRecord, bool]:
-        dataset_id = uuid.uuid4().hex
+        dataset_id = incoming.id
         async with (
             self._places,
             Ingestion(self.root, dataset_id, self._log, progress) as ingestion,

@@ -128,12 +128,16 @@ class Uploads:
         filename: str,
         size: int,
         part_limit: int = 0,
+        upload_id: str | None = None,
         **more: Any,
     ) -> Upload:
         """Begins an upload; `part_limit` is the most bytes that one request may hold (0: any).
 
-        Raises DiskFull if the disk could not take it.
+        One that was begun with this `upload_id` is returned. Raises DiskFull if the disk could not
+        take it.
         """
+        if upload_id is not None and (self._root / upload_id).exists():
+            return self.get(upload_id)
         free = shutil.disk_usage(self._root).free - _RESERVE
         if size > free:
             raise DiskFull(f"The upload has {size} bytes; the disk has room for {max(0, free)}.")
@@ -141,9 +145,9 @@ class Uploads:
         if part_limit:
             part = min(part, part_limit)
         now = datetime.now(UTC).isoformat()
-        upload = Upload(uuid.uuid4().hex, filename, size, part, now, **more)
+        upload = Upload(upload_id or uuid.uuid4().hex, filename, size, part, now, **more)
         new = self._root / f".new-{upload.id}"
-        (new / "parts").mkdir(mode=0o700, parents=True)
+        (new / "parts").mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(new / "upload.json", upload)
         new.rename(self._root / upload.id)
         sync_folder(self._root)

@@ -181,3 +181,21 @@ async def test_answer_cut_off_in_the_middle_is_an_error(server, client, tmp_path
     with pytest.raises(ServerUnreachable):
         await client.predict("m", save_to=tmp_path / "answer")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "call"),
+    [
+        ("/v2/models/m/weights/aliases/production/rollback",
+         {"name": "production", "version": "v", "versions": []},
+         lambda c: c.roll_back("m")),
+        ("/v2/models/m/weights/v/link", {"url": "u", "expires_at": "t", "by": "server"},
+         lambda c: c.share_link("m", "v")),
+        ("/v2/models/m/train/r/resume", RECORD, lambda c: c.resume("m", "r")),
+    ],
+)  # fmt: skip
+async def test_what_creates_is_sent_again_with_the_same_key(server, client, path, answer, call):
+    server.on("POST", path, lose, answer)
+    await call(client)
+    keys = [one.headers.get("idempotency-key") for one in server.seen]
+    assert len(keys) == 2 and keys[0] and keys[0] == keys[1]
