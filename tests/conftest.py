@@ -108,7 +108,7 @@ class Server:
 
     # -- ending ---------------------------------------------------------------
 
-    def stop(self, timeout: float = 20) -> int:
+    def stop(self, timeout: float = 60) -> int:
         """SIGTERM; returns the exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -153,13 +153,13 @@ class Server:
         return connection
 
     def get(self, path: str, **more: object) -> requests.Response:
-        return requests.get(self.url + path, timeout=30, **more)  # type: ignore[arg-type]
+        return requests.get(self.url + path, timeout=90, **more)  # type: ignore[arg-type]
 
     def post(self, path: str, **more: object) -> requests.Response:
         return requests.post(self.url + path, timeout=90, **more)  # type: ignore[arg-type]
 
     def delete(self, path: str, **more: object) -> requests.Response:
-        return requests.delete(self.url + path, timeout=30, **more)  # type: ignore[arg-type]
+        return requests.delete(self.url + path, timeout=90, **more)  # type: ignore[arg-type]
 
     def predict(self, model: str, **more: object) -> requests.Response:
         return self.post(f"/v2/models/{model}/predict/", **more)
@@ -173,7 +173,7 @@ class Server:
     def run(self, record: dict) -> dict:
         return self.get(f"/v2/models/{record['model']}/train/{record['uuid']}").json()
 
-    def wait_run(self, record: dict, until: str = "finished", timeout: float = 60) -> dict:
+    def wait_run(self, record: dict, until: str = "finished", timeout: float = 120) -> dict:
         """Waits for a phase (or a later one) of a run; returns the record then."""
         order = ["queued", "starting", "training", "evaluating", "publishing", "finished"]
         deadline = time.monotonic() + timeout
@@ -188,7 +188,7 @@ class Server:
     def log(self, record: dict) -> str:
         return self.get(f"/v2/models/{record['model']}/train/{record['uuid']}/log").text
 
-    def wait_ready(self, model: str, timeout: float = 60) -> dict:
+    def wait_ready(self, model: str, timeout: float = 120) -> dict:
         """Waits until the model is loaded, or failed to load; returns its resource."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:

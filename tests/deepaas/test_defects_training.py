@@ -75,7 +75,7 @@ def test_predictions_are_answered_while_a_training_runs(server, predictions):
     server.wait_run(record, until="training")
     started = time.monotonic()
     assert predictions(server.predict("old-warm"))["warmed"]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
     server.delete(f"/v2/models/old-warm/train/{record['uuid']}")
 
 

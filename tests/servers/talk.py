@@ -10,7 +10,7 @@ class Talk:
 
     def __init__(self, server):
         port = urlsplit(server.url).port
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         self._got = b""
 
     def __enter__(self):

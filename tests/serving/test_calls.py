@@ -1,7 +1,6 @@
 """Calls that wait, clients that go, and questions that are answered meanwhile."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -35,10 +34,9 @@ async def test_a_model_that_cannot_check_arguments_in_time_is_unavailable(serve)
     serving = await serve(odd=ODD, options={"validate_timeout_s": 0.7})
     call = asyncio.ensure_future(serving.predict("odd", do="hold_the_lock", seconds=3))
     await asyncio.sleep(0.3)
-    started = time.monotonic()
     with pytest.raises(ModelUnavailable) as caught:
         await serving.pool.get("odd").validate("train", RequestData())
-    assert time.monotonic() - started < 2.5
+    assert not call.done()
     assert caught.value.retry_after_s > 0
     assert await call == "held"
 

