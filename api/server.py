@@ -15,6 +15,7 @@ from aiohttp import web
 from ..errors import CannotStart, InvalidSettings
 from ..models_plugin.discovery import list_sources
 from ..models_plugin.interpreter import Interpreter
+from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from .app import create_app
@@ -44,6 +45,7 @@ def serve(settings: Settings) -> int:
     (also after the port was opened); 4 the home is in use.
     """
     run = uvloop.run if uvloop else asyncio.run
+    seclude()
     _raise_descriptor_limit()
     try:
         configure_logging(settings.log_level, settings.log_file)

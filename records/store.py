@@ -11,6 +11,7 @@ the event loop never waits for the disk; one after the other, so no two of them 
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from ..errors import CannotStart, StorageUnavailable
+from ..seclusion import plain_environment
 from .engine import database_errors, open_engine, sqlite_url
 from .revision import newest_revision, revision_of
 
@@ -104,6 +106,7 @@ class RecordStore:
         command = [sys.executable, "-P", "-m", "modelyard.records.migrate", sqlite_url(self.path)]
         done = subprocess.run(
             command,
+            env=plain_environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import StoreUnavailable
 from ..records.home import Home
+from ..seclusion import plain_environment
 from .wire import LINE_LIMIT, decode, encode, error_from
 
 IDLE_S = 60.0
@@ -168,11 +169,12 @@ class StorageLine:
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "modelyard.storage.process", "--url", self._url),
                     *("--folder", str(folder), "--server", self._home.server_id),
-                    *("--parent", str(os.getpid())),
+                    *("--parent", str(os.getpid()), "--environment"),
                     stdin=PIPE,
                     stdout=PIPE,
                     stderr=output,
-                    env=self._environ,
+                    # The rest, which opens the store, is its first line.
+                    env=plain_environment(self._environ),
                     # Its own session: Ctrl-C in the front's terminal is the front's to handle.
                     start_new_session=True,
                     limit=LINE_LIMIT,
@@ -181,7 +183,9 @@ class StorageLine:
                 raise StoreUnavailable(
                     f"The storage process cannot be started: {error.strerror}."
                 ) from error
-        return _Child(process)
+        child = _Child(process)
+        await child.send(self._environ)
+        return child
 
     def _look_at_idleness(self, child: _Child) -> None:
         if child is self._child and not child.questions and not self._closed:

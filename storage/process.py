@@ -1,8 +1,9 @@
 """The storage process: `python -m modelyard.storage.process`. Reads questions, writes answers.
 
-The only process that holds the store's credentials (`AWS_*` in its environment). A child of the
-front: it ends when its input ends, and the kernel ends it with the front. It may be killed at any
-moment: nothing half-made has a name that anybody reads.
+The only process that holds the store's credentials (`AWS_*` in its environment). With
+`--environment` they are the first line of its input, a JSON object, for others can read what a
+process was started with. A child of the front: it ends when its input ends, and the kernel ends it
+with the front. It may be killed at any moment: nothing half-made has a name that anybody reads.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from ..errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from ..seclusion import seclude
 from .stores.base import ObjectStore
 from .stores.opening import open_store
 from .transfer import registers, shared
@@ -237,11 +239,15 @@ def main() -> None:
     parser.add_argument("--folder", required=True, type=Path, help="for what may be forgotten")
     parser.add_argument("--server", required=True, help="this server's id")
     parser.add_argument("--parent", type=int, help="the front's pid")
+    parser.add_argument("--environment", action="store_true", help="comes first, a JSON object")
     chosen = parser.parse_args()
+    seclude()
     if chosen.parent is not None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != chosen.parent:
             return
+    if chosen.environment:
+        os.environ.update(decode(sys.stdin.buffer.readline()))
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     # What a library prints must not stand between the answers.
     answers = Answers(os.fdopen(os.dup(1), "wb"))

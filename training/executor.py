@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import CannotLaunch
+from ..seclusion import plain_environment
 from .forkclient import ForkServerGone, ForkServerProcess
 from .identity import Identity, send
 from .marker import NAME as MARKER
@@ -119,11 +120,11 @@ class LocalExecutor:
         if python is not None:
             if not os.access(python, os.X_OK):
                 raise CannotLaunch(f"The interpreter of the model's environment is gone: {python}")
-            # The supervisor is of our interpreter, and starts as the server did; the environment
-            # of the other one, whose PYTHONPATH is not for ours, is told on its input.
+            # The supervisor is of our interpreter, and needs nothing of the server's; the
+            # environment of the other one, whose PYTHONPATH is not for ours, is told on its input.
             command += ["--python", python, "--environment"]
             given = json.dumps(dict(env)).encode()
-            env = {n: v for n, v in os.environ.items() if not n.startswith("MODELYARD_")}
+            env = plain_environment(os.environ)
         try:
             with paths.supervisor_log.open("ab") as log:
                 # Popen and no asyncio subprocess: that kills its child when the loop closes.

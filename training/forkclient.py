@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..seclusion import plain_environment
 from .marker import NAME as MARKER
 from .marker import PLACEHOLDER
 
@@ -31,7 +32,6 @@ first zero_grad() does.
 
 _ENTRY = f"{__package__}.forkserver"  # named and not imported: the front is to stay small
 _LAUNCH_TIMEOUT_S, _PRELOAD_TIMEOUT_S, _CLOSE_TIMEOUT_S = 30.0, 180.0, 2.0
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
 class ForkServerGone(Exception):
@@ -141,18 +141,13 @@ def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     """Nothing of the server's but what imports need; a run gets its own with the launch."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith("PYTHON")
-    }
     # OpenBLAS (numpy) starts its threads on import, and a fork loses them; our runs' matrix
     # products are torch's, which is told its number of threads in each run.
     # libgomp reads its policy when torch loads it. Its waiting threads spin otherwise, which on
     # busy cores takes 640 ms a training step, not 40 (two threads, two cores, one other process).
     policy = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
     return {
-        **kept,
+        **plain_environment(os.environ),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": policy,
         MARKER: PLACEHOLDER,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ..errors import Busy
 from ..records.home import Home
+from ..seclusion import plain_environment
 from .run_links import RunLinks
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 60.0, 2.0
@@ -86,6 +87,7 @@ class TensorBoard:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=plain_environment(os.environ),
                 start_new_session=True,  # Ctrl-C in the server's terminal is not for it
             )
         end = time.monotonic() + _START_TIMEOUT_S

@@ -8,15 +8,15 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
 
 from ... import errors
 from ...errors import ModelyardError, StorageUnavailable
+from ...seclusion import plain_environment
 from .formats import ArchiveFormat
 
 # Named and not imported: the front is to stay small.
@@ -26,14 +26,6 @@ CHUNK = 256 << 10  # bytes
 _SAID = 4 << 10
 """Bytes of what a process that failed says that are told."""
 _ANSWER = 256 << 10
-_NEEDED = re.compile(
-    r"(PATH|HOME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|PYTHON\w+|VIRTUAL_ENV|LD_LIBRARY_PATH)\Z"
-)
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What these processes see of the server's environment."""
-    return {name: value for name, value in environ.items() if _NEEDED.match(name)}
 
 
 async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, None]:
@@ -44,7 +36,7 @@ async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, N
     """
     process = await asyncio.create_subprocess_exec(
         *_command(_EXPORT, str(folder), kind.value),
-        stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environment(os.environ), limit=CHUNK,
+        stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=plain_environment(os.environ), limit=CHUNK,
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     said = asyncio.ensure_future(process.stderr.read())
@@ -67,7 +59,7 @@ async def imported(archive: Path, folder: Path, name: str, model: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *_command(_IMPORT, str(archive), str(folder)),
         *(f"--model={model}", f"--name={name}", "--attached"),
-        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment(os.environ),
+        stdin=PIPE, stdout=PIPE, stderr=PIPE, env=plain_environment(os.environ),
     )  # fmt: skip
     assert process.stdout is not None and process.stderr is not None
     said = asyncio.ensure_future(process.stderr.read())

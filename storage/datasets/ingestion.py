@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import StorageUnavailable
+from ...seclusion import plain_environment
 from ..wire import decode, encode, error_from
 from .taking import Item, Progress
 
@@ -62,8 +63,7 @@ class Ingestion:
                     stdin=PIPE,
                     stdout=PIPE,
                     stderr=output,
-                    # No credentials of the store are its business.
-                    env={k: v for k, v in os.environ.items() if not k.startswith("AWS_")},
+                    env=plain_environment(os.environ),  # no credentials are its business
                     start_new_session=True,
                     limit=_LINE_LIMIT,
                 )

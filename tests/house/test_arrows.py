@@ -30,6 +30,7 @@ KNOWS["cli"] = {*KNOWS, "client"}
 GROUND = {
     "digest",
     "errors",
+    "seclusion",
     "settings",
     "settings_fields",
     "settings_files",
