@@ -52,6 +52,7 @@ class Settings:
     access: str = "keys"
     allowed_hosts: tuple[str, ...] = ()
     client_max_size: int = 2 * 1024**3
+    min_free: int = 256 * 1024**2
     train_endpoint: bool = True
     predict_endpoint: bool = True
     doc_endpoint: bool = True
@@ -209,6 +210,13 @@ class SettingsSchema(Schema):
     client_max_size = Size(
         validate=validate.Range(min=0),
         metadata=_about("largest request in bytes (512M and 2G are understood); 0 is no limit"),
+    )
+    min_free = Size(
+        validate=validate.Range(min=0),
+        metadata=_about(
+            "bytes of the home's disk that stay free: what would take of them is refused (507), so "
+            "that records and running trainings can be written; 0 is no limit"
+        ),
     )
     train_endpoint = Switch(metadata=_about("answer on the routes of trainings; else with 402"))
     predict_endpoint = Switch(metadata=_about("answer on the route of predictions; else with 402"))

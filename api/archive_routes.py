@@ -73,6 +73,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
         ),
         archives.take_in,
         once=True,
+        fills=True,
     ),
     Route(
         RouteDoc(

@@ -42,6 +42,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
         ),
         uploads.begin,
         once=True,
+        fills=True,
     ),
     Route(
         RouteDoc(
@@ -76,6 +77,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             },
         ),
         uploads.put_part,
+        fills=True,
     ),
     Route(
         RouteDoc(
@@ -90,6 +92,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             },
         ),
         uploads.complete,
+        fills=True,
     ),
     Route(
         RouteDoc(
@@ -118,6 +121,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
         ),
         datasets.create,
         once=True,
+        fills=True,
     ),
     Route(
         RouteDoc(

@@ -35,7 +35,6 @@ from .services import BODY, QUERY, Services, services
 
 FILES_LIMIT = 10_000
 """Files in one form; more come as an archive."""
-_RESERVE = 256 << 20  # bytes of the disk that an object which is fetched leaves to others
 _NAMES_BY_TYPE = {
     "application/zip": "archive.zip",
     "application/x-zip-compressed": "archive.zip",
@@ -131,7 +130,7 @@ async def _from_address(
     await asyncio.to_thread(folder.mkdir, mode=0o700)
     target = folder / "object"
     free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
-    await here.rooms.office.fetch_object(address, target, max(0, free - _RESERVE))
+    await here.rooms.office.fetch_object(address, target, max(0, free - here.settings.min_free))
     size = (await asyncio.to_thread(target.stat)).st_size
     source = {"kind": "address", "address": address, "filename": filename, "size": size}
     items = [Item([target], filename)]

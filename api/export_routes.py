@@ -48,6 +48,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
         ),
         exports.make_export,
         once=True,
+        fills=True,
     ),
     Route(
         RouteDoc(

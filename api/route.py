@@ -20,11 +20,13 @@ class Route:
 
     `once`: it creates, so a repeat with the same Idempotency-Key gets the first one's answer
     (`idempotency.py`). A handler that reads files itself sees to that itself, too.
+    `fills`: it needs room on the disk, and is refused where there is too little.
     """
 
     doc: RouteDoc
     handler: Handler
     once: bool = False
+    fills: bool = False
 
 
 MODEL = {"model": PathParameter("The model's name.", "[A-Za-z0-9][A-Za-z0-9._-]{0,99}")}

@@ -32,6 +32,7 @@ from .idempotency import once
 from .infer_routes import INFER_ROUTES
 from .json_body import parse_body
 from .query import parse_query
+from .room import require_room
 from .route import MODEL, RUN, Handler, Route, answer, text
 from .run_routes import RUN_ROUTES
 from .services import BODY, QUERY, model_name_of
@@ -153,6 +154,7 @@ ROUTES: tuple[Route, ...] = (
             model_body="train",
         ),
         train.start,
+        fills=True,
     ),
     Route(
         RouteDoc(
@@ -287,6 +289,8 @@ def documented(settings: Settings) -> list[RouteDoc]:
             if route.once:
                 doc = replace(doc, headers=parameters.KeyHeaders)
                 more = {**problems(409, 422), **more}
+            if route.fills:
+                more = {**problems(507), **more}
             docs.append(replace(doc, responses={**more, **doc.responses}))
     return docs
 
@@ -310,10 +314,12 @@ def _validated(route: Route) -> Handler:
     repeats = route.once and not uploads
     if route.doc.read_by_handler:
         body, uploads = None, ()
-    if query is None and body is None and not uploads and not repeats:
+    if query is None and body is None and not (uploads or repeats or route.fills):
         return route.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if route.fills:
+            await require_room(request)
         if query is not None:
             request[QUERY] = await parse_query(request, query)
         if body is not None or uploads:

@@ -42,5 +42,6 @@ RUN_ROUTES: tuple[Route, ...] = (
         ),
         resume.resume,
         once=True,
+        fills=True,
     ),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from .body import CHUNK
 from .datasets import answered
 from .idempotency import thing_of
 from .responses import json_response
+from .room import require
 from .services import BODY, Services, services
 
 WAIT_S = 20.0
@@ -29,6 +30,7 @@ async def begin(request: web.Request) -> web.StreamResponse:
     """An upload to which parts may be sent, in any order, several at a time."""
     here = services(request)
     body = request[BODY]
+    await require(here, body["size"])
     upload = await asyncio.to_thread(
         here.rooms.desk.uploads.create,
         body["filename"],

@@ -131,6 +131,7 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
             responses={**_VERSION, **problems(404, 500, 503, 507)},
         ),
         weights.fetch_weights,
+        fills=True,
     ),
     Route(
         RouteDoc(
@@ -147,5 +148,6 @@ WEIGHTS_ROUTES: tuple[Route, ...] = (
         ),
         weights.promote_checkpoint,
         once=True,
+        fills=True,
     ),
 )  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Tuple  # noqa: UP035 - Python 3.8
 
 from ..digest import ContentFile, content_digest
+from .failures import say
 from .messages import RunOrder
 from .paths import RunPaths, read_json, write_json
 
@@ -96,7 +97,7 @@ class DataHash:
                 return
             if not told and now - began > TOLD_AFTER_S:
                 told = True
-                print(f"Waiting for the hash of the data in {self._name!r}.", flush=True)
+                say(f"Waiting for the hash of the data in {self._name!r}.")
 
     def _work(self, folder: Path) -> None:
         _lower_this_thread()
@@ -127,7 +128,7 @@ class DataHash:
             self._settled = True
             self._write(digest, problem, settled=True)
         if problem is not None:
-            print(f"No hash of the data in {self._name!r}: {problem}", file=sys.stderr, flush=True)
+            say(f"No hash of the data in {self._name!r}: {problem}")
 
     def _write(self, digest: str | None, problem: str | None, settled: bool) -> None:
         told = {"name": self._name, "digest": digest, "problem": problem, "settled": settled}

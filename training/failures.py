@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ..errors import InvalidArguments, ModelyardError, PluginFailed, safe_str
 from ..models_plugin.values import InvalidData
@@ -93,3 +95,12 @@ def _traceback(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=40))[
         -20_000:
     ]
+
+
+def say(text: str | None = None) -> None:
+    """A line on stderr, without `text` the traceback of what is handled.
+
+    It is a log that may lie on the very disk that is full, and nobody may fail for that.
+    """
+    with suppress(OSError):
+        print(traceback.format_exc() if text is None else text, file=sys.stderr, flush=True)

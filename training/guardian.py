@@ -12,11 +12,11 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
 from .child import SIGNALS
+from .failures import say
 from .identity import descendants, send
 from .kernel import adopt_orphans, set_name
 
@@ -38,7 +38,7 @@ def guarded(life: Callable[[], int]) -> int:
             os.setsid()
             code = life()
         except BaseException:
-            traceback.print_exc()
+            say()
         finally:
             with suppress(Exception):
                 sys.stderr.flush()

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import recorded_data
+from .failures import say
 from .messages import RunOrder
 from .paths import RunPaths, read_json, write_json
 
@@ -339,4 +340,4 @@ def _write(paths: RunPaths, told: Mapping[str, Any]) -> None:
         # Not durable: the finish step makes it so, in the manifest.
         write_json(paths.lineage, {"format": 1, **told}, mode=0o600, durable=False)
     except (OSError, ValueError, TypeError) as error:
-        print(f"The run's lineage cannot be written: {error}", file=sys.stderr, flush=True)
+        say(f"The run's lineage cannot be written: {error}")

@@ -29,7 +29,7 @@ from ..schemas.transport import FilePart, RequestData
 from . import lineage
 from .context import RunContext, stop_byte
 from .data import DataHash
-from .failures import EXIT_DISK_FULL, failure_of
+from .failures import DISK_FULL, EXIT_DISK_FULL, failure_of, is_disk_full, say
 from .finish import finish
 from .messages import Failure, RunOrder, RunResult, Trained
 from .paths import RunPaths, read_json, write_bytes, write_json
@@ -63,6 +63,11 @@ def main(run_folder: Path) -> int:
         return _finish(paths, reporter, data)
     except Stopped:
         return EXIT_TERMINATED
+    except OSError as error:  # of our own files, between training and finishing
+        if not is_disk_full(error):
+            raise
+        say(f"{DISK_FULL} ({error})")
+        return EXIT_DISK_FULL
     finally:
         reporter.close()
 
@@ -105,7 +110,7 @@ def _finish(paths: RunPaths, reporter: Reporter, data: DataHash) -> int:
         data.wait(lambda: stop[0] != 0)
         finish(paths)
     except Exception as error:
-        print(f"The weights could not be published: {error}", file=sys.stderr)
+        say(f"The weights could not be published: {error}")
         failure = failure_of(error)
         failure.reason = Reason.PUBLISH_FAILED.value
         failure.message = f"Trained, but the weights could not be published: {error}"
@@ -115,12 +120,12 @@ def _finish(paths: RunPaths, reporter: Reporter, data: DataHash) -> int:
 
 
 def _fail(paths: RunPaths, failure: Failure, started: float) -> None:
-    print(failure.traceback or failure.message, file=sys.stderr, flush=True)
+    say(failure.traceback or failure.message)
     result = RunResult(duration_s=time.monotonic() - started, error=asdict(failure))
     try:
         write_json(paths.result, result.to_data())
     except OSError as error:  # the exit code still tells the supervisor that it failed
-        print(f"result.json cannot be written: {error}", file=sys.stderr, flush=True)
+        say(f"result.json cannot be written: {error}")
 
 
 def _output(
@@ -144,7 +149,7 @@ def _output(
         return json.loads(body), None
     except Exception as error:  # an author's iterator or method may raise anything
         note = f"What train() returned is not in the record: {error}"
-        print(note, file=sys.stderr, flush=True)
+        say(note)
         return None, note
 
 

@@ -8,7 +8,6 @@ Python 3.8 syntax and library.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from datetime import datetime, timezone
 
 from ..schemas.states import Phase
 from .events import EventsWriter
+from .failures import say
 from .messages import RunProgress
 from .metrics import MetricsWriter, Point
 from .paths import RunPaths, write_json
@@ -160,4 +160,4 @@ class Reporter:
         if not self._complained:
             self._complained = True
             at = time.strftime("%H:%M:%S")
-            print(f"{at} metrics and progress cannot be written: {error}", file=sys.stderr)
+            say(f"{at} metrics and progress cannot be written: {error}")

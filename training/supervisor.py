@@ -18,7 +18,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from . import process
 from .child import SIGNALS, become_run_process
 from .claim import Claim, Refused
 from .ending import Death, judge, scrub_unless_resumed
+from .failures import say
 from .guardian import end_descendants, guarded
 from .identity import Identity, descendants, send
 from .kernel import adopt_orphans, lower_session, oom_kills, set_name, stay_on
@@ -62,18 +62,17 @@ class Supervisor:
         try:
             self._begin()
         except Refused as refusal:
-            print(f"supervisor of epoch {self._epoch}: {refusal}", file=sys.stderr, flush=True)
+            say(f"supervisor of epoch {self._epoch}: {refusal}")
             return EXIT_REFUSED
         started = time.monotonic()
         try:
             self._supervise()
         except Refused as refusal:
             end_descendants(self._reap)
-            print(f"supervisor of epoch {self._epoch}: {refusal}", file=sys.stderr, flush=True)
+            say(f"supervisor of epoch {self._epoch}: {refusal}")
             return EXIT_REFUSED
         except Exception as error:
-            traceback.print_exc()
-            sys.stderr.flush()
+            say()
             self._death = Death(note=f"The run could not be started or kept: {error}")
         end_descendants(self._reap)
         self._say_how_it_ended(time.monotonic() - started)
@@ -244,8 +243,7 @@ class Supervisor:
             except Refused:
                 return
             except OSError:
-                traceback.print_exc()
-                sys.stderr.flush()
+                say()
                 with suppress(OSError):
                     os.utime(self._paths.heartbeat)
                 time.sleep(TICK_S)

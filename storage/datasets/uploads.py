@@ -28,7 +28,6 @@ MOST_PARTS = 10_000
 KEPT_S = 7 * 24 * 3600
 """An upload is removed when no part of it has come for so long."""
 _ROUND = 1 << 20
-_RESERVE = 64 << 20  # bytes of the disk that an upload leaves to others
 _FORMAT = 1
 
 
@@ -138,9 +137,9 @@ class Uploads:
         """
         if upload_id is not None and (self._root / upload_id).exists():
             return self.get(upload_id)
-        free = shutil.disk_usage(self._root).free - _RESERVE
+        free = shutil.disk_usage(self._root).free
         if size > free:
-            raise DiskFull(f"The upload has {size} bytes; the disk has room for {max(0, free)}.")
+            raise DiskFull(f"The upload has {size} bytes; the disk has room for {free}.")
         part = part_size_for(size)
         if part_limit:
             part = min(part, part_limit)
