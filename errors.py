@@ -5,6 +5,7 @@
     │   ├── UnsupportedMediaType
     │   ├── NotAcceptable
     │   ├── TooLarge
+    │   ├── TooSlow
     │   └── BadArchive
     ├── InvalidArguments          mend the named arguments
     ├── NotFound                  ask for something that exists
@@ -73,6 +74,14 @@ class NotAcceptable(InvalidRequest):
 
 class TooLarge(InvalidRequest):
     """The request is larger than the server allows."""
+
+
+class TooSlow(InvalidRequest):
+    """The request did not come in time: its head has to be complete, and its body to get on by so
+    many bytes a second (client_timeout, client_rate)."""
+
+    def __init__(self) -> None:
+        super().__init__(" ".join((type(self).__doc__ or "").split()))
 
 
 class BadArchive(InvalidRequest):

@@ -15,6 +15,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from .settings_fields import CpuSet, LocalPath, NameList, Size, Switch
+from .settings_http import PortSettings, PortSettingsSchema
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(PortSettings):
     """What the server runs with. Times are in seconds, sizes in bytes."""
 
     host: str = "127.0.0.1"
@@ -139,7 +140,7 @@ class ModelSettingsSchema(Schema):
         return ModelSettings(**data)
 
 
-class SettingsSchema(Schema):
+class SettingsSchema(PortSettingsSchema):
     """The settings as files, variables and flags give them."""
 
     host = fields.String(

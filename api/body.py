@@ -21,6 +21,7 @@ from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.routes import JSON
 from ..schemas.tensors import BARE, NPY
 from ..schemas.transport import FilePart, RequestData
+from ..serving.coming import Coming
 
 CHUNK = 256 * 1024
 TEXT_LIMIT = 64 * 1024**2
@@ -94,7 +95,8 @@ class ModelRequestReader:
     `max_size` 0 is no limit; what is kept in memory has one all the same.
     `headers` are lower-case names that the model's arguments are looked for in. With `tensor` a
     body of nothing but numbers is the model's array, and no file. `keep_small`: small files stay
-    in memory, which a request that is over in seconds can afford.
+    in memory, which a request that is over in seconds can afford. `coming` is told of what is kept
+    there.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class ModelRequestReader:
         tensor: bool = False,
         fields_limit: int = FIELDS_LIMIT,
         keep_small: bool = False,
+        coming: Coming | None = None,
     ) -> None:
         self._request = request
         self._folder = folder
@@ -120,6 +123,7 @@ class ModelRequestReader:
         self._text_size = 0
         self._files = 0
         self._left_in_memory = ALL_IN_MEMORY if keep_small else 0
+        self._coming = coming or Coming(None)
 
     def head(self) -> RequestData:
         """All but the body. Raises UnsupportedMediaType or TooLarge."""
@@ -147,15 +151,17 @@ class ModelRequestReader:
             elif self._tensor and kind in (NPY, BARE):
                 await self._read_tensor(data, kind)
             elif kind.startswith("text/plain") or kind.startswith("multipart/"):
-                raise UnsupportedMediaType(
-                    f"A body of {kind} is not taken: send application/json, a form, "
-                    "multipart/form-data, or a file with its own content type."
-                )
+                raise UnsupportedMediaType(f"A body of {kind} is not taken: {self._taken()}.")
             else:
                 await self._read_raw(data, kind)
         except UNREADABLE as error:  # of the reader
             raise InvalidRequest(f"The body is not valid {kind}: {error}") from error
         return data
+
+    def _taken(self) -> str:
+        if self._tensor:
+            return f"send application/json, a form, multipart/form-data, {NPY} or {BARE}"
+        return "send application/json, a form, multipart/form-data, or a file with its own type"
 
     async def read_infer(self) -> RequestData:
         """A request of the Open Inference Protocol, whose body the worker reads. Raises as `read`.
@@ -187,7 +193,7 @@ class ModelRequestReader:
         body = bytearray()
         async for chunk in self._request.content.iter_chunked(CHUNK):
             body += chunk
-            self._count(len(chunk))
+            self._count(len(chunk), kept=True)
             if len(body) > limit:
                 raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit)
         return bytes(body)
@@ -218,7 +224,7 @@ class ModelRequestReader:
         value = bytearray()
         while chunk := await part.read_chunk(CHUNK):
             value += chunk
-            self._count(len(chunk))
+            self._count(len(chunk), kept=True)
             self._text_size += len(chunk)
             if self._text_size > TEXT_LIMIT:
                 raise TooLarge(f"The form's fields hold more than {TEXT_LIMIT} bytes.")
@@ -246,7 +252,7 @@ class ModelRequestReader:
                 self._left_in_memory -= len(begin)
                 return FilePart(field, str(path), name, content_type, len(begin), content=begin)
             begin += chunk
-            self._count(len(chunk))
+            self._count(len(chunk), kept=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         digest = hashlib.sha256() if self._hash_files else None
         size = len(begin)
@@ -263,8 +269,11 @@ class ModelRequestReader:
         sha256 = digest.hexdigest() if digest else ""
         return FilePart(field, str(path), name, content_type, size, sha256)
 
-    def _count(self, size: int) -> None:
+    def _count(self, size: int, kept: bool = False) -> None:
+        """So many bytes came; `kept`: in memory."""
         self._size += size
+        if kept:
+            self._coming.came(size)
         if self._limit is not None:
             self._limit.check(self._size)
 

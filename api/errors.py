@@ -31,6 +31,7 @@ STATUS: dict[type[errors.ModelyardError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.NotAcceptable: 406,
     errors.TooLarge: 413,
+    errors.TooSlow: 408,
     errors.InvalidArguments: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
@@ -111,6 +112,13 @@ def problem(
 ) -> web.Response:
     """A problem document; `code` is the last part of its `type`, a word that programs may test."""
     return _problem(status, detail, code, headers or {}, details).response()
+
+
+def told_problem(
+    status: int, detail: str, code: str | None = None, headers: Mapping[str, str] | None = None
+) -> Told:
+    """The same as plain data."""
+    return _problem(status, detail, code, headers or {}, {})
 
 
 def _problem(

@@ -63,8 +63,8 @@ async def infer(request: web.Request) -> web.StreamResponse:
         terms = Terms(request, handle)
         folder, kept = here.home.calls / uuid.uuid4().hex, False
         try:
-            with handle.coming(request.content_length or 0):
-                data = await terms.reader(folder).read_infer()
+            with handle.expect(request.content_length or 0) as coming:
+                data = await terms.reader(folder, coming).read_infer()
             await terms.choose(request.match_info.get("version"))
             terms.settle(data)
             prediction = await terms.ask(data, folder)

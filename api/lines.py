@@ -31,6 +31,7 @@ from ..serving.messages import Prediction
 from .body import CHUNK, TEXT_LIMIT, UNREADABLE, SizeLimit
 from .errors import error_response
 from .outbox import Outbox
+from .port.handler import between_lines
 from .services import services
 from .terms import Terms
 
@@ -182,6 +183,7 @@ async def _lines(request: web.Request, limit: SizeLimit) -> AsyncIterator[bytes 
                 if len(kept) > TEXT_LIMIT:
                     too_long = True
                     kept.clear()
+            between_lines(request, not rest)
     except UNREADABLE as error:  # of the reader
         raise InvalidRequest(f"The body cannot be read further: {error}") from error
     if too_long or kept.strip():

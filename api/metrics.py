@@ -68,6 +68,10 @@ class Metrics:
         self._trainings = Counter("modelyard_trainings_ended", about, "model", "status", "reason")
         about = "From a request's head to the end of its handler."
         labels = ("method", "route", "model")
+        about = "Connections that were told 503, by what there was too much of."
+        self._connections_refused = Counter("modelyard_connections_refused", about, "why")
+        about = "Connections that were closed because their client took too long, by what for."
+        self._connections_cut = Counter("modelyard_connections_cut", about, "phase")
         self._http = Histogram("modelyard_http_request_seconds", about, SECONDS, *labels)
         self._wait = _by_version("queue_seconds", "Time that calls waited for a worker.")
         self._seconds = _by_version("prediction_seconds", "From a call's arrival to its answer.")
@@ -116,6 +120,14 @@ class Metrics:
     def client_refused(self, model: str | None) -> None:
         """A client had too many calls under way: 429."""
         self.refused(model if model is not None and model in self._models else "", "client")
+
+    def connection_refused(self, why: str) -> None:
+        """It was one too many: of all, of one address, or of the process's descriptors."""
+        self._connections_refused.add(why)
+
+    def connection_cut(self, phase: str) -> None:
+        """Its client took too long."""
+        self._connections_cut.add(phase)
 
     # -- serving's Observer -------------------------------------------------------------------
 
@@ -199,6 +211,7 @@ class Metrics:
         yield from (requests, self._http, predictions, copies)
         yield from (self._seconds, self._wait, self._items, self._forward, self._worked)
         yield from (self._refused, self._restarts, self._trainings)
+        yield from (self._connections_refused, self._connections_cut)
 
 
 def _by_version(name: str, about: str, bounds: Sequence[float] = SECONDS) -> Histogram:

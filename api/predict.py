@@ -45,8 +45,8 @@ async def _predict(
     request: web.Request, terms: Terms, folder: Path
 ) -> tuple[web.StreamResponse, bool]:
     """The answer, and whether the folder is somebody else's now."""
-    with terms.handle.coming(_held(request)):
-        data = await terms.reader(folder).read()
+    with terms.handle.expect(_held(request)) as coming:
+        data = await terms.reader(folder, coming).read()
     await terms.choose()
     terms.settle(data)
     prediction = await terms.ask(data, folder)

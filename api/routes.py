@@ -46,8 +46,8 @@ SWITCHES = {
 }
 """The settings that switch off all addresses below a path: they answer 402, as under DEEPaaS."""
 
-EVERYWHERE = (403, 421)
-"""Answers of the guard, which stands before every route."""
+EVERYWHERE = (403, 408, 421)
+"""Answers of what stands before every route: the guard, and the port's limits of time."""
 
 
 _WEIGHTS_HEADER = {"X-Modelyard-Weights": "The weights version that answered."}

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sys
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -19,11 +20,15 @@ from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from .app import create_app
+from .exporting import EXPORTER
 from .farewell import take_leave
 from .grpc_port import GRPC_PORT, GrpcPort
-from .lane.lane import IDLE_S, Lane
+from .lane.lane import Lane
 from .logs import configure_logging
 from .metrics_page import METRICS
+from .port.addresses import Addresses
+from .port.handler import Framework
+from .port.roster import Roster
 from .services import SERVICES
 from .settling import settle
 
@@ -34,6 +39,8 @@ except ImportError:  # not on every platform; asyncio's own loop does the same, 
 
 log = logging.getLogger(__name__)
 
+_CANCELLED_S = 1.0
+"""Seconds that requests get to clean up after themselves whose time was over."""
 _MOST_FDS = 65_536  # not more: there are plugins that close every number there may be
 _BACKLOG = 4096  # as the kernel's own bound is: whom it drops tries again only after a second
 
@@ -95,14 +102,13 @@ async def _serve(settings: Settings) -> int:
         app,
         handler_cancellation=True,
         access_log=None,
-        keepalive_timeout=IDLE_S,
-        shutdown_timeout=settings.stop_timeout,
+        shutdown_timeout=_CANCELLED_S,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    lane = None
+    port = None
     try:
         # The ports first: a taken one costs no model's loading.
         with _listen(settings.host, settings.port, "--port") as listener:
@@ -114,31 +120,47 @@ async def _serve(settings: Settings) -> int:
                 await until_loaded(app, settings, stop)
             if GRPC_PORT in app:
                 await app[GRPC_PORT].start(app[SERVICES])
-            lane = await _open_lane(app, runner, settings, listener)
+            port = await _open_port(app, runner, settings, listener)
             names = [source.name for source in sources]
             grpc_port = app[GRPC_PORT].port if GRPC_PORT in app else None
             _tell(settings, listener.getsockname()[1], grpc_port, names)
             code = await _until_stopped(app, settings, stop)
-            await take_leave(app, runner, lane, listener)
+            await take_leave(app, runner, port.lane, listener)
             return code
     finally:
-        if lane is not None:
-            lane.stop_listening()
-            await lane.close(settings.stop_timeout)
+        if port is not None:
+            await app[EXPORTER].close()  # its requests are answered then
+            await port.close(settings.stop_timeout)
         await runner.cleanup()
 
 
-async def _open_lane(
+class _Port(NamedTuple):
+    """The open port, and all that reads its connections."""
+
+    lane: Lane
+    framework: Framework
+    roster: Roster
+
+    async def close(self, timeout_s: float) -> None:
+        """Listens no more; what is under way has so many seconds, by whatever way it came."""
+        self.lane.stop_listening()
+        until = asyncio.get_running_loop().time() + timeout_s
+        await asyncio.gather(self.lane.close(until), self.framework.close(until))
+        self.roster.close()
+
+
+async def _open_port(
     app: web.Application, runner: web.AppRunner, settings: Settings, listener: socket.socket
-) -> Lane:
-    """Begins to listen."""
+) -> _Port:
+    """Begins to listen. Raises CannotStart for a certificate that cannot be used."""
     assert runner.server is not None
-    lane = Lane(app[SERVICES], settings, app[METRICS], runner.server)
-    # With spans around everything a request is the framework's from its first byte.
-    protocol = lane if settings.tracing is None else runner.server
+    proxies = Addresses(settings.trusted_proxies)
+    roster = Roster(settings, app[METRICS], proxies)
+    framework = Framework(runner.server, roster, proxies)
+    lane = Lane(app[SERVICES], settings, app[METRICS], framework, roster)
     loop = asyncio.get_running_loop()
-    lane.listening = await loop.create_server(protocol, sock=listener, backlog=_BACKLOG)
-    return lane
+    lane.listening = await loop.create_server(lane, sock=listener, backlog=_BACKLOG)
+    return _Port(lane, framework, roster)
 
 
 async def until_loaded(app: web.Application, settings: Settings, stop: asyncio.Event) -> None:

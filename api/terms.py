@@ -13,6 +13,7 @@ from ..models_plugin.accept import choose
 from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..schemas.tensors import body_tensor
 from ..schemas.transport import RequestData
+from ..serving.coming import Coming
 from ..serving.handle import ModelHandle
 from ..serving.messages import Prediction, WeightsRef
 from ..storage.weights import PRODUCTION
@@ -42,8 +43,8 @@ class Terms:
         self._reference: WeightsRef | None = None
         self._sticky: str | None = None
 
-    def reader(self, folder: Path) -> ModelRequestReader:
-        """What reads the request; its files go to `folder`."""
+    def reader(self, folder: Path, coming: Coming | None = None) -> ModelRequestReader:
+        """What reads the request; its files go to `folder`, and `coming` is told of the rest."""
         described = self.handle.description
         arguments = described.predict_arguments if described else None
         return ModelRequestReader(
@@ -53,6 +54,7 @@ class Terms:
             headers=header_arguments(self.handle, "predict"),
             tensor=body_tensor(arguments) is not None,
             keep_small=True,
+            coming=coming,
         )
 
     async def choose(self, name: str | None = None) -> None:

@@ -78,6 +78,7 @@ _PROBLEMS = {
     403: "Not allowed: the request comes from another site.",
     404: "There is no such thing here.",
     406: "None of the accepted content types can be made.",
+    408: "The request did not come in time.",
     409: "The present state does not allow this.",
     413: "The request is larger than the server allows.",
     415: "The body's content type is not taken here.",

@@ -11,13 +11,13 @@ import asyncio
 import functools
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Hashable
 from pathlib import Path
 
 from ..errors import Busy, DeadlineExceeded, ModelyardError, PluginFailed, WorkerDied
 from ..schemas.transport import RequestData
 from .call import Batch, Call, Slot
+from .coming import Coming
 from .exits import DEADLINE, Exit
 from .messages import Answered, Message, Predict, Prediction
 from .observer import BatchDone, Observer
@@ -69,10 +69,15 @@ class Dispatcher:
 
     # -- at the door --------------------------------------------------------------------------
 
-    def check_room(self, size: int, items: int = 1, timeout_s: float = math.inf) -> None:
+    def check_room(
+        self, size: int, items: int = 1, timeout_s: float = math.inf, came: int = 0
+    ) -> None:
         """Raises Busy if so many bytes and items more cannot wait here, or would wait for longer
-        than `timeout_s`; the first always can."""
-        if not self._waiting and not self._coming:
+        than `timeout_s`; the first always can.
+
+        `came`: bytes that have come of the request that is asked for.
+        """
+        if not self._waiting and self._coming == came:
             return
         waiting, own = self._waiting, self._options
         items_there, size_there = waiting.items + items, waiting.size + self._coming + size
@@ -106,22 +111,18 @@ class Dispatcher:
                 left_s += max(0.0, self._pace.seconds(batch.shape, batch.items) - worked_s)
         return left_s
 
-    @contextmanager
-    def coming(self, size: int) -> Iterator[None]:
-        """While the block reads them, so many bytes count as waiting. Raises Busy."""
-        came = self.expect(size)
-        try:
-            yield
-        finally:
-            came()
-
-    def expect(self, size: int) -> Callable[[], None]:
-        """So many bytes count as waiting until what is returned is called, once. Raises Busy."""
+    def expect(self, size: int) -> Coming:
+        """For a request whose head announces so many bytes. Raises Busy if they could not wait."""
         self.check_room(size)
-        self._coming += size
-        return functools.partial(self._came, size)
+        return Coming(self)
 
-    def _came(self, size: int) -> None:
+    def more_coming(self, own: int, more: int) -> None:
+        """See `Coming`."""
+        self.check_room(more, came=own)
+        self._coming += more
+
+    def over_coming(self, size: int) -> None:
+        """See `Coming`."""
         self._coming -= size
 
     # -- calls --------------------------------------------------------------------------------

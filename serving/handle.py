@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .call import Call
 from .choices import Choice, DefaultWeights, Division
+from .coming import Coming
 from .counting import counter
 from .default import DefaultVersion
 from .gate import LoadGate
@@ -277,19 +277,11 @@ class ModelHandle:
             return False
         return shadow.take(request, folder, self._items(request), prediction, default)
 
-    def coming(self, size: int) -> AbstractContextManager[None]:
-        """For reading a request of so many bytes: they count as waiting for the default version.
-
-        Raises Busy if they cannot.
-        """
+    def expect(self, size: int) -> Coming:
+        """For reading a request that announces so many bytes: what has come counts as waiting for
+        the default version. Raises Busy if they could not wait."""
         if self._default is None or not self._default.load:
-            return nullcontext()
-        return self._default.calls.coming(size)
-
-    def expect(self, size: int) -> Callable[[], None]:
-        """The same for who reads without a block: called once when they have come. Raises Busy."""
-        if self._default is None or not self._default.load:
-            return _nothing
+            return Coming(None)
         return self._default.calls.expect(size)
 
     async def validate(self, which: str, request: RequestData) -> Validated:
@@ -365,7 +357,3 @@ class ModelHandle:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _nothing() -> None:
-    """Nothing was expected."""

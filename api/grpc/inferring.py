@@ -36,7 +36,8 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
         folder = here.home.calls / uuid.uuid4().hex
         kept = False
         try:
-            with handle.coming(call.size):
+            with handle.expect(call.size) as coming:
+                coming.came(call.size)
                 data = await _data(request, handle, call)
                 name, raw = request.model_version, wants_raw(request)
                 del request  # its numbers are in `data` now: once is enough while it waits

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 
+from ..errors import Told
 from ..guard import HEADERS
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -28,6 +29,18 @@ def begin(status: int, headers: Mapping[str, str]) -> bytes:
         lines.append(f"{name}: {value}\r\n")
     lines.append(_OWN)
     return "".join(lines).encode("latin-1")
+
+
+def whole(told: Told) -> bytes:
+    """An error as the last answer of a connection."""
+    headers = {
+        "Content-Type": told.content_type,
+        "Content-Length": str(len(told.body)),
+        **told.headers,
+        "Connection": "close",
+        "Date": formatdate(usegmt=True),
+    }
+    return begin(told.status, headers) + b"\r\n" + told.body
 
 
 class Clock:

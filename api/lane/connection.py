@@ -13,16 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from ...errors import Busy, InvalidArguments, ModelyardError, NoWeights
+from ...errors import Busy, InvalidArguments, ModelyardError, NoWeights, TooSlow
 from ...schemas.transport import RequestData
+from ...serving.coming import Coming
 from ...serving.messages import Prediction
 from ..access_log import log as access_log
 from ..compression import LEAST, packable
-from ..errors import told_of
+from ..errors import told, told_of
+from ..port.pace import Pace, Phase
 from ..predict import remove
 from ..services import tell_where
 from ..terms import check_accepted
-from .answers import begin
+from .answers import begin, whole
 from .calls import Kind, told_of_call
 from .large import send_large
 from .shared import Shared
@@ -31,14 +33,13 @@ log = logging.getLogger(__name__)
 
 _AHEAD = 1 << 20  # bytes that a client may send before it has read its answer
 _GONE = 499
-_BODY_MOST_S = 600.0  # within which the whole body has to come, however steadily it does
 _DOING = "a predict call"
 
 
 class _Call:
     """One call of a connection, from its head to its answer."""
 
-    __slots__ = ("begun", "came", "drop", "folder", "inside", "kind", "request", "started")
+    __slots__ = ("begun", "coming", "drop", "folder", "inside", "kind", "request", "started")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -46,7 +47,7 @@ class _Call:
         self.inside = False  # counted at the door
         self.request: RequestData | None = None
         self.folder = ""
-        self.came: Callable[[], None] | None = None  # while its body is coming
+        self.coming: Coming | None = None  # while its body is
         self.drop: Callable[[], object] | None = None  # while it is asked
         self.begun = False  # its answer has begun to leave
 
@@ -61,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._call: _Call | None = None
         self._skip = 0  # bytes to come of a body that was refused
-        self._since = 0.0  # when something happened last
+        self.pace = Pace()
         self._reading = False  # within _next
         self._held = False  # what the client sends waits in the kernel
         self._paused = False  # the client does not read
@@ -74,20 +75,23 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if peer else ""
-        self._since = self._shared.now()
-        self._shared.connections.add(self)
-        if self._shared.is_full(transport):
-            self.abort()
+        roster = self._shared.roster
+        refusal = roster.refusal(transport)
+        if refusal is None:
+            roster.enter(self, transport)
+        else:
+            self._transport = None
+            self._shared.refusals.refuse(transport, refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._shared.connections.discard(self)
+        self._shared.roster.leave(self)
         if self._resumed is not None:
             self._resumed.set()
         call, self._call = self._call, None
         if call is not None:
-            if call.came is not None:
-                call.came()
+            if call.coming is not None:
+                call.coming.over()
             if call.drop is not None:
                 call.drop()
                 self._shared.spawn(remove(Path(call.folder)))
@@ -97,10 +101,10 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._paused = True
         self._resumed = asyncio.Event()
-        self._since = self._shared.now()
 
     def resume_writing(self) -> None:
         self._paused = False
+        self.pace.resumed()
         if self._resumed is not None:
             self._resumed.set()
         if self._call is None:
@@ -110,6 +114,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
+        self.pace.came += len(data)
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
@@ -117,7 +122,6 @@ class Connection(asyncio.Protocol):
         self._buffer = self._buffer + data if self._buffer else data
         call = self._call
         if call is None or call.request is None:
-            self._since = self._shared.now()
             self._next()
         if self._held or len(self._buffer) > _AHEAD:
             self._flow()
@@ -166,22 +170,25 @@ class Connection(asyncio.Protocol):
                 return True
         length = call.kind.length
         if len(self._buffer) < length:
-            if call.came is None:
-                try:
-                    call.came = call.kind.served.handle.expect(length)
-                except ModelyardError as error:
-                    self._refuse(call, error)
-                    return True
+            try:
+                if call.coming is None:
+                    call.coming = call.kind.served.handle.expect(length)
+                call.coming.came_to(len(self._buffer))
+            except ModelyardError as error:
+                self._refuse(call, error)
+                return True
             return False
-        if call.came is not None:
-            call.came()
-            call.came = None
+        if call.coming is not None:
+            call.coming.over()
+            call.coming = None
         body, self._buffer = self._buffer[:length], self._buffer[length:]
         self._ask(call, body)
         return self._call is None
 
     def _refuse(self, call: _Call, error: ModelyardError) -> None:
         """Answers at once, and lets the body pass."""
+        if call.coming is not None:
+            call.coming.over()
         length = call.kind.length
         self._skip = max(0, length - len(self._buffer))
         self._buffer = self._buffer[length:]
@@ -211,8 +218,8 @@ class Connection(asyncio.Protocol):
         transport, buffer = self._transport, self._buffer
         assert transport is not None
         self._transport, self._buffer = None, b""
-        self._shared.connections.discard(self)
         protocol = self._shared.framework()
+        self._shared.roster.pass_on(self, protocol)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(buffer)
@@ -267,9 +274,9 @@ class Connection(asyncio.Protocol):
             self._shared.spawn(remove(Path(call.folder)))
 
     def _write_error(self, call: _Call, error: BaseException) -> None:
-        told = told_of(error, _DOING)
-        headers = {"Content-Type": told.content_type, **told.headers}
-        self._write(call, told.status, begin(told.status, headers), told.body, None)
+        answer = told_of(error, _DOING)
+        headers = {"Content-Type": answer.content_type, **answer.headers}
+        self._write(call, answer.status, begin(answer.status, headers), answer.body, None)
 
     def _write(
         self, call: _Call, status: int, head: bytes, body: bytes, version: str | None
@@ -293,7 +300,6 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        self._since = self._shared.now()
         if last:
             self._end(transport)
             return
@@ -337,7 +343,6 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise ConnectionResetError("the client has gone")
         call.begun = True
-        self._since = self._shared.now()
         self._transport.write(data)
 
     # -- the end ------------------------------------------------------------------------------
@@ -357,7 +362,6 @@ class Connection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """Closes it if it waits for a request."""
         if self._call is None and self._transport is not None and not self._ended:
-            self._since = self._shared.now()
             self._end(self._transport)
 
     def abort(self) -> None:
@@ -365,17 +369,34 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def look(self, idle_before: float, body_before: float) -> None:
-        """Ends it if nothing has happened for long: no request, not the rest of one, or a client
-        that does not read its answer."""
-        call = self._call
-        if self._paused or self._ended:
-            if self._since < idle_before:
-                self.abort()
-        elif call is None:
-            if self._since < idle_before:
-                self.close_if_idle()
-        elif call.request is None:
-            too_long = time.perf_counter() - call.started > _BODY_MOST_S
-            if too_long or self._since < body_before:
-                self.abort()
+    # -- for the roster -----------------------------------------------------------------------
+
+    def phase(self) -> Phase | None:
+        transport, call = self._transport, self._call
+        if transport is None:
+            return None
+        if self.pace.waits_out(transport.get_write_buffer_size()):
+            return Phase.ANSWER
+        if self._ended:
+            return None
+        if call is None:
+            return Phase.BODY if self._skip else Phase.IDLE
+        return Phase.BODY if call.request is None else Phase.BUSY
+
+    def moved(self) -> int:
+        return self.pace.came + self.pace.left
+
+    def cut(self, phase: Phase) -> None:
+        call, transport = self._call, self._transport
+        if phase is Phase.IDLE:
+            self.close_if_idle()
+        elif phase is Phase.BODY and call is not None and transport is not None:
+            if call.coming is not None:
+                call.coming.over()
+            self._call = None
+            transport.write(whole(told(TooSlow())))
+            self._leave(call)
+            self._told(call, 408, 0, None)
+            self._end(transport)
+        else:
+            self.abort()

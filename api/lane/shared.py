@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import resource
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from aiohttp import web
 
 from ...serving.messages import Prediction
 from ...settings import Settings
 from ..guard import Hosts
 from ..metrics import Metrics
+from ..port.handler import Handler
+from ..port.refusal import Refusals
+from ..port.roster import Roster
 from ..predict import headers_of
 from ..services import Services
 from .answers import Clock, begin
@@ -22,19 +22,24 @@ from .calls import Kind, Served, kind_of
 
 _KINDS = 512  # heads that are kept
 _HEADS = 256  # of answers
-_SPARE_FDS = 64
 
 
 class Shared:
     """`framework` makes the protocols of the connections that are not ours."""
 
     def __init__(
-        self, here: Services, settings: Settings, metrics: Metrics, framework: web.Server
+        self,
+        here: Services,
+        settings: Settings,
+        metrics: Metrics,
+        framework: Callable[[], Handler],
+        roster: Roster,
     ) -> None:
         self.here = here
         self.framework = framework
+        self.roster = roster
+        self.refusals = Refusals()
         self.clock = Clock()
-        self.connections: set[asyncio.Protocol] = set()
         self.tasks: set[asyncio.Future[Any]] = set()
         self._served = _served(here, settings, metrics)
         self._hosts = Hosts(settings.allowed_hosts, settings.access == "open")
@@ -43,8 +48,6 @@ class Shared:
         self._heads: dict[tuple[str, str | None], bytes] = {}
         self._folders = f"{here.home.calls}/{uuid.uuid4().hex}"
         self._numbers = itertools.count()
-        self._most_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_FDS
-        self._loop = asyncio.get_running_loop()
 
     def kind(self, head: bytes) -> Kind | None:
         """What the head asks for; None: nothing of ours."""
@@ -57,16 +60,6 @@ class Shared:
                 self._kinds.clear()
             self._kinds[head] = kind
         return kind
-
-    def now(self) -> float:
-        """The loop's time, in seconds."""
-        return self._loop.time()
-
-    def is_full(self, transport: asyncio.BaseTransport) -> bool:
-        """True if this connection has one of the last descriptors of the process: workers, files
-        and what comes from workers need some too. The lowest free number is given each time."""
-        connection = transport.get_extra_info("socket")
-        return connection is not None and connection.fileno() > self._most_fds
 
     def folder(self) -> str:
         """A folder's path that no other call has."""
@@ -93,9 +86,11 @@ class Shared:
 
 
 def _served(here: Services, settings: Settings, metrics: Metrics) -> Mapping[str, Served]:
-    """The models by the paths of their predict calls; none where these are switched off."""
+    """The models by the paths of their predict calls; none where these are switched off, or
+    traced."""
     found: dict[str, Served] = {}
-    if not settings.predict_endpoint:
+    # With spans around everything a request is the framework's from its first byte.
+    if not settings.predict_endpoint or settings.tracing is not None:
         return found
     route = f"{settings.base_path}/v2/models/{{model}}/predict"
     for handle in here.pool.all():

@@ -34,6 +34,7 @@ GROUND = {
     "settings",
     "settings_fields",
     "settings_files",
+    "settings_http",
     "settings_schema",
     "unpacking",
     "",

@@ -1,0 +1,188 @@
+"""The framework's reader of one connection, with our limits and our words. Runs in the front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import StreamReader
+
+from ...errors import TooSlow
+from ..access_log import log as access_log
+from ..errors import BEGUN, told, told_problem
+from ..guard import HEADERS
+from ..lane.answers import whole
+from .addresses import Addresses
+from .pace import Pace, Phase
+from .roster import Roster
+
+log = logging.getLogger(__name__)
+
+_END_S = 0.02
+_NEVER_S = 30 * 86_400.0
+"""The framework's own idle time: ours rules."""
+
+
+class Handler(web.RequestHandler):
+    """One connection. `between_lines` is set by who reads a body of lines, while none is begun."""
+
+    __slots__ = ("_partial", "_reading", "_requests", "_roster", "between_lines", "pace")
+
+    def __init__(self, roster: Roster, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, keepalive_timeout=_NEVER_S, access_log=None)  # type: ignore[arg-type]
+        self._roster = roster
+        self.pace = Pace()
+        self.between_lines = False
+        self._requests = 0
+        self._partial = False  # bytes have come that are no request yet
+        self._reading: web.BaseRequest | None = None
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._roster.leave(self)
+        self._reading = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self.pace.came += len(data)
+        if self._reading is None:
+            self._partial = True
+        super().data_received(data)
+
+    def resume_writing(self) -> None:
+        self.pace.resumed()
+        super().resume_writing()
+
+    def begun(self, request: web.BaseRequest) -> None:
+        """The head of a request has been read."""
+        self._reading, self._partial = request, False
+        self._requests += 1
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._reading, self.between_lines = None, False
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What was sent is no HTTP, or the client has gone: both are usual, and no trace of a
+        fault of ours. The framework would log one, and answer with its name and version."""
+        if isinstance(exc, ConnectionError):
+            log.debug("a client has gone: %s", exc)
+            raise exc
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        status = 431 if isinstance(exc, LineTooLong) else 400
+        self._roster.metrics.requests("other", "none", "").add(status, 0.0)
+        line = {"method": "other", "route": "none", "model": None, "status": status}
+        access_log.info("request", extra={**line, "ms": 0.0, "peer": request.remote})
+        answer = told_problem(status, _in_words(exc), "invalid-request")
+        headers = {**HEADERS, "Server": "modelyard", "Content-Type": answer.content_type}
+        response = web.Response(status=status, body=answer.body, headers=headers)
+        response.force_close()
+        return response
+
+    # -- for the roster -----------------------------------------------------------------------
+
+    def phase(self) -> Phase | None:
+        transport = self.transport
+        if transport is None:
+            return None
+        if self.pace.waits_out(transport.get_write_buffer_size()):
+            return Phase.ANSWER
+        request = self._reading
+        if request is None:
+            return Phase.HEAD if self._partial else Phase.IDLE
+        if request.content.is_eof() or not transport.is_reading():
+            return Phase.BUSY
+        return Phase.LINES if self.between_lines else Phase.BODY
+
+    def moved(self) -> int:
+        if self._partial and self._reading is None:
+            return self._requests
+        return self.pace.came + self.pace.left
+
+    def cut(self, phase: Phase) -> None:
+        transport, request = self.transport, self._reading
+        if transport is None:
+            return
+        if phase is Phase.IDLE:
+            self.force_close()
+        elif phase is Phase.ANSWER or (request is not None and BEGUN in request):
+            transport.abort()
+        else:
+            transport.write(whole(told(TooSlow())))
+            self.force_close()
+
+
+class Framework:
+    """Makes the framework's readers, for the connections that are not the lane's."""
+
+    def __init__(self, server: web.Server, roster: Roster, proxies: Addresses) -> None:
+        self._server = server
+        self._roster = roster
+        self._proxies = proxies
+        self._make_request: Any = server.request_factory
+        server.request_factory = self._request
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self) -> Handler:
+        return Handler(self._roster, self._server, self._loop)
+
+    async def close(self, until: float) -> None:
+        """Closes connections that wait for a request; returns when the others have been answered,
+        or at this time of the loop."""
+        while self._server.connections and self._loop.time() < until:
+            for connection in self._server.connections:
+                if isinstance(connection, Handler) and connection.phase() is Phase.IDLE:
+                    connection.force_close()
+            await asyncio.sleep(_END_S)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        """Of a request that a trusted proxy passed on, address and scheme are what it tells."""
+        request: web.BaseRequest = self._make_request(message, payload, protocol, writer, task)
+        # What is no HTTP has no headers, and is not passed on.
+        if self._proxies and message.raw_headers and self._proxies.has(request.remote or ""):
+            forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+            scheme = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+            request = request.clone(
+                remote=self._proxies.client_of(request.remote or "", forwarded),
+                scheme=scheme if scheme in ("http", "https") else request.scheme,
+            )
+        if isinstance(protocol, Handler):
+            protocol.begun(request)
+        return request
+
+
+def between_lines(request: web.BaseRequest, so: bool) -> None:
+    """Told by who reads a body of lines: whether none is begun, so that silence is no fault."""
+    if isinstance(request.protocol, Handler):
+        request.protocol.between_lines = so
+
+
+def _in_words(error: HttpProcessingError) -> str:
+    """What is wrong with the head, without what the client sent."""
+    told = str(error.message).strip().splitlines()
+    first = told[0].rstrip(":") if told else "it cannot be read"
+    return f"The request is not valid HTTP: {first[:200]}"
