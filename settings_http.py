@@ -47,7 +47,7 @@ class Origin(fields.String):
 
 
 class Network(fields.String):
-    """An address or a network such as `10.0.0.0/8`."""
+    """An address or a network such as `192.0.2.0/24`."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, *args, **kwargs).strip()
@@ -55,7 +55,7 @@ class Network(fields.String):
             return str(ipaddress.ip_network(text, strict=False))
         except ValueError as error:
             raise ValidationError(
-                f"{text!r} is not an address: write it like 10.0.0.1 or 10.0.0.0/8."
+                f"{text!r} is not an address: write it like 192.0.2.1 or 192.0.2.0/24."
             ) from error
 
 

@@ -39,7 +39,9 @@ def guard(
         browser = any(name in request.headers for name in BROWSERS)
         refusal = hosts.refusal(request.headers.get("Host", ""), browser)
         if refusal is not None:
-            return problem(421, refusal)
+            return _last(problem(421, refusal))
+        if _is_elsewhere(request):
+            return _last(problem(400, "A request to this server names a path of it."))
         refusal = _refuse_site(request)
         if refusal is not None:
             return problem(403, refusal)
@@ -82,6 +84,22 @@ class Hosts:
             f"This server does not answer to the name {host[:200]!r}. "
             "Start it with --allowed-hosts to allow that name."
         )
+
+
+def _last(response: web.Response) -> web.Response:
+    """It ends its connection: whoever meant another server has more to say to that one."""
+    response.force_close()
+    return response
+
+
+def _is_elsewhere(request: web.Request) -> bool:
+    """True for a tunnel, and for an address in full of another host than the header names."""
+    path = request.raw_path
+    if request.method == "CONNECT":
+        return True
+    if path.startswith("/") or path == "*":
+        return False
+    return urlsplit(path).netloc.lower() != request.headers.get("Host", "").lower()
 
 
 def _refuse_site(request: web.Request) -> str | None:

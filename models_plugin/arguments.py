@@ -192,8 +192,7 @@ class Arguments:
         if len(required) == 1 or len(names) == 1:
             return (required if len(required) == 1 else names)[0]
         tensors = [field for field in self._described.values() if field.kind == "tensor"]
-        bodies = "application/json, a form, or application/x-npy"
-        taken = bodies if len(tensors) == 1 else "application/json or a form"
+        taken = "application/json or a form" + (" or application/x-npy" if tensors else "")
         raise UnsupportedMediaType(
             "This model does not take a body of the content type {!r}: send {}.".format(
                 content_type, "multipart/form-data" if names else taken

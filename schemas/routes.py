@@ -73,7 +73,7 @@ def body_is_required(route: RouteDoc) -> bool:
 
 
 _PROBLEMS = {
-    400: "The request cannot be read: malformed JSON or form.",
+    400: "The request cannot be read: malformed HTTP, JSON or form.",
     402: "The server was started without this endpoint.",
     403: "Not allowed: the request comes from another site.",
     404: "There is no such thing here.",
@@ -83,6 +83,7 @@ _PROBLEMS = {
     413: "The request is larger than the server allows.",
     415: "The body's content type is not taken here.",
     421: "The request's Host is none of this server's names.",
+    431: "The request's head is too large.",
     500: "The model's own code failed, or the shared store has lost or damaged what is needed: "
     "`detail` says which, and how to mend it.",
     501: "The model does not offer this.",

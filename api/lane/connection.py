@@ -75,13 +75,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if peer else ""
-        roster = self._shared.roster
-        refusal = roster.refusal(transport)
-        if refusal is None:
-            roster.enter(self, transport)
-        else:
+        if not self._shared.admits(self, transport):
             self._transport = None
-            self._shared.refusals.refuse(transport, refusal)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -14,7 +14,7 @@ from ..guard import Hosts
 from ..metrics import Metrics
 from ..port.handler import Handler
 from ..port.refusal import Refusals
-from ..port.roster import Roster
+from ..port.roster import Held, Roster
 from ..predict import headers_of
 from ..services import Services
 from .answers import Clock, begin
@@ -38,7 +38,7 @@ class Shared:
         self.here = here
         self.framework = framework
         self.roster = roster
-        self.refusals = Refusals()
+        self._refusals = Refusals()
         self.clock = Clock()
         self.tasks: set[asyncio.Future[Any]] = set()
         self._served = _served(here, settings, metrics)
@@ -60,6 +60,15 @@ class Shared:
                 self._kinds.clear()
             self._kinds[head] = kind
         return kind
+
+    def admits(self, connection: Held, transport: asyncio.BaseTransport) -> bool:
+        """True if it may stay; else somebody has taken it over to tell its client."""
+        refusal = self.roster.refusal(transport)
+        if refusal is not None:
+            self._refusals.refuse(transport, refusal)
+            return False
+        self.roster.enter(connection, transport)
+        return True
 
     def folder(self) -> str:
         """A folder's path that no other call has."""
