@@ -17,7 +17,7 @@ CODE: dict[type[errors.ModelyardError], StatusCode] = {
     errors.UnsupportedMediaType: StatusCode.INVALID_ARGUMENT,
     errors.NotAcceptable: StatusCode.INVALID_ARGUMENT,
     errors.TooLarge: StatusCode.RESOURCE_EXHAUSTED,  # as gRPC itself says of a large message
-    errors.TooSlow: StatusCode.DEADLINE_EXCEEDED,
+    errors.TooSlow: StatusCode.CANCELLED,
     errors.BadArchive: StatusCode.INVALID_ARGUMENT,
     errors.InvalidArguments: StatusCode.INVALID_ARGUMENT,
     errors.NotFound: StatusCode.NOT_FOUND,
