@@ -32,6 +32,7 @@ class ModelSettings:
     weights_folder: Path | None = None
     keep_last: int | None = None
     keep_best_by: str | None = None
+    keep_runs: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -69,6 +70,7 @@ class Settings(PortSettings):
     device: str = "auto"
     threads: int | None = None
     max_trainings: int = 1
+    keep_runs: int | None = None
     training_threads: int | None = None
     training_cpus: tuple[int, ...] | None = None
     training_nice: int = 19
@@ -80,6 +82,7 @@ class Settings(PortSettings):
     tracing: str | None = None
     log_level: str = "info"
     log_file: Path | None = None
+    log_size: int = 128 * 1024**2
     models: Mapping[str, ModelSettings] = field(default_factory=dict)
 
     @property
@@ -132,6 +135,10 @@ class ModelSettingsSchema(Schema):
     keep_best_by = fields.String(
         validate=validate.Length(min=1),
         metadata=_about("metric whose best version is kept; `-loss`: the smallest is the best"),
+    )
+    keep_runs = fields.Integer(
+        validate=validate.Range(min=1),
+        metadata=_about("ended runs that are kept, as keep_runs for all models"),
     )
     env = fields.Dict(keys=fields.String(), values=fields.String())
 
@@ -269,6 +276,13 @@ class SettingsSchema(PortSettingsSchema):
         validate=_WORKERS,
         metadata=_about("trainings that run at the same time; more are queued"),
     )
+    keep_runs = fields.Integer(
+        validate=validate.Range(min=1),
+        metadata=_about(
+            "ended runs of each model that are kept, with log and checkpoints; older ones are "
+            "purged, their weights versions stay (default: all)"
+        ),
+    )
     training_threads = fields.Integer(
         validate=_WORKERS,
         metadata=_about("CPU threads of a training (default: the cores divided by max-trainings)"),
@@ -310,13 +324,19 @@ class SettingsSchema(PortSettingsSchema):
     log_file = LocalPath(
         metadata=_about("file that the server's log goes to, and not standard error", "--logfile")
     )
+    log_size = Size(
+        validate=validate.Range(min=0),
+        metadata=_about(
+            "bytes at which a new log file is begun; three older ones stay; 0 is no limit"
+        ),
+    )
     models = fields.Dict(
         keys=fields.String(),
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(
             "one table per model: predict_timeout, workers, device, cpus, max_wait_ms, "
             "latency_target_ms, python, weights_folder, "
-            "keep_last, keep_best_by, env",
+            "keep_last, keep_best_by, keep_runs, env",
             flag=False,
         ),
     )

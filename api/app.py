@@ -21,6 +21,7 @@ from ..settings import Settings
 from ..storage.weights import WeightsVersion
 from ..training.executor import LocalExecutor
 from ..training.forkclient import TORCH_MODULES
+from ..training.purging import RunPurge
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access_log import access_log
@@ -138,18 +139,21 @@ async def open_services(
                 await handle.renew()
         if version is not None:
             await keeper.retain(record.model)
+        await purge.retain(record.model)
 
     def on_publishing(model: str) -> None:
         if model in pool:
             pool.get(model).prepare()
 
+    own = {name: model.keep_runs for name, model in settings.models.items()}
+    purge = RunPurge(store, home, settings.keep_runs, own)
     runs = RunService(store, home, executor, versions, _training(settings), on_ended, on_publishing)
     await runs.start()
     stack.push_async_callback(runs.close)
 
     await pool.start(defaults)
-    retaining = asyncio.ensure_future(keeper.retain_all())
-    stack.callback(retaining.cancel)
+    for work in (keeper.retain_all(), purge.retain_all()):
+        stack.callback(asyncio.ensure_future(work).cancel)
     if settings.warm_start:
         warming = asyncio.ensure_future(_preload(pool, executor))
         stack.callback(warming.cancel)
@@ -159,6 +163,7 @@ async def open_services(
         store=store,
         rooms=rooms,
         runs=runs,
+        purge=purge,
         pool=pool,
         tensorboard=tensorboard,
         door=Door(settings.client_calls, metrics.client_refused),

@@ -3,9 +3,11 @@ file."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
@@ -77,17 +79,48 @@ def line_formatter(colours: bool = False) -> logging.Formatter:
     return _ForPeople() if colours else _Lines()
 
 
-def configure_logging(level: str, file: Path | None = None) -> None:
+LOOK_EVERY = 256
+"""Lines after which a file's size is looked at."""
+KEPT_FILES = 3
+"""Older files that are kept, FILE.1 the newest."""
+
+
+class BoundedFileHandler(WatchedFileHandler):
+    """Appends to a file, and begins a new one when it has `limit` bytes (0: never); KEPT_FILES
+    older ones stay. The file may also be moved away by others, as logrotate does."""
+
+    def __init__(self, file: Path, limit: int) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._limit = limit
+        self._lines = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)  # under the handler's lock
+        self._lines += 1
+        if self._limit and self._lines % LOOK_EVERY == 1:
+            with suppress(OSError):  # told by what is logged next, if it cannot be written
+                if Path(self.baseFilename).stat().st_size >= self._limit:
+                    self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        names = [self.baseFilename, *(f"{self.baseFilename}.{n + 1}" for n in range(KEPT_FILES))]
+        for newer, older in reversed(list(itertools.pairwise(names))):
+            with suppress(FileNotFoundError):
+                Path(newer).replace(older)
+        self.reopenIfNeeded()
+
+
+def configure_logging(level: str, file: Path | None = None, limit: int = 0) -> None:
     """Sets up logging for the whole process; called by `serve`, never by an import or an app.
 
-    A file may be moved away while it is written, as logrotate does. Raises CannotStart.
+    A file is bounded to `limit` bytes. Raises CannotStart.
     """
     if file is None:
         handler: logging.Handler = logging.StreamHandler(sys.stderr)
     else:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handler = WatchedFileHandler(file, encoding="utf-8")
+            handler = BoundedFileHandler(file, limit)
         except OSError as error:
             raise CannotStart(
                 f"The log file {file} cannot be written: {error.strerror}."

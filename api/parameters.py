@@ -24,6 +24,18 @@ class ListRunsQuery(Schema):
     )
 
 
+class EndRunQuery(Schema):
+    """The query of a DELETE of a run."""
+
+    purge = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "Remove an ended run for good, with record, log and checkpoints. The "
+            "weights versions that it made stay."
+        },
+    )
+
+
 class ListWeightsQuery(Schema):
     """The query of the list of weights versions."""
 

@@ -180,9 +180,13 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "DELETE", "/v2/models/{model}/train/{id}", "cancel", "Cancel a training", "train",
-            "Its processes are gone within 5 seconds; its record stays. An ended one is unchanged.",
+            "Its processes are gone within 5 seconds; its record stays. An ended one is unchanged, "
+            "but for `purge`.",
+            query=parameters.EndRunQuery,
             path_parameters=RUN,
-            responses={**answer("The record.", resources.RunSchema), **problems(404, 503, 507)},
+            responses={
+                **answer("The record.", resources.RunSchema), **problems(404, 409, 422, 503, 507)
+            },
         ),
         train.cancel,
     ),

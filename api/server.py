@@ -55,7 +55,7 @@ def serve(settings: Settings) -> int:
     seclude()
     _raise_descriptor_limit()
     try:
-        configure_logging(settings.log_level, settings.log_file)
+        configure_logging(settings.log_level, settings.log_file, settings.log_size)
         check_access(settings)
         return run(_serve(settings))
     except CannotStart as error:

@@ -21,6 +21,7 @@ from ..serving.messages import Prediction, WeightsRef
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from ..storage.weights import WeightsVersion
+from ..training.purging import RunPurge
 from ..training.service import RunService
 from ..training.tensorboard import TensorBoard
 from .door import Door
@@ -39,6 +40,7 @@ class Services:
     store: RecordStore
     rooms: StoreRooms
     runs: RunService
+    purge: RunPurge
     pool: ServingPool
     tensorboard: TensorBoard
     door: Door

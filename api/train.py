@@ -184,9 +184,12 @@ async def get_run(request: web.Request) -> web.StreamResponse:
 
 
 async def cancel(request: web.Request) -> web.StreamResponse:
-    """Cancels a run that has not ended; the record stays. Of an ended one it changes nothing."""
+    """Cancels a run that has not ended; the record stays. An ended one is left, or purged."""
     model = await model_name_of(request)
     here = services(request)
+    if request[QUERY]["purge"]:
+        purged = await here.purge.purge(model, request.match_info["id"])
+        return json_response(run_data(here, purged), RunSchema())
     record = await asyncio.shield(
         asyncio.ensure_future(here.runs.cancel(model, request.match_info["id"]))
     )

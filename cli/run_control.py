@@ -1,4 +1,4 @@
-"""`modelyard runs --pause` and `--resume`."""
+"""`modelyard runs --pause`, `--resume` and `--purge`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,31 @@ def pause(ctx: click.Context, client: Client, chosen: Sequence[Run]) -> None:
         how = "is paused." if after.phase == "paused" else "pauses: it saves its state."
         click.echo(f"{run.model}/{run.id} {how}")
         click.echo(f"Go on with it:  modelyard runs {run.model}/{run.id} --resume")
+
+
+def purge(
+    ctx: click.Context,
+    client: Client,
+    which: Sequence[str],
+    chosen: Sequence[Run],
+    models: Sequence[str],
+    keep: int | None,
+) -> None:
+    """Removes ended runs: those that are named, or all of named models but the newest `keep`."""
+    if not which or (not chosen and keep is None):
+        raise click.UsageError("Name runs (MODEL/ID), or a MODEL with --keep N.", ctx)
+    gone = list(chosen)
+    for model in () if keep is None else models:
+        ended = [run for run in reversed(client.runs(model)) if run.phase == "finished"]
+        gone += ended[keep:]
+    for run in gone:
+        client.purge(run.model, run.id)
+        if not wants_json(ctx):
+            click.echo(f"{run.model}/{run.id} is removed.")
+    if wants_json(ctx):
+        printing.print_json([run.data for run in gone])
+    elif not gone:
+        click.echo("There is nothing to remove.")
 
 
 def resume(

@@ -1,4 +1,4 @@
-"""`modelyard runs`: lists trainings, shows, watches, pauses, resumes and cancels them."""
+"""`modelyard runs`: lists trainings, shows, watches, pauses, resumes, cancels and purges them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,10 @@ _LISTED = 20
 @click.option("--tail", type=click.IntRange(min=0), help="With --log: the last lines only.")
 @click.option("--follow", "watched", is_flag=True, help="Watch until the run has ended.")
 @click.option("--cancel", is_flag=True, help="Cancel; the record stays.")
+@click.option("--purge", is_flag=True, help="Remove ended ones for good; their weights stay.")
+@click.option(
+    "--keep", type=click.IntRange(min=0), help="With --purge of a MODEL: so many newest stay."
+)
 @click.option("--pause", is_flag=True, help="Save a checkpoint and stop; it can be resumed.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
 @click.option(
@@ -49,6 +53,8 @@ def runs(
     tail: int | None,
     watched: bool,
     cancel: bool,
+    purge: bool,
+    keep: int | None,
     pause: bool,
     resume: bool,
     secrets: tuple[str, ...],
@@ -65,8 +71,11 @@ def runs(
     models = [name for name in which if name in names] or ([] if chosen else names)
     if (log or watched or cancel or pause or resume) and not chosen:
         raise click.UsageError("Name a run: MODEL/ID.", ctx)
-    if cancel + pause + resume > 1:
-        raise click.UsageError("Give one of --cancel, --pause and --resume.", ctx)
+    if cancel + purge + pause + resume > 1:
+        raise click.UsageError("Give one of --cancel, --purge, --pause and --resume.", ctx)
+    if purge:
+        run_control.purge(ctx, client, which, chosen, models, keep)
+        return
     if cancel:
         _cancel(ctx, client, chosen)
     elif pause:

@@ -228,6 +228,12 @@ class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
         call = Call("DELETE", self._run(model, run_id))
         return Run.from_data(model, await self._transport.json(call))
 
+    async def purge(self, model: str, run_id: str) -> Run:
+        """Removes an ended training for good: record, log and checkpoints; what it published stays.
+        Raises Conflict if it has not ended."""
+        call = Call("DELETE", self._run(model, run_id), {"purge": True})
+        return Run.from_data(model, await self._transport.json(call))
+
     async def pause(self, model: str, run_id: str) -> Run:
         """Asks a training to save a checkpoint and end its processes: its phase is `paused` once it
         has. Raises Conflict if it has ended or cannot go on from a checkpoint."""

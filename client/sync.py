@@ -155,6 +155,10 @@ class Client(SyncWeightsCalls, SyncDatasetCalls):
         """Cancels a training; its record stays. An ended one is left as it is."""
         return self._loop.run(self._client.cancel(model, run_id))
 
+    def purge(self, model: str, run_id: str) -> Run:
+        """Removes an ended training for good; what it published stays."""
+        return self._loop.run(self._client.purge(model, run_id))
+
     def pause(self, model: str, run_id: str) -> Run:
         """Asks a training to save a checkpoint and end its processes. Raises Conflict."""
         return self._loop.run(self._client.pause(model, run_id))

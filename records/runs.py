@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from ..schemas.states import Phase, Reason, Status
-from .tables import runs
+from .tables import idempotency, runs
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,28 @@ def find_resumption(connection: Connection, run_id: str) -> str | None:
         runs.c.status == Status.RUNNING.value,
     )
     return connection.execute(query.limit(1)).scalar_one_or_none()
+
+
+def ended_beyond(connection: Connection, model: str, keep: int) -> list[str]:
+    """The ids of a model's ended runs but for the newest `keep`, the oldest first."""
+    query = (
+        select(runs.c.id)
+        .where(runs.c.model == model, runs.c.phase == Phase.FINISHED.value)
+        .order_by(runs.c.seq.desc())
+        .offset(keep)
+    )
+    return list(connection.execute(query).scalars())[::-1]
+
+
+def models_with_runs(connection: Connection) -> list[str]:
+    """The names of all models that have runs."""
+    return list(connection.execute(select(runs.c.model).distinct()).scalars())
+
+
+def delete_run(connection: Connection, run_id: str) -> None:
+    """Removes the run's row, and the key that it was made with."""
+    connection.execute(delete(idempotency).where(idempotency.c.run == run_id))
+    connection.execute(delete(runs).where(runs.c.id == run_id))
 
 
 def known_ids(connection: Connection, ids: Sequence[str]) -> set[str]:

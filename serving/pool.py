@@ -18,7 +18,7 @@ from .observer import Observer
 from .options import ServingOptions
 
 LOG_LIMIT = 32 * 1024**2
-"""Bytes of a model's log at which it is cut to its last part."""
+"""Bytes of a log at which it is cut to its last part."""
 _LOG_KEPT = 1024**2
 _LOG_EVERY_S = 2.0
 
@@ -88,11 +88,11 @@ class ServingPool:
                 )
 
     async def _cut_logs(self) -> None:
-        """Bounds the models' logs. Workers append, so cutting in place loses nothing later."""
+        """Bounds all logs of the home: what models print, and the server's helpers. Who writes
+        them appends, so cutting in place loses nothing later."""
         while True:
             await asyncio.sleep(_LOG_EVERY_S)
-            logs = [self._logs / f"{name}.log" for name in self._handles]
-            await asyncio.to_thread(_cut_all, logs)
+            await asyncio.to_thread(lambda: _cut_all(self._logs.glob("*.log")))
 
 
 def _cut_all(logs: Iterable[Path]) -> None:

@@ -25,6 +25,8 @@ from .resuming import can_be_resumed, last_step
 
 log = logging.getLogger(__name__)
 
+GONE = ".gone-"
+"""Before the name of a folder whose run is being purged (`purging.py`)."""
 _NOT_KEPT = {"authorization", "proxy-authorization", "cookie", "x-api-key"}
 
 
@@ -130,13 +132,20 @@ def tidy(paths: RunPaths, done: bool) -> bool:
 
 
 def remove_unrecorded(runs: Path, known: set[str]) -> None:
-    """Removes folders of runs that never became any: the server was killed before the record.
+    """Removes folders of runs that never became any: the server was killed before the record; and
+    of those that were being purged.
 
     A folder that was launched once is kept, whatever the records say: if the records were lost or
     restored from an older backup, its checkpoints are all that is left.
     """
-    for folder in runs.iterdir():
+    for folder in list(runs.iterdir()):
         if folder.name in known or not folder.is_dir():
+            continue
+        if folder.name.startswith(GONE):
+            if (run_id := folder.name.removeprefix(GONE)) in known:
+                folder.rename(runs / run_id)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
             continue
         if RunPaths(folder).epoch.exists():
             log.warning("%s: a run that is not in the records; left as it is", folder)

@@ -38,7 +38,7 @@ from .listing import RunListing
 from .moves import RunMoves
 from .notices import Notices, wait_event
 from .options import TrainingOptions
-from .orders import remove_unrecorded, tidy
+from .orders import GONE, remove_unrecorded, tidy
 from .paths import RunPaths
 from .resuming import Resumption, resumption_of
 from .scheduler import Scheduler
@@ -105,7 +105,7 @@ class RunService(RunListing):
         seconds, from their run folders.
         """
         await self._versions.start()
-        folders = await asyncio.to_thread(_names_in, self._home.runs)
+        folders = await asyncio.to_thread(_ids_in, self._home.runs)
         known = await self._store.read(lambda c: known_ids(c, folders))
         await asyncio.to_thread(remove_unrecorded, self._home.runs, known)
         for record in await self._store.read(untidied_runs):
@@ -395,5 +395,5 @@ class RunService(RunListing):
             log.error("a task of the run service failed", exc_info=task.exception())
 
 
-def _names_in(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()]
+def _ids_in(folder: Path) -> list[str]:
+    return [path.name.removeprefix(GONE) for path in folder.iterdir()]

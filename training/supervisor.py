@@ -133,6 +133,7 @@ class Supervisor:
         with suppress(OSError):
             os.utime(self._paths.heartbeat)
             bound_log(self._paths.log)
+            bound_log(self._paths.supervisor_log)
         self._claim.check_epoch()
         self._oom_before, self._oom_now = self._oom_now, oom_kills()
         if self._child and self._paths.result.exists():

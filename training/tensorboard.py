@@ -79,7 +79,7 @@ class TensorBoard:
         socket = self._socket_path()
         socket.unlink(missing_ok=True)
         log = self._home.logs / "tensorboard.log"
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", f"{__package__}.tensorboard_child"),
                 *("--socket", str(socket), "--logdir", str(self._home.tensorboard)),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from modelyard.api.logs import line_formatter
+from modelyard.api.logs import BoundedFileHandler, line_formatter
 
 
 def written(**record):
@@ -67,3 +67,21 @@ def test_a_line_cannot_be_forged_and_anything_can_be_told(more):
     )
     assert "\n" not in text
     assert json.loads(text)["peer"].startswith("a\n{")
+
+
+def test_a_log_file_is_begun_anew_when_it_is_full_and_three_older_ones_stay(tmp_path):
+    path = tmp_path / "server.log"
+    handler = BoundedFileHandler(path, limit=20_000)
+    handler.setFormatter(line_formatter())
+    own = logging.Logger("own")
+    own.addHandler(handler)
+    for number in range(6000):
+        own.warning("line %d", number)
+    handler.close()
+    names = sorted(one.name for one in tmp_path.iterdir())
+    assert names == ["server.log", "server.log.1", "server.log.2", "server.log.3"]
+    texts = [(tmp_path / name).read_text() for name in reversed(names)]
+    whole = [line for text in texts for line in text.splitlines()]
+    told = [json.loads(line)["event"] for line in whole]
+    assert told == [f"line {number}" for number in range(6000 - len(told), 6000)]
+    assert all((tmp_path / name).stat().st_size < 20_000 + 256 * 200 for name in names)

@@ -198,3 +198,15 @@ def test_an_answer_that_is_a_file_is_written_to_the_output(yard, tmp_path):
     missing = tmp_path / "no" / "folder"
     done = yard("predict", "files", "--file", source, "--output", missing, code=1)
     assert "No such file" in done.stderr
+
+
+def test_ended_runs_are_purged_one_or_all_but_the_newest(yard):
+    runs = [json.loads(yard("train", "counter", "--json").stdout)["uuid"] for _ in range(3)]
+    for run in runs:
+        yard("runs", f"counter/{run}", "--follow")
+    assert "is removed" in yard("runs", f"counter/{runs[0]}", "--purge").stdout
+    assert runs[0] not in yard("runs", "counter").stdout
+    yard("runs", "counter", "--purge", "--keep", "1")
+    left = [run["uuid"] for run in json.loads(yard("runs", "counter", "--json").stdout)]
+    assert left == [runs[2]]
+    assert "--keep N" in yard("runs", "counter", "--purge", code=2).stderr
