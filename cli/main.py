@@ -23,6 +23,7 @@ _PLACES = {
     "weights": Place("weights", "weights", "List, name, share, move and delete weights versions."),
     "datasets": Place("datasets", "datasets", "Send, list and remove datasets."),
     "doctor": Place("doctor", "doctor", "Say whether a home and its store are well."),
+    "backup": Place("backup", "backup", "Copy a home, also while its server runs."),
     "plugin": Place("plugin", "plugin", "Check a plugin before it is served."),
     "demo": Place("demo", "demo", "Train and predict on real images, to see how it works."),
 }

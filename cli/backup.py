@@ -1,0 +1,46 @@
+"""`modelyard backup`: a copy of a home, also while its server runs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from ..errors import CannotStart, ModelyardError
+from ..records.home import Home
+from ..settings import load_settings
+from ..training.backup import make_backup
+from .printing import print_json
+from .server_options import json_option, wants_json
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--home", metavar="DIR", help="The server's home (also MODELYARD_HOME).")
+@json_option
+@click.pass_context
+def backup(ctx: click.Context, target: Path, home: str | None) -> None:
+    """Copy a server's home to the new folder TARGET, also while the server runs.
+
+    The copy is a home itself: start a server on it, or on a copy of it. Trainings that were under
+    way are paused there.
+    """
+    try:
+        place = Home(load_settings({"home": home} if home else {}).home)
+    except CannotStart as error:
+        raise click.UsageError(error.message) from error
+    try:
+        made = make_backup(place, target)
+    except ModelyardError as error:
+        raise click.ClickException(error.message) from error
+    except OSError as error:
+        where = error.filename2 or error.filename or target
+        raise click.ClickException(f"{where}: {error.strerror}. Nothing was kept.") from error
+    if wants_json(ctx):
+        print_json(asdict(made))
+        return
+    click.echo(
+        f"{target}: {made.runs} runs ({made.paused} under way, paused there), {made.weights} "
+        f"weights versions, {made.datasets} datasets, {made.size} bytes."
+    )

@@ -1,0 +1,126 @@
+"""A home is copied while its server trains, and a server on the copy has all of it."""
+
+import shutil
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+
+FLAGS = ("--model-name", "stepper,counter", "--max-trainings", "3", "--no-warm-start")
+
+
+def started(start_server, *flags, **more):
+    server = start_server(*FLAGS, *flags, **more)
+    for model in ("stepper", "counter"):
+        server.wait_ready(model)
+    return server
+
+
+def checkpoint_of(server, record) -> int:
+    end = time.monotonic() + 60
+    address = server.run(record)["links"]["checkpoints"]
+    while (last := server.get(address).json()["last"]) is None:
+        assert time.monotonic() < end, server.log(record)
+        time.sleep(0.05)
+    return last if isinstance(last, int) else last["step"]
+
+
+def test_a_home_is_copied_under_running_trainings_and_restored_elsewhere(
+    start_server, modelyard, tmp_path
+):
+    server = started(start_server)
+    done = server.wait_run(server.train("counter", steps=4))
+    sent = server.post(
+        "/v2/datasets/", params={"name": "birds"}, files=[("file", ("a.txt", b"one"))]
+    ).json()
+    walking = server.train("stepper", steps=100_000, seconds=0.02)
+    counting = server.train("counter", steps=50_000, seconds=0.01)
+    waiting = [server.train("counter", steps=4) for _ in range(2)]
+    checkpoint_of(server, walking)
+    stop = threading.Event()
+
+    def busily():
+        while not stop.is_set():
+            server.post("/v2/datasets/uploads/", json={"filename": "a.zip", "size": 9})
+            server.post(
+                "/v2/datasets/", params={"name": "many"},
+                files=[("file", ("a.txt", str(time.time_ns()).encode()))],
+            )  # fmt: skip
+
+    busy = threading.Thread(target=busily)
+    busy.start()
+    try:
+        made = modelyard("backup", tmp_path / "copy", "--home", server.home)
+    finally:
+        stop.set()
+        busy.join()
+    assert made.returncode == 0, made.stderr
+    assert server.run(walking)["phase"] == "training", "the original goes on"
+    checked = modelyard("doctor", "--home", tmp_path / "copy")
+    assert checked.returncode == 0, checked.stdout
+
+    shutil.copytree(tmp_path / "copy", tmp_path / "elsewhere", symlinks=True)
+    again = started(start_server, home=tmp_path / "elsewhere")
+    assert again.run(done) == server.run(done)
+    for record in (walking, counting):
+        now = again.run(record)
+        assert (now["status"], now["phase"]) == ("running", "paused"), now
+        assert "backup" in now["message"]
+    assert {again.run(record)["phase"] for record in waiting} <= {"paused", "finished"}
+    assert again.predict("counter", json={}).json()["predictions"]["count"] == 4
+    version = again.get(f"/v2/models/counter/weights/{done['weights']}/archive")
+    assert version.ok and len(version.content) > 100
+    assert again.get(f"/v2/datasets/{sent['id']}").json()["local"] is True
+    for one in again.get("/v2/datasets/", params={"limit": 1000}).json()["datasets"]:
+        assert (again.home / "datasets" / one["id"] / "manifest.json").exists()
+
+    assert server.delete(f"/v2/models/stepper/train/{walking['uuid']}").ok
+    server.stop()
+    resumed = again.post(again.run(walking)["links"]["resume"])
+    assert resumed.ok and resumed.json()["uuid"] == walking["uuid"]
+    again.wait_run(walking, "training")
+    end = time.monotonic() + 60
+    while "went on after step" not in again.log(walking):
+        assert time.monotonic() < end, again.log(walking)
+        time.sleep(0.1)
+
+
+def test_records_that_are_not_in_the_file_yet_are_in_the_copy(modelyard, tmp_path, empty_home):
+    """`cp` of the file alone would lose them: they are in SQLite's log."""
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    holder = sqlite3.connect(home / "records.db", isolation_level=None)
+    holder.execute("PRAGMA wal_autocheckpoint=0")
+    holder.execute("INSERT INTO alias_moves VALUES (1,'m','a',NULL,1,'',0,'2026-01-01','',NULL)")
+    assert modelyard("backup", tmp_path / "copy", "--home", home).returncode == 0
+    with sqlite3.connect(tmp_path / "copy" / "records.db") as copy:
+        assert copy.execute("SELECT count(*) FROM alias_moves").fetchone() == (1,)
+    copy.close()
+    holder.close()
+
+
+def test_what_cannot_be_copied_leaves_nothing_and_says_why(modelyard, tmp_path, empty_home):
+    none = modelyard("backup", tmp_path / "copy", "--home", tmp_path / "nowhere")
+    assert none.returncode == 1 and "is no home" in none.stderr
+    there = modelyard("backup", tmp_path, "--home", empty_home)
+    assert there.returncode == 1 and "is there already" in there.stderr
+    inside = modelyard("backup", empty_home / "copy", "--home", empty_home)
+    assert inside.returncode == 1 and "in the home itself" in inside.stderr
+    assert not list(tmp_path.glob("copy*"))
+
+
+def test_a_backup_to_a_disk_that_is_too_small_leaves_nothing(modelyard, tmp_path, empty_home):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    (home / "large.key").write_bytes(bytes(9 << 20))
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(small)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a small file system")
+    try:
+        full = modelyard("backup", small / "copy", "--home", home)
+        assert full.returncode == 1 and "No space left" in full.stderr
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=False)

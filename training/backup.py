@@ -1,0 +1,180 @@
+"""A copy of a home from which a server can be started, made while another one runs on it.
+
+The records are copied after most of the files and before the rest: what they name has its folder
+already, for a folder always comes first and its record second. Copied before, files would be
+missing that a later record names. What is removed meanwhile shows as a folder that is missing: then
+records and rest are taken again. Runs in the command `modelyard backup`; blocking.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import CannotStart, StorageUnavailable
+from ..records.home import Home
+from ..records.snapshot import Recorded, quieten, take_snapshot
+from .paths import RunPaths
+
+FORMAT = 1
+_TRIES = 5
+_OF_PROCESSES = {
+    "claim", "supervisor.json", "process.json", "heartbeat", "control.json", "stop", "exit.json",
+}  # fmt: skip
+"""Files of a run that tell of its processes: they are none of the copy's."""
+_NOT_COPIED = {"lock", "home.json.new", "records.db", "records.db-wal", "records.db-shm"}
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What was copied; `paused` runs were under way. `size` is in bytes."""
+
+    runs: int
+    paused: int
+    weights: int
+    datasets: int
+    size: int
+    made_at: str
+
+
+def make_backup(home: Home, target: Path) -> Backup:
+    """Copies the home to `target`, which appears when it is whole and on the disk.
+
+    Raises CannotStart for a home or target that is none, OSError (the target's disk is full),
+    StorageUnavailable; then nothing is left.
+    """
+    if not home.format_file.exists():
+        raise CannotStart(f"{home.root} is no home of Modelyard: name it with --home.")
+    target = target.absolute()
+    if target.exists():
+        raise CannotStart(f"{target}: is there already. Name a new folder.")
+    if target.is_relative_to(home.root):
+        raise CannotStart(f"{target}: lies in the home itself. Name a folder on another disk.")
+    part = target.with_name(f"{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(mode=0o700, parents=True)
+    try:
+        made = _fill(home, Home(part))
+        os.sync()
+        part.rename(target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return made
+
+
+def _fill(home: Home, copy: Home) -> Backup:
+    for kind in ("runs", "weights", "datasets", "uploads"):
+        (copy.root / kind).mkdir(mode=0o700)
+    first = take_snapshot(home.database, copy.database)
+    _copy_bundles(home, copy, first)
+    for run_id in sorted(first.ended):
+        _copy_run(home.runs / run_id, copy.runs / run_id)
+    ended = first.ended
+    for _ in range(_TRIES):
+        recorded = take_snapshot(home.database, copy.database)
+        _copy_bundles(home, copy, recorded)
+        for run_id in sorted(recorded.runs - ended):
+            _copy_run(home.runs / run_id, copy.runs / run_id)
+        if _is_whole(copy, recorded):
+            break
+    else:
+        raise StorageUnavailable("The home changes too quickly to be copied. Try again later.")
+    _drop_others(copy, recorded)
+    paused = quieten(copy.database)
+    _copy_tree(home.uploads, copy.uploads)
+    for path in home.root.iterdir():
+        if path.is_file() and path.name not in _NOT_COPIED:
+            shutil.copy2(path, copy.root / path.name)
+    made = Backup(
+        len(recorded.runs),
+        paused,
+        len(recorded.weights),
+        len(recorded.datasets),
+        sum(path.stat().st_size for path in copy.root.rglob("*") if path.is_file()),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    (copy.root / "backup.json").write_text(json.dumps({"format": FORMAT, **asdict(made)}))
+    return made
+
+
+def _copy_bundles(home: Home, copy: Home, recorded: Recorded) -> None:
+    """They never change once they are there, so what was copied is not copied again."""
+    for source, target, ids in (
+        (home.weights, copy.weights, recorded.weights),
+        (home.datasets, copy.datasets, recorded.datasets),
+    ):
+        for one in sorted(ids):
+            if not (target / one).exists():
+                _copy_tree(source / one, target / one)
+            if not (source / one).exists():  # removed while it was copied, perhaps
+                shutil.rmtree(target / one, ignore_errors=True)
+
+
+def _copy_run(source: Path, target: Path) -> None:
+    """A run that goes on replaces its checkpoints: the copy's index names those that it has."""
+    for _ in range(_TRIES):
+        shutil.rmtree(target, ignore_errors=True)
+        _copy_tree(source, target, _OF_PROCESSES)
+        if not source.exists():
+            shutil.rmtree(target, ignore_errors=True)
+        if _checkpoints_whole(RunPaths(source), RunPaths(target)):
+            return
+    raise StorageUnavailable(f"The run {source.name} saves faster than it can be copied: pause it.")
+
+
+def _checkpoints_whole(source: RunPaths, target: RunPaths) -> bool:
+    if not target.checkpoints_index.exists():
+        return True
+    with suppress(OSError):
+        if source.checkpoints_index.read_bytes() != target.checkpoints_index.read_bytes():
+            return False
+        items = json.loads(target.checkpoints_index.read_bytes())["items"]
+        return all(target.checkpoint(item["step"]).is_dir() for item in items)
+    return False
+
+
+def _is_whole(copy: Home, recorded: Recorded) -> bool:
+    return all(
+        (folder / one).is_dir()
+        for folder, ids in (
+            (copy.weights, recorded.weights),
+            (copy.datasets, recorded.datasets),
+            (copy.runs, recorded.runs),
+        )
+        for one in ids
+    )
+
+
+def _drop_others(copy: Home, recorded: Recorded) -> None:
+    """What was removed from the home meanwhile, and would be taken up again by a server."""
+    for folder, ids in (
+        (copy.weights, recorded.weights),
+        (copy.datasets, recorded.datasets),
+        (copy.runs, recorded.runs),
+    ):
+        for path in folder.iterdir():
+            if path.name not in ids:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _copy_tree(source: Path, target: Path, but: Iterable[str] = ()) -> None:
+    """Files that go while they are copied are left out; links stay links."""
+    with suppress(FileNotFoundError):
+        entries = sorted(os.scandir(source), key=lambda entry: entry.name)
+        target.mkdir(mode=0o700, exist_ok=True)
+        for entry in entries:
+            to = target / entry.name
+            if entry.name in but or entry.name.endswith(".tmp"):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                _copy_tree(Path(entry.path), to)
+            elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
+                with suppress(FileNotFoundError):
+                    shutil.copy2(entry.path, to, follow_symlinks=False)
