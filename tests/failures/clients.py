@@ -57,6 +57,13 @@ class Clients(threading.Thread):
         if before != now:
             self.wrong.append(f"{run_id} was {before}, and is {now}")
 
+    def look_at_newest(self) -> list[dict[str, Any]]:
+        """The newest records, noted: all that have not ended are among them."""
+        records: list[dict[str, Any]] = self._get(f"/v2/models/{MODEL}/train/?limit=100")
+        for record in records:
+            self.note(record)
+        return records
+
     def look(self) -> list[dict[str, Any]]:
         """All records, noted; every acknowledged run must be among them."""
         known = set(self.acknowledged)
@@ -77,7 +84,7 @@ class Clients(threading.Thread):
         if len(waiting) < _UNFINISHED_AT_MOST or self._chance.random() < 0.1:
             self._submit()
         elif self._chance.random() < 0.3:
-            self.look()
+            self.look_at_newest()
         else:
             self._steer(self._chance.choice(waiting))
 
@@ -88,7 +95,7 @@ class Clients(threading.Thread):
             "nonce": str(self._nonces),
             "steps": chance.choice([3, 10, 30, 60]),
             "save_every": chance.choice([2, 5, 100]),
-            "bulk": chance.choice([0, 0, 100_000, 4_000_000]),
+            "bulk": chance.choice([0, 0, 100_000, 1_000_000]),
             "evaluating_s": chance.choice([0.0, 0.2]),
             "deaf": chance.random() < 0.2,
             "kin": chance.choice(["none", "none", "family", "unmarked"]),

