@@ -33,6 +33,8 @@ class ModelSettings:
     keep_last: int | None = None
     keep_best_by: str | None = None
     keep_runs: int | None = None
+    max_seconds: float | None = None
+    restart_on_failure: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,6 +76,9 @@ class Settings(PortSettings):
     training_threads: int | None = None
     training_cpus: tuple[int, ...] | None = None
     training_nice: int = 19
+    training_max_seconds: float | None = None
+    training_grace: float = 30.0
+    restart_on_failure: int = 0
     on_stop: str = "leave"
     stop_timeout: float = 10.0
     listen_when_loaded: bool = False
@@ -101,6 +106,8 @@ _DEVICE = validate.Regexp(
 )
 _SECONDS = validate.Range(min=0.05, max=86_400)
 _WORKERS = validate.Range(min=1, max=64)
+_TRAINING_SECONDS = validate.Range(min=0.05, max=100_000_000)
+_RESTARTS = validate.Range(min=0, max=100)
 
 
 def _about(text: str, *aliases: str, **more: Any) -> dict[str, Any]:
@@ -139,6 +146,13 @@ class ModelSettingsSchema(Schema):
     keep_runs = fields.Integer(
         validate=validate.Range(min=1),
         metadata=_about("ended runs that are kept, as keep_runs for all models"),
+    )
+    max_seconds = fields.Float(
+        validate=_TRAINING_SECONDS, metadata=_about("seconds that a training may take at most")
+    )
+    restart_on_failure = fields.Integer(
+        validate=_RESTARTS,
+        metadata=_about("how often a training is begun again after a failure"),
     )
     env = fields.Dict(keys=fields.String(), values=fields.String())
 
@@ -294,6 +308,21 @@ class SettingsSchema(PortSettingsSchema):
         validate=validate.Range(min=0, max=19),
         metadata=_about("niceness of trainings: 0 shares the CPU evenly with predictions"),
     )
+    training_max_seconds = fields.Float(
+        validate=_TRAINING_SECONDS,
+        metadata=_about("seconds that a training may take at most (default: as long as it needs)"),
+    )
+    training_grace = fields.Float(
+        validate=_SECONDS,
+        metadata=_about(
+            "seconds that a training gets to save a checkpoint when its time is over or it is "
+            "paused"
+        ),
+    )
+    restart_on_failure = fields.Integer(
+        validate=_RESTARTS,
+        metadata=_about("how often a training is begun again after a failure, if not said with it"),
+    )
     on_stop = fields.String(
         validate=validate.OneOf(["leave", "pause", "cancel"]),
         metadata=_about("what becomes of running trainings when the server is stopped"),
@@ -336,7 +365,7 @@ class SettingsSchema(PortSettingsSchema):
         metadata=_about(
             "one table per model: predict_timeout, workers, device, cpus, max_wait_ms, "
             "latency_target_ms, python, weights_folder, "
-            "keep_last, keep_best_by, keep_runs, env",
+            "keep_last, keep_best_by, keep_runs, max_seconds, restart_on_failure, env",
             flag=False,
         ),
     )

@@ -21,6 +21,7 @@ from ..settings import Settings
 from ..storage.weights import WeightsVersion
 from ..training.executor import LocalExecutor
 from ..training.forkclient import TORCH_MODULES
+from ..training.options import RunLimits
 from ..training.purging import RunPurge
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
@@ -231,6 +232,12 @@ def _training(settings: Settings) -> TrainingOptions:
         nice=settings.training_nice,
         device=settings.device,
         on_stop=settings.on_stop,
+        stop_grace_s=settings.training_grace,
+        limit=RunLimits(settings.training_max_seconds, settings.restart_on_failure),
+        limits={
+            name: RunLimits(own.max_seconds, own.restart_on_failure)
+            for name, own in settings.models.items()
+        },
         data_root=settings.data,
         weights_folders={
             name: own.weights_folder

@@ -17,6 +17,7 @@ from ..schemas.resources import RunSchema
 from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
 from ..serving.messages import Validated
+from ..training.options import RunLimits
 from ..training.resuming import Resumption, check_recorded_files
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
@@ -97,6 +98,7 @@ async def _begin_again(
         seed=left.order.seed,
         resumes=left,
         run_id=run_id,
+        limits=RunLimits(record.max_seconds, record.restart_on_failure),
     )
 
 

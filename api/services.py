@@ -219,7 +219,7 @@ def tell_where(error: InvalidArguments, *names: str) -> None:
     for name in names:
         said = error.errors.get(name)
         if isinstance(said, list) and said and str(said[0]).startswith("Unknown argument"):
-            header = f"X-Modelyard-{name.title()}"
+            header = f"X-Modelyard-{name.title().replace('_', '-')}"
             said[0] += f" The server's own {name!r} goes into the query (?{name}=) or {header}."
 
 

@@ -16,6 +16,7 @@ from ..schemas.resources import RunSchema
 from ..schemas.states import PAUSABLE, Phase, Status
 from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
+from ..training.options import RunLimits
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
 from .body import ModelRequestReader
@@ -34,6 +35,8 @@ from .services import (
     telling_where,
 )
 from .train_dataset import adopt, chosen_dataset, drop, keep_upload
+from .train_limits import NAMES as LIMITS
+from .train_limits import chosen_limits
 
 
 async def start(request: web.Request) -> web.StreamResponse:
@@ -55,11 +58,14 @@ async def start(request: web.Request) -> web.StreamResponse:
         data, dataset = await chosen_dataset(
             request, here, handle, data, None if kin is None else kin.dataset
         )
-        with telling_where("like", "dataset"):
+        data, limits = chosen_limits(request, handle, data)
+        with telling_where("like", "dataset", *LIMITS):
             checked = await handle.validate("train", data)
         # From the commit on a client that hangs up changes nothing.
         record = await asyncio.shield(
-            asyncio.ensure_future(_submit(here, handle, data, checked, folder, key, kin, dataset))
+            asyncio.ensure_future(
+                _submit(here, handle, data, checked, folder, key, kin, dataset, limits)
+            )
         )
     finally:
         if folder.exists():
@@ -77,10 +83,11 @@ async def _submit(
     key: str | None,
     kin: Likeness | None,
     dataset: DatasetRef | None,
+    limits: RunLimits,
 ) -> RunRecord:
     kept = await asyncio.to_thread(keep_upload, here, handle, data)
     try:
-        record = await _recorded(here, handle, data, checked, folder, key, kin, dataset)
+        record = await _recorded(here, handle, data, checked, folder, key, kin, dataset, limits)
     except BaseException:
         if kept is not None:
             await asyncio.to_thread(drop, kept)
@@ -99,6 +106,7 @@ async def _recorded(
     key: str | None,
     kin: Likeness | None,
     dataset: DatasetRef | None,
+    limits: RunLimits,
 ) -> RunRecord:
     return await here.runs.submit(
         handle.source,
@@ -110,6 +118,7 @@ async def _recorded(
         repeats=None if kin is None else kin.version,
         seed=None if kin is None else kin.seed,
         dataset=dataset,
+        limits=limits,
     )
 
 
@@ -217,6 +226,9 @@ def run_data(here: Services, record: RunRecord) -> dict[str, Any]:
         "progress": asdict(record.progress),
         "position": record.position,
         "attempt": record.attempt,
+        "attempts": [asdict(attempt) for attempt in record.attempts],
+        "max_seconds": record.max_seconds,
+        "restart_on_failure": record.restart_on_failure,
         "created_at": record.created_at,
         "started_at": record.started_at,
         "ended_at": record.ended_at,

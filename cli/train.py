@@ -27,6 +27,7 @@ class TrainGroup(ModelGroup):
         spelled = _own_names({argument.name for argument in arguments})
         own: list[click.Parameter] = [
             *_sources(spelled),
+            *_limits(spelled),
             click.Option(["--follow"], is_flag=True, help="Watch the run until it has ended."),
             click.Option(["--log"], is_flag=True, help="With --follow: show its log too."),
             click.Option(
@@ -45,6 +46,8 @@ class TrainGroup(ModelGroup):
             idempotency_key: str | None,
             like: str | None,
             from_dataset: str | None,
+            max_seconds: float | None,
+            restart_on_failure: int | None,
         ) -> None:
             if like is not None:
                 like = versions.find(client, model.name, like).id
@@ -54,10 +57,17 @@ class TrainGroup(ModelGroup):
                     idempotency_key=idempotency_key or uuid.uuid4().hex,
                     like=like,
                     dataset=from_dataset,
+                    max_seconds=max_seconds,
+                    restart_on_failure=restart_on_failure,
                     **vars(given),
                 )
             except ArgumentsRefused as error:
-                ours = {"like": like, "dataset": from_dataset}
+                ours = {
+                    "like": like,
+                    "dataset": from_dataset,
+                    "max_seconds": max_seconds,
+                    "restart_on_failure": restart_on_failure,
+                }
                 names = {spelled[name]: name for name, value in ours.items() if value is not None}
                 raise _renamed(error, names) from error
             _tell(ctx, client, run, follow, log)
@@ -73,7 +83,30 @@ def _own_names(names: set[str]) -> dict[str, str]:
     return {
         "like": "modelyard-like" if "like" in names else "like",
         "dataset": "modelyard-dataset" if from_dataset else "from-dataset",
+        **{name: _long(name, names) for name in ("max_seconds", "restart_on_failure")},
     }
+
+
+def _long(name: str, names: set[str]) -> str:
+    dashed = name.replace("_", "-")
+    return f"modelyard-{dashed}" if names & {name, dashed} else dashed
+
+
+def _limits(spelled: dict[str, str]) -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["max_seconds", f"--{spelled['max_seconds']}"],
+            type=float,
+            metavar="SECONDS",
+            help="Stop the training after so long; its last checkpoint is kept.",
+        ),
+        click.Option(
+            ["restart_on_failure", f"--{spelled['restart_on_failure']}"],
+            type=int,
+            metavar="TIMES",
+            help="Begin it again after a failure, from its last checkpoint if it can.",
+        ),
+    ]
 
 
 def _sources(spelled: dict[str, str]) -> list[click.Parameter]:

@@ -17,7 +17,7 @@ from .errors import (
     UnexpectedAnswer,
 )
 from .models import Argument, Description, Model
-from .runs import Checkpoint, Checkpoints, Event, Metrics, Point, Progress, Run
+from .runs import Attempt, Checkpoint, Checkpoints, Event, Metrics, Point, Progress, Run
 from .sync import Client
 from .weights import (
     Alias,
@@ -36,6 +36,7 @@ __all__ = [
     "Argument",
     "ArgumentsRefused",
     "AsyncClient",
+    "Attempt",
     "Busy",
     "Checkpoint",
     "Checkpoints",

@@ -182,6 +182,8 @@ class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
         as_form: bool = False,
         dataset: str | None = None,
         like: str | None = None,
+        max_seconds: float | None = None,
+        restart_on_failure: int | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a training and returns its record; it runs on the server, whoever watches.
@@ -189,6 +191,8 @@ class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
         `dataset` is a stored one: its id, its name (the newest version) or `name@number`. `like`
         repeats the training of a weights version: its arguments, seed and dataset stand in for what
         is not given here; its record's `message` tells at the end whether the result is the same.
+        After `max_seconds` of training it is asked to stop, and ends as an error with the reason
+        `time_limit`. After a failure it is begun again, `restart_on_failure` times at most.
 
         Sent with an Idempotency-Key (a fresh one unless given), so that a request that is repeated
         after a lost connection, by us or by you with the same key, starts one training only.
@@ -198,6 +202,10 @@ class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
             more["X-Modelyard-Dataset"] = dataset
         if like is not None:
             more["X-Modelyard-Like"] = like
+        if max_seconds is not None:
+            more["X-Modelyard-Max-Seconds"] = repr(float(max_seconds))
+        if restart_on_failure is not None:
+            more["X-Modelyard-Restart-On-Failure"] = str(restart_on_failure)
         call = Call(
             "POST",
             path_of("v2", "models", model, "train", ""),

@@ -30,6 +30,24 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One time that a training was begun; `reason` is why it ended, None where it was paused."""
+
+    number: int
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    reason: str | None = None
+    message: str | None = None
+
+    @classmethod
+    def from_data(cls, data: Any) -> Attempt:
+        values = known(cls, mapping(data, "attempt"))
+        for name in ("started_at", "ended_at"):
+            values[name] = moment(values.get(name))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
 class Run:
     """One training's record at one moment.
 
@@ -37,7 +55,8 @@ class Run:
     (`queued`, `starting`, `training`, ...); `reason` and `message` say why it ended. `position` is
     its place in the queue. `dataset` is the stored one that it is trained on, `resumed_from` the
     ended run that it goes on with, `repeats` the version whose training it repeats. `result` is
-    `{output, finish_date, duration}` when done, `weights` the version that it made. `data` is the
+    `{output, finish_date, duration}` when done, `weights` the version that it made. `attempts` are
+    the times that it was begun; after failures `restart_on_failure` more at most. `data` is the
     server's whole answer.
     """
 
@@ -58,6 +77,9 @@ class Run:
     dataset: str | None
     resumed_from: str | None
     repeats: str | None
+    max_seconds: float | None
+    restart_on_failure: int
+    attempts: tuple[Attempt, ...]
     links: Mapping[str, str]
     data: Mapping[str, Any]
 
@@ -82,6 +104,9 @@ class Run:
             dataset=data.get("dataset"),
             resumed_from=data.get("resumed_from"),
             repeats=data.get("repeats"),
+            max_seconds=data.get("max_seconds"),
+            restart_on_failure=int(data.get("restart_on_failure") or 0),
+            attempts=tuple(Attempt.from_data(item) for item in data.get("attempts") or ()),
             links=data.get("links") or {},
             data=data,
         )

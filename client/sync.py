@@ -126,6 +126,8 @@ class Client(SyncWeightsCalls, SyncDatasetCalls):
         as_form: bool = False,
         dataset: str | None = None,
         like: str | None = None,
+        max_seconds: float | None = None,
+        restart_on_failure: int | None = None,
         idempotency_key: str | None = None,
     ) -> Run:
         """Starts a training and returns its record; see `AsyncClient.train`."""
@@ -139,6 +141,8 @@ class Client(SyncWeightsCalls, SyncDatasetCalls):
                 as_form=as_form,
                 dataset=dataset,
                 like=like,
+                max_seconds=max_seconds,
+                restart_on_failure=restart_on_failure,
                 idempotency_key=idempotency_key,
             )
         )

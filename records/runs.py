@@ -41,11 +41,27 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One time that a run was begun. Times are RFC 3339 in UTC; `ended_at` None: not over yet.
+
+    `reason` is a word of `Reason`; None of one that was paused. `message` says what followed.
+    """
+
+    number: int
+    started_at: str
+    ended_at: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """One training. `position` counts the queue from 1 and is None for a run that does not wait.
 
     `date` is DEEPaaS's: local time without a zone. `epoch` counts launches (0: never launched);
     `attempt` counts those after which the run may train; `rev` grows with each change of the row.
+    `max_seconds` is what its processes may take together; after a failure it is begun again at most
+    `restart_on_failure` times, and has been `restarts` times.
     """
 
     id: str
@@ -72,6 +88,10 @@ class RunRecord:
     dataset: str | None = None
     resumed_from: str | None = None
     repeats: str | None = None
+    max_seconds: float | None = None
+    restart_on_failure: int = 0
+    restarts: int = 0
+    attempts: Sequence[Attempt] = ()
     seq: int = 0
     position: int | None = None
 
@@ -238,6 +258,7 @@ def _to_row(record: RunRecord) -> dict[str, Any]:
     row["reason"] = None if record.reason is None else record.reason.value
     row["args"] = dict(record.args)
     row["tags"] = list(record.tags)
+    row["attempts"] = [vars(attempt).copy() for attempt in record.attempts]
     row["progress"] = vars(record.progress).copy()
     row["result"] = None if record.result is None else vars(record.result).copy()
     return row
@@ -249,6 +270,7 @@ def _to_record(row: Row[Any]) -> RunRecord:
     values["phase"] = Phase(values["phase"])
     values["reason"] = None if values["reason"] is None else Reason(values["reason"])
     values["tags"] = tuple(values["tags"])
+    values["attempts"] = tuple(Attempt(**attempt) for attempt in values["attempts"])
     values["progress"] = Progress(**values["progress"])
     result = values["result"]
     values["result"] = None if result is None else Outcome(**result)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -78,6 +79,10 @@ runs = Table(
     Column("dataset", String(32)),
     Column("resumed_from", String(32)),
     Column("repeats", String(32)),
+    Column("max_seconds", Float),
+    Column("restart_on_failure", Integer, nullable=False, server_default="0"),
+    Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("attempts", JSON, nullable=False, server_default="[]"),
     Index("runs_by_model", "model", "seq"),
     Index("runs_by_tidied", "tidied", "seq"),
     sqlite_autoincrement=True,
@@ -85,7 +90,8 @@ runs = Table(
 """One row a run. `epoch` counts launches and fences old supervisors out; `rev` grows with each
 change; `tidied` says that its processes are gone and its secrets and uploads removed. `dataset` is
 the stored dataset that it reads, `resumed_from` the ended run that it goes on from, `repeats` the
-weights version whose training it repeats."""
+weights version whose training it repeats. It is begun again after a failure `restart_on_failure`
+times at most, and has been `restarts` times; `attempts` tells of each time that it was begun."""
 
 weights = Table(
     "weights",

@@ -18,6 +18,8 @@ MULTIPART = "multipart/form-data"
 SHORTEST_TIMEOUT_S, LONGEST_TIMEOUT_S = 1.0, 86_400.0
 """What the header X-Request-Timeout may ask for."""
 
+SHORTEST_TRAINING_S, LONGEST_TRAINING_S = 0.05, 100_000_000  # a bit more than three years
+MOST_RESTARTS = 100
 CHOICES_SHOWN = 100
 """Weights versions that the document lists, newest first."""
 
@@ -76,7 +78,8 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
     if model.description is None:
         return []
     if which == "train":
-        return [*_like_parameters(model), *_dataset_parameters(model)]
+        own = [*_like_parameters(model), *_dataset_parameters(model)]
+        return [*own, *_limit_parameters(model)]
     parameters = [
         _parameter(
             "X-Request-Timeout",
@@ -102,6 +105,27 @@ def server_parameters(model: ServedModel, which: Which) -> list[dict[str, Any]]:
             _parameter("X-Modelyard-Sticky", "header", {"type": "string"}, description=told)
         )
     return parameters
+
+
+def _limit_parameters(model: ServedModel) -> list[dict[str, Any]]:
+    """How long a training may take, and what follows a failure."""
+    taken = {field.name for field in model.arguments("train") or ()}
+    told = "Seconds that the training may take, waiting and pauses not counted. Then it is asked to"
+    seconds = f"{told} stop, and ends as an error with the reason `time_limit`; `last` is kept."
+    restarts = "How often it is begun again after a failure, from its last checkpoint if it can."
+    number = {"type": "number", "minimum": SHORTEST_TRAINING_S, "maximum": LONGEST_TRAINING_S}
+    count = {"type": "integer", "minimum": 0, "maximum": MOST_RESTARTS}
+    names = [
+        ("X-Modelyard-Max-Seconds", "header", number, seconds),
+        ("max_seconds", "query", number, seconds),
+        ("X-Modelyard-Restart-On-Failure", "header", count, restarts),
+        ("restart_on_failure", "query", count, restarts),
+    ]
+    return [
+        _parameter(name, where, schema, description=about)
+        for name, where, schema, about in names
+        if name not in taken
+    ]
 
 
 def _dataset_parameters(model: ServedModel) -> list[dict[str, Any]]:

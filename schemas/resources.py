@@ -144,6 +144,16 @@ class RunLinksSchema(Schema):
     resume = text_field("POST here goes on with it; there once it is paused, or has ended undone.")
 
 
+class AttemptSchema(Schema):
+    """One time that a training was begun."""
+
+    number = fields.Integer(required=True, metadata={"description": "From 1."})
+    started_at = text_field("When it was begun, RFC 3339 in UTC.", required=True)
+    ended_at = text_field("When it was over; not there while it runs.", allow_none=True)
+    reason = text_field("Why it ended, a word of `reason`; none where it paused.", allow_none=True)
+    message = text_field("What went wrong, and what followed.", allow_none=True)
+
+
 class RunSchema(Schema):
     """One training."""
 
@@ -162,6 +172,17 @@ class RunSchema(Schema):
         allow_none=True, metadata={"description": "Its place in the queue, from 1."}
     )
     attempt = fields.Integer(metadata={"description": "How often its training was begun."})
+    attempts = fields.List(
+        fields.Nested(AttemptSchema),
+        metadata={"description": "Each time that it was begun; of very many the newest."},
+    )
+    max_seconds = fields.Float(
+        allow_none=True,
+        metadata={"description": "What its processes may take, all attempts together."},
+    )
+    restart_on_failure = fields.Integer(
+        metadata={"description": "How often it may be begun again after a failure."}
+    )
     created_at = time_field("When it was submitted.")
     started_at = time_field("When its process was started.", allow_none=True)
     ended_at = time_field("When it ended.", allow_none=True)

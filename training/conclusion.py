@@ -21,6 +21,7 @@ from ..records.store import RecordStore
 from ..schemas.states import Phase, Reason, Status
 from ..storage.versions import BadVersion, Manifest, read_manifest
 from ..storage.weights import WeightsVersion, WeightsVersions
+from .attempts import over
 from .dates import local_date
 from .messages import ExitRecord, RunProgress, RunResult
 from .moves import RunMoves
@@ -160,6 +161,8 @@ class Conclusion:
         # Before the commit: should we die in between, the next server finds the run not ended, and
         # needs nothing of what is removed here to end it.
         done = changes.get("status") is Status.DONE
+        reason: Reason | None = changes.get("reason", record.reason)
+        said = None if reason is None else reason.value
         tidied = await asyncio.to_thread(tidy, paths, done)
         moved = await self._moves.move(
             record.id,
@@ -169,6 +172,7 @@ class Conclusion:
             ended_at=_ended_at(how),
             progress=progress,
             tidied=tidied,
+            attempts=over(record.attempts, said, changes.get("message")),
             **changes,
         )
         if moved is None:

@@ -14,6 +14,10 @@ from .messages import PAUSED, Control, ExitRecord, RunOrder, RunResult
 from .paths import RunPaths, read_json, write_json
 
 _SILENT = "The run's supervisor ended without a word: it was killed, or the machine stopped."
+_STOPPED = {
+    Reason.TIME_LIMIT.value: "The run's time (max_seconds) was over; its last checkpoint is kept.",
+    Reason.INTERRUPTED.value: "The run was stopped; its last checkpoint is kept.",
+}
 _TAIL = 2_000  # characters of the log looked at for a last word
 
 
@@ -67,7 +71,7 @@ def _verdict(
         return Status.RUNNING, PAUSED, ""
     if control is not None:
         reason = control.reason or Reason.INTERRUPTED.value
-        return Status.ERROR, reason, "The run was stopped; its last checkpoint is kept."
+        return Status.ERROR, reason, _STOPPED.get(reason, _STOPPED[Reason.INTERRUPTED.value])
     if result is not None and result.error is not None:
         return Status.ERROR, result.error["reason"], result.error["message"]
     if death is None:

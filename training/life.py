@@ -18,6 +18,7 @@ from ..records.runs import Progress, RunRecord, find_run
 from ..records.store import RecordStore
 from ..schemas.states import PAUSABLE, Phase, Reason, Status
 from ..storage.weights import WeightsVersions
+from .attempts import may_be_restarted, over, wait_s
 from .conclusion import Conclusion
 from .executor import Executor
 from .loss import judge_loss, pause_of, trained_for_s
@@ -35,7 +36,7 @@ from .supervisor_exit import SupervisorExit
 log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 30.0
-_PAUSE_LIMIT_S = 45.0  # the supervisor's own limit is 31.5 s
+_PAUSE_SPARE_S = 15.0  # beyond the grace that the supervisor gives
 _TROUBLE_S = 1.0
 """Pause after a step failed (the disk is full, the database locked) until it is tried again."""
 
@@ -106,7 +107,9 @@ class RunLife:
             if record.epoch != self._epoch or record.phase not in PAUSABLE:
                 return False
             await request_pause(self._around.executor, self._paths, record, resumes_by_itself)
-            self._force_at = self._force_at or time.monotonic() + _PAUSE_LIMIT_S
+            self._force_at = self._force_at or time.monotonic() + (
+                self._around.options.stop_grace_s + _PAUSE_SPARE_S
+            )
         self._poke.set()
         return True
 
@@ -230,44 +233,65 @@ class RunLife:
         if how.reason == Reason.PUBLISH_FAILED.value and not self._record.ended:
             trained_s = await asyncio.to_thread(trained_for_s, self._paths)
             if trained_s is not None and trained_s < self._around.options.publish_limit_s:
-                return await self._go_on(f"{how.message} Trying again, without training again.")
+                return await self._go_on(how, "Trying again, without training again.")
         if how.reason == PAUSED and not self._record.ended:
             return await self._paused()
         if not self._record.ended and await asyncio.to_thread(was_interrupted, self._paths, how):
             count = await asyncio.to_thread(count_interruption, self._paths, self._record.epoch)
             if count <= self._around.options.resume_attempts:
                 place = await asyncio.to_thread(where, self._paths)
-                return await self._go_on(f"{how.message} Going on {place}.")
+                return await self._go_on(how, f"Going on {place}.")
+        if not self._record.ended and may_be_restarted(self._record, how):
+            return await self._restart(how)
         return await self._end(how)
+
+    async def _restart(self, how: ExitRecord) -> bool:
+        """Has a failed run begun again after a while, as it was asked to be."""
+        record = self._record
+        count = record.restarts + 1
+        place = await asyncio.to_thread(where, self._paths)
+        told = f"Restart {count} of {record.restart_on_failure}, {place}."
+        return await self._go_on(how, told, restarts=count)
 
     async def _paused(self) -> bool:
         if self._paths.trained.exists():
-            return await self._go_on("Trained; only the finish step is left.")
+            done = "Trained; only the finish step is left."
+            return await self._go_on(_exit(self._epoch, Status.RUNNING, PAUSED), done)
         place = await asyncio.to_thread(where, self._paths)
+        message = f"Paused; goes on {place} when it is resumed."
         moved = await self._around.moves.move(
             self._record.id,
             of_epoch=self._record.epoch,
             phase=Phase.PAUSED,
-            message=f"Paused; goes on {place} when it is resumed.",
+            message=message,
+            attempts=over(self._record.attempts, None, message),
         )
         self._around.release(self._record.id)
         return moved is not None
 
-    async def _go_on(self, message: str) -> bool:
+    async def _go_on(self, how: ExitRecord, what_follows: str, **values: Any) -> bool:
+        message = f"{how.message} {what_follows}".strip()
+        reason = None if how.reason == PAUSED else how.reason
         moved = await self._around.moves.move(
             self._record.id,
             of_epoch=self._record.epoch,
             phase=Phase.RETRY_WAIT,
             message=message,
+            attempts=over(self._record.attempts, reason, message),
+            **values,
         )
         self._around.release(self._record.id)
+        self._record = moved or self._record
         return moved is not None and await self._wait_to_retry()
 
     async def _wait_to_retry(self) -> bool:
         """Back to the queue after a pause, in which the run holds no place."""
         self._poke.clear()
         self.waits = True
-        await wait_event(self._poke, min(_LONGEST_RETRY_S, 2.0 ** (self._record.attempt - 1)))
+        pause_s = min(_LONGEST_RETRY_S, 2.0 ** (self._record.attempt - 1))
+        if self._record.restarts:
+            pause_s = wait_s(self._record, self._around.options.restart_wait_s)
+        await wait_event(self._poke, pause_s)
         self.waits = False
         moved = await self._around.moves.move(
             self._record.id,
@@ -290,10 +314,12 @@ class RunLife:
         if await asyncio.to_thread(pause_of, self._paths, record.epoch) is not None:
             return await self._paused()  # nobody was there to be asked, but it was promised
         if self._adopted:  # the server ended in the middle of the launch: that was no attempt
-            return await self._wait_again(attempt=record.attempt - 1)
+            before = record.attempts[:-1]
+            return await self._wait_again(attempt=record.attempt - 1, attempts=before)
         limit = self._around.options.start_attempts if attempts is None else attempts
         if record.attempt < limit:
-            return await self._wait_again()
+            told = over(record.attempts, Reason.START_FAILED.value, problem)
+            return await self._wait_again(attempts=told)
         failed = await asyncio.to_thread(trained_for_s, self._paths) is not None
         reason = Reason.PUBLISH_FAILED if failed else Reason.START_FAILED
         return await self._ended(_exit(record.epoch, Status.ERROR, reason.value, problem))

@@ -41,7 +41,9 @@ class RunOrder(_Message):
     `nice` is added to its niceness. `dataset` is the dataset version to train on,
     `{"id", "name", "digest", "folder"}`, where `folder` holds its files; `repeats` is the id of a
     weights version whose training is made again, `resumed_from` that of an ended run which this one
-    goes on with. `secrets` are the names of the secret arguments that were given.
+    goes on with. `max_seconds` is what the run's processes may take, all attempts together (None:
+    as long as they need); asked to stop they have `grace_s` to save a checkpoint. `secrets` are the
+    names of the secret arguments that were given.
     """
 
     id: str
@@ -62,6 +64,8 @@ class RunOrder(_Message):
     dataset: dict[str, Any] | None = None
     repeats: str | None = None
     resumed_from: str | None = None
+    max_seconds: float | None = None
+    grace_s: float = 30.0
     secrets: list[str] = field(default_factory=list)
 
 
@@ -71,7 +75,7 @@ class Control(_Message):
 
     `action`: `cancel` ends the run as cancelled; `pause` ends its processes, and the run waits to
     be resumed; `stop` ends it as an error with `reason`, its last checkpoint kept. `grace_s` is how
-    long train() may take to notice `should_stop`; None is 1.5 s for cancel, 30 s otherwise.
+    long train() may take to notice `should_stop`; None is 1.5 s for cancel, the order's otherwise.
     """
 
     epoch: int

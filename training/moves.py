@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from ..records.runs import RunRecord, find_run, next_waiting, queue, update_run
 from ..records.store import RecordStore
 from ..schemas.states import LEGAL_MOVES, Phase, Reason, Status
+from .attempts import begun
 from .notices import Notices
 
 
@@ -76,13 +77,15 @@ def claim_next_run(connection: Connection) -> RunRecord | None:
     record = None if run_id is None else find_run(connection, run_id)
     if record is None:
         return None
+    now = datetime.now(UTC)
     return move_run(
         connection,
         record.id,
         phase=Phase.STARTING,
         epoch=record.epoch + 1,
         attempt=record.attempt + 1,
-        started_at=record.started_at or datetime.now(UTC),
+        attempts=begun(record, now),
+        started_at=record.started_at or now,
         message=None,
     )
 

@@ -16,6 +16,15 @@ def server_environment(source: PluginSource) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class RunLimits:
+    """`max_seconds` of a run's processes, all attempts together; `restarts` after failures. None:
+    not said."""
+
+    max_seconds: float | None = None
+    restarts: int | None = None
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """Times are in seconds.
 
@@ -27,8 +36,11 @@ class TrainingOptions:
     supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled run
     before the server does so itself. A version that cannot be put in its place (disk full) is tried
     again for `publish_limit_s`. An interrupted run goes on by itself at most `resume_attempts`
-    times from one checkpoint. `weights_folders` names, for some models, the folder in which
-    train() leaves the weights.
+    times from one checkpoint. `limits` are what runs of a model may take where a request does not
+    say it, `limit` those of other models; a request's `max_seconds` may only be smaller. The first
+    wait before a failed run is begun again is `restart_wait_s`; one that is to stop, or to pause,
+    has `stop_grace_s` to save a checkpoint. `weights_folders` names, for some models, the folder in
+    which train() leaves the weights.
     """
 
     max_trainings: int = 1
@@ -47,6 +59,21 @@ class TrainingOptions:
     cancel_limit_s: float = 7.0
     publish_limit_s: float = 900.0
     resume_attempts: int = 3
+    limit: RunLimits = RunLimits()
+    limits: Mapping[str, RunLimits] = field(default_factory=dict)
+    restart_wait_s: float = 1.0
+    stop_grace_s: float = 30.0
+
+    def limits_of(self, model: str, asked: RunLimits) -> RunLimits:
+        """What a new run of the model may take and how often it may fail: each is set."""
+        own = self.limits.get(model, RunLimits())
+        most = self.limit.max_seconds if own.max_seconds is None else own.max_seconds
+        given = [seconds for seconds in (asked.max_seconds, most) if seconds is not None]
+        restarts = (asked.restarts, own.restarts, self.limit.restarts, 0)
+        return RunLimits(
+            max_seconds=min(given, default=None),
+            restarts=next(count for count in restarts if count is not None),
+        )
 
     @property
     def threads_each(self) -> int:

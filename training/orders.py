@@ -18,7 +18,7 @@ from typing import Any
 
 from ..models_plugin.plugin import PluginSource
 from ..schemas.transport import FilePart, RequestData
-from .ending import scrub
+from .ending import goes_on, scrub
 from .messages import RunOrder
 from .paths import RunPaths, read_json, sync_folder, write_bytes, write_json
 from .resuming import can_be_resumed, last_step
@@ -79,9 +79,19 @@ def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> P
         order.weights = dict(weights)
         write_json(paths.run, order.to_data(), mode=0o600)
     paths.status.unlink(missing_ok=True)  # what an earlier attempt had reached
+    if not goes_on(paths) and not paths.trained.exists():
+        _forget_attempt(paths)
     # Not durable: should the machine stop, no supervisor is left that the epoch could fence out.
     write_bytes(paths.epoch, str(epoch).encode(), durable=False)
     return PluginSource.from_data(order.source)
+
+
+def _forget_attempt(paths: RunPaths) -> None:
+    """A run that does not go on begins anew: numbers and checkpoints of before are not its own."""
+    paths.metrics.unlink(missing_ok=True)
+    for folder in (paths.events, paths.checkpoints):
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 def fence(paths: RunPaths, epoch: int) -> bool:

@@ -105,6 +105,11 @@ class RunPaths:
         return self.root / "stop"
 
     @property
+    def spent(self) -> Path:
+        """How long the run's processes have lived: `{"seconds"}`; of runs with a limit only."""
+        return self.root / "spent.json"
+
+    @property
     def supervisor_log(self) -> Path:
         return self.root / "supervisor.log"
 

@@ -20,12 +20,7 @@ from sqlalchemy import Connection
 from ..errors import Busy, DiskFull, RunConflict, RunNotFound
 from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
-from ..records.runs import (
-    RunRecord,
-    known_ids,
-    set_tidied,
-    untidied_runs,
-)
+from ..records.runs import RunRecord, known_ids, set_tidied, untidied_runs
 from ..records.store import RecordStore
 from ..schemas.states import PAUSABLE, Phase, Reason, Status
 from ..schemas.transport import RequestData
@@ -37,7 +32,7 @@ from .life import RunLife, Surroundings
 from .listing import RunListing
 from .moves import RunMoves
 from .notices import Notices, wait_event
-from .options import TrainingOptions
+from .options import RunLimits, TrainingOptions
 from .orders import GONE, remove_unrecorded, tidy
 from .paths import RunPaths
 from .resuming import Resumption, resumption_of
@@ -48,7 +43,7 @@ __all__ = ["RunRecord", "RunService", "TrainingOptions"]
 
 log = logging.getLogger(__name__)
 
-_STOP_LIMIT_S, _PAUSE_LIMIT_S = 9.0, 33.0
+_STOP_LIMIT_S, _PAUSE_SPARE_S = 9.0, 3.0
 _LOOK_AGAIN_S = 0.02
 
 
@@ -120,7 +115,7 @@ class RunService(RunListing):
 
     async def close(self) -> None:
         """Stops following the runs; as `on_stop` says, cancels them first (9 s at most), or has
-        those that can go on save a checkpoint and end (33 s at most)."""
+        those that can go on save a checkpoint and end (`stop_grace_s` and 3 s at most)."""
         self._open = False
         await self._submissions.close()
         if self._options.on_stop == "cancel":
@@ -152,7 +147,7 @@ class RunService(RunListing):
                         asked.append(life)
         await self._without_lives(
             lambda: [life for life in asked if life in self._lives.values() and not life.waits],
-            _PAUSE_LIMIT_S,
+            self._options.stop_grace_s + _PAUSE_SPARE_S,
         )
 
     async def _without_lives(self, living: Callable[[], Any], limit_s: float) -> None:
@@ -184,6 +179,7 @@ class RunService(RunListing):
         seed: int | None = None,
         resumes: Resumption | None = None,
         run_id: str | None = None,
+        limits: RunLimits = RunLimits(),  # noqa: B008 - frozen
     ) -> RunRecord:
         """Records a run that will start by itself; what is returned survives whatever happens.
 
@@ -216,6 +212,7 @@ class RunService(RunListing):
                 seed=seed,
                 resumes=resumes,
                 run_id=run_id,
+                limits=limits,
             )
         )
 
@@ -248,9 +245,9 @@ class RunService(RunListing):
     async def pause(self, model: str, run_id: str) -> RunRecord:
         """Has a run save a checkpoint and end its processes; it keeps its id, request and files.
 
-        The record may still be in its phase when this returns: `paused` follows within 31.5 s. Of
-        a paused run nothing changes. Raises RunNotFound, RunConflict (it has ended, publishes, or
-        cannot go on), DiskFull, and Busy while the server stops.
+        The record may still be in its phase when this returns: `paused` follows within the grace.
+        Of a paused run nothing changes. Raises RunNotFound, RunConflict (it has ended, publishes,
+        or cannot go on), DiskFull, and Busy while the server stops.
         """
         while True:
             record = await self.get(model, run_id)

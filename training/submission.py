@@ -29,7 +29,7 @@ from ..schemas.transport import RequestData
 from ..storage.weights import WeightsVersions
 from .dates import local_date
 from .messages import RunOrder
-from .options import TrainingOptions
+from .options import RunLimits, TrainingOptions
 from .orders import seed_of, write_run_folder
 from .paths import RunPaths
 from .replays import KeyLocks, key_hash, request_digest
@@ -58,6 +58,7 @@ class Submission:
     `secrets` names those; uploads are in `files_folder`; `key` is the client's Idempotency-Key.
     `repeats` is the version whose training is made again; `seed` None: chosen by `seed_of`.
     `resumes` is what an ended run leaves to this one, which goes on with it. `run_id` None: a new.
+    `limits` are those that the client asked for.
     """
 
     source: PluginSource
@@ -74,6 +75,7 @@ class Submission:
     seed: int | None = None
     resumes: Resumption | None = None
     run_id: str | None = None
+    limits: RunLimits = field(default_factory=RunLimits)
 
 
 class Submissions:
@@ -114,7 +116,12 @@ class Submissions:
             return await self._record(what, None)
         key = key_hash(what.key, what.principal, what.source.name)
         async with self._keys.hold(key):
-            named = {"dataset": what.dataset.id if what.dataset else None, "repeats": what.repeats}
+            named = {
+                "dataset": what.dataset.id if what.dataset else None,
+                "repeats": what.repeats,
+                "max_seconds": _text(what.limits.max_seconds),
+                "restart_on_failure": _text(what.limits.restarts),
+            }
             digest = await asyncio.to_thread(
                 request_digest, what.key, what.request, what.args, what.files_folder, named
             )
@@ -123,6 +130,7 @@ class Submissions:
 
     async def _record(self, what: Submission, key: tuple[str, str] | None) -> RunRecord:
         now = datetime.now(UTC)
+        limits = self._options.limits_of(what.source.name, what.limits)
         draft = RunRecord(
             id=what.run_id or uuid.uuid4().hex,
             model=what.source.name,
@@ -135,6 +143,8 @@ class Submissions:
             dataset=None if what.dataset is None else what.dataset.id,
             repeats=what.repeats,
             resumed_from=None if what.resumes is None else what.resumes.record.id,
+            max_seconds=limits.max_seconds,
+            restart_on_failure=limits.restarts or 0,
         )
         paths = RunPaths(self._home.runs / draft.id)
         order = await self._order(draft, what)
@@ -192,7 +202,13 @@ class Submissions:
             dataset=None if what.dataset is None else what.dataset.to_data(),
             repeats=what.repeats,
             resumed_from=record.resumed_from,
+            max_seconds=record.max_seconds,
+            grace_s=options.stop_grace_s,
         )
+
+
+def _text(number: float | None) -> str | None:
+    return None if number is None else f"{number:g}"
 
 
 def _check_not_resumed(connection: Connection, run_id: str) -> None:

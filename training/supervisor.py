@@ -21,7 +21,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..schemas.states import Reason
 from . import process
+from .allowance import Allowance
 from .child import SIGNALS, become_run_process
 from .claim import Claim, Refused
 from .ending import Death, judge, scrub_unless_resumed
@@ -35,7 +37,7 @@ from .messages import Control, RunOrder
 from .paths import RunPaths, read_json, write_json
 
 TICK_S = 1.0  # heartbeat, and how late a request without its signal may be noticed
-CANCEL_GRACE_S, STOP_GRACE_S, TERM_S = 1.5, 30.0, 1.5
+CANCEL_GRACE_S, TERM_S = 1.5, 1.5
 LINGER_S = 10.0  # what a run process may take to exit after it has written its result
 FINISH_PAUSES_S = (1.0, 4.0)  # before each further attempt of the finish step
 EXIT_REFUSED = 3
@@ -44,8 +46,12 @@ EXIT_REFUSED = 3
 class Supervisor:
     """The life of one attempt. `run` returns the exit code of the supervisor process."""
 
-    def __init__(self, paths: RunPaths, epoch: int, python: str | None = None) -> None:
+    def __init__(
+        self, paths: RunPaths, epoch: int, order: RunOrder, python: str | None = None
+    ) -> None:
         self._paths = paths
+        self._grace_s = order.grace_s
+        self._allowance = Allowance(paths, order.max_seconds)
         self._epoch = epoch
         self._python = python
         self._claim = Claim(paths, epoch)
@@ -75,6 +81,7 @@ class Supervisor:
             say()
             self._death = Death(note=f"The run could not be started or kept: {error}")
         end_descendants(self._reap)
+        self._allowance.keep(now=True)
         self._say_how_it_ended(time.monotonic() - started)
         return 0
 
@@ -89,6 +96,7 @@ class Supervisor:
 
     def _supervise(self) -> None:
         self._read_control()
+        self._watch_allowance()
         if self._control is not None:
             return  # asked to end before it began
         self._start()
@@ -108,6 +116,7 @@ class Supervisor:
             self._wait_for_signal(self._until_next_step())
             self._reap()
             self._read_control()
+            self._watch_allowance()
             if self._control is not None and self._child:
                 self._press()
             if time.monotonic() >= beat_at:
@@ -155,9 +164,15 @@ class Supervisor:
         if self._control is None or (data["action"] == "cancel" != self._control.action):
             self._begin_to_stop(Control.from_data(data))
 
+    def _watch_allowance(self) -> None:
+        self._allowance.keep()
+        if self._control is None and self._allowance.left_s <= 0:
+            stop = Control(self._epoch, "stop", reason=Reason.TIME_LIMIT.value)
+            self._begin_to_stop(stop)
+
     def _begin_to_stop(self, control: Control) -> None:
         if control.grace_s is None:
-            control.grace_s = CANCEL_GRACE_S if control.action == "cancel" else STOP_GRACE_S
+            control.grace_s = CANCEL_GRACE_S if control.action == "cancel" else self._grace_s
         self._control = control
         self._asked_at = time.monotonic()
         with suppress(OSError):
@@ -186,7 +201,7 @@ class Supervisor:
 
     def _until_next_step(self) -> float:
         if self._control is None or self._control.grace_s is None:
-            return TICK_S
+            return min(TICK_S, self._allowance.left_s + 0.001)
         next_at = self._asked_at + self._control.grace_s + (TERM_S if self._term_sent else 0.0)
         return min(TICK_S, next_at - time.monotonic() + 0.001)
 
@@ -265,7 +280,7 @@ def _supervise(paths: RunPaths, epoch: int, python: str | None) -> int:
     if order.cpus is not None:
         stay_on(order.cpus)
     lower_session(order.nice)
-    return Supervisor(paths, epoch, python).run()
+    return Supervisor(paths, epoch, order, python).run()
 
 
 def main(arguments: list[str]) -> int:

@@ -210,3 +210,16 @@ def test_ended_runs_are_purged_one_or_all_but_the_newest(yard):
     left = [run["uuid"] for run in json.loads(yard("runs", "counter", "--json").stdout)]
     assert left == [runs[2]]
     assert "--keep N" in yard("runs", "counter", "--purge", code=2).stderr
+
+
+def test_training_with_a_time_limit_and_restarts_is_told_with_its_attempts(yard):
+    words = ["--end", "raise", "--max-seconds", "50", "--restart-on-failure", "1", "--follow"]
+    told = yard("train", "counter", *words, "--json", code=1).stdout.splitlines()
+    ended = json.loads(told[-1])["data"]
+    assert (ended["max_seconds"], ended["attempt"]) == (50.0, 2)
+    assert [one["reason"] for one in ended["attempts"]] == ["plugin_failed"] * 2
+
+
+def test_wrong_limits_are_told_by_the_name_of_the_option(yard):
+    refused = yard("train", "counter", "--max-seconds", "-3", code=2)
+    assert "max-seconds" in refused.stderr

@@ -1,5 +1,6 @@
 """Clients of a server that may die at any moment; they remember all that they were told."""
 
+import math
 import random
 import threading
 import time
@@ -28,7 +29,7 @@ class Clients(threading.Thread):
         self._keyed: list[tuple[str, dict[str, Any]]] = []
         self.acknowledged: dict[str, dict[str, Any]] = {}
         self.cancelled: set[str] = set()
-        self.ended: dict[str, tuple[Any, ...]] = {}
+        self.ended: dict[str, tuple[tuple[Any, ...], float]] = {}
         self.wrong: list[str] = []
         self.counts: dict[str, int] = {}
 
@@ -43,36 +44,41 @@ class Clients(threading.Thread):
         self.join(120)
         assert not self.is_alive()
 
-    def note(self, record: dict[str, Any]) -> None:
-        """What a record says; of an ended run it must always be the same."""
+    def note(self, record: dict[str, Any], asked_at: float) -> None:
+        """What a record says that was asked for then; of an ended run it must always be the same.
+
+        Answers to two threads may overtake each other: `running` is wrong only if the end had been
+        told before this was asked.
+        """
         run_id = record["uuid"]
         if record["status"] not in ENDED:
-            told = self.ended.get(run_id)
-            if told is not None:
+            told, told_at = self.ended.get(run_id, ((), math.inf))
+            if told_at < asked_at:
                 self.wrong.append(f"{run_id} was {told}, and is {record['status']}")
             return
         now = tuple(str(record[name]) for name in _TOLD)
         with self._lock:
-            before = self.ended.setdefault(run_id, now)
+            before, _ = self.ended.setdefault(run_id, (now, time.monotonic()))
         if before != now:
             self.wrong.append(f"{run_id} was {before}, and is {now}")
 
     def look_at_newest(self) -> list[dict[str, Any]]:
         """The newest records, noted: all that have not ended are among them."""
+        at = time.monotonic()
         records: list[dict[str, Any]] = self._get(f"/v2/models/{MODEL}/train/?limit=100")
         for record in records:
-            self.note(record)
+            self.note(record, at)
         return records
 
     def look(self) -> list[dict[str, Any]]:
         """All records, noted; every acknowledged run must be among them."""
-        known = set(self.acknowledged)
+        known, at = set(self.acknowledged), time.monotonic()
         records: list[dict[str, Any]] = self._get(f"/v2/models/{MODEL}/train/")
         lost = known - {record["uuid"] for record in records}
         if lost:
             self.wrong.append(f"lost: {lost}")
         for record in records:
-            self.note(record)
+            self.note(record, at)
         return records
 
     # -- one act ----------------------------------------------------------------------------------
@@ -104,17 +110,19 @@ class Clients(threading.Thread):
         if self._keyed and chance.random() < 0.3:  # an earlier one again: it makes no second run
             key, arguments = chance.choice(self._keyed)
         self._keyed.append((key, arguments))
+        at = time.monotonic()
         answer = self._ask("POST", "", json=arguments, headers={"Idempotency-Key": key})
         if answer.status_code == 200:
             record = answer.json()
             self.acknowledged[record["uuid"]] = arguments
-            self.note(record)
+            self.note(record, at)
             self._count("submitted")
         elif answer.status_code != 503:  # its model is not loaded yet
             self.wrong.append(f"a submission: {answer.status_code} {answer.text}")
 
     def _steer(self, run_id: str) -> None:
         what = self._chance.choice(["look", "look", "pause", "resume", "resume", "cancel"])
+        at = time.monotonic()
         if what == "look":
             answer = self._ask("GET", run_id)
         elif what == "cancel":
@@ -128,7 +136,7 @@ class Clients(threading.Thread):
             self._count(what)
             if record["uuid"] != run_id:  # an ended one was resumed as a new run
                 self.acknowledged[record["uuid"]] = self.acknowledged[run_id]
-            self.note(record)
+            self.note(record, at)
         elif answer.status_code not in (409, 503):
             self.wrong.append(f"{what} of {run_id}: {answer.status_code} {answer.text}")
 

@@ -108,8 +108,9 @@ class KillDriver:
     # -- what is seen -----------------------------------------------------------------------------
 
     def _is_told(self, before: dict[str, Any]) -> bool:
+        at = time.monotonic()
         now = self.server.run(before)
-        self.clients.note(now)
+        self.clients.note(now, at)
         return now["attempt"] != before["attempt"] or now["phase"] not in _LIVING
 
     def _is_ready(self) -> bool:
@@ -143,7 +144,7 @@ class KillDriver:
     def check(self) -> None:
         """After each kill: nothing is lost, no terminal state has changed, no orphan is left."""
         self.clients.look()
-        assert self.clients.wrong == []
+        assert not self.clients.wrong, self.clients.wrong
         self.no_orphans()
 
     def no_orphans(self) -> None:
@@ -169,7 +170,7 @@ class KillDriver:
         """Lets everything end, looks at every version, and tells what was seen."""
         self.clients.end()
         records = self.clients.settled(180)
-        assert self.clients.wrong == []
+        assert not self.clients.wrong, self.clients.wrong
         self.no_orphans()
         for record in records:
             self._check_end(record)
@@ -191,7 +192,7 @@ class KillDriver:
             assert record["status"] == "cancelled", record
         if record["status"] == "done":
             walked = json.loads((self._files(record["weights"]) / "walked.json").read_text())
-            assert walked["steps"] == record["args"]["steps"], "trained over the kills, exactly"
+            assert walked["steps"] == record["args"]["steps"], record
         elif record["status"] == "error":
             assert record["reason"] in _REASONS, record
 

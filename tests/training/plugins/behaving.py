@@ -100,6 +100,15 @@ class Behaving(Model):
     def _raise(self, run, seconds, steps):
         raise KeyError("the reason")
 
+    def _break_once(self, run, seconds, steps):
+        """Fails at first, after all of its steps, but never asks where to go on."""
+        first = not (run.folder / "broken").exists()
+        (run.folder / "broken").touch()
+        result = self._finish(run, seconds, steps)
+        if first:
+            raise RuntimeError("it broke")
+        return result
+
     def _bad_data(self, run, seconds, steps):
         raise InvalidData("label 12 is out of range", file="train.txt", line=7)
 

@@ -17,6 +17,7 @@ class Walking(Model):
     """`fails`: how often the evaluation fails; `bulk`: bytes of each checkpoint's state."""
 
     train_arguments = {
+        "breaks": fields.Integer(load_default=0, metadata={"description": "at half, so often"}),
         "steps": fields.Integer(load_default=20),
         "seconds": fields.Float(load_default=0.02),
         "save_every": fields.Integer(load_default=5),
@@ -26,7 +27,7 @@ class Walking(Model):
         "password": fields.String(load_default=None, metadata={"format": "password"}),
     }
 
-    def train(self, run, steps, seconds, save_every, fails, bulk, upload, password):
+    def train(self, run, steps, seconds, save_every, fails, bulk, upload, password, breaks):
         chance, place, step = random.Random(run.seed), "", 0
         if run.resume_from is not None:
             state = json.loads((run.resume_from.state / "state.json").read_text())
@@ -49,6 +50,8 @@ class Walking(Model):
             step += 1
             run.report(step, place=float(int(place[:6], 16)))
             _mark(run.folder / "steps", step)
+            if breaks and step == steps // 2 and _count(run.folder / "breaks") <= breaks:
+                raise RuntimeError("it broke")
             if step % save_every == 0:
                 save()
                 saved = step
@@ -61,6 +64,11 @@ class Walking(Model):
         if len((run.folder / "evaluations").read_text().split()) <= fails:
             raise RuntimeError("the evaluation failed")
         return {"place": place, "password": len(password or "")}
+
+
+def _count(path: Path) -> int:
+    _mark(path, 1)
+    return len(path.read_text().split())
 
 
 def _mark(path: Path, step: int) -> None:

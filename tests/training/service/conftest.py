@@ -26,7 +26,17 @@ from modelyard.training.options import TrainingOptions
 from modelyard.training.paths import RunPaths, read_json
 from modelyard.training.service import RunService
 
-_OF_SUBMIT = {"secrets", "files", "request", "args", "seed", "resumes", "repeats", "dataset"}
+_OF_SUBMIT = {
+    "limits",
+    "secrets",
+    "files",
+    "request",
+    "args",
+    "seed",
+    "resumes",
+    "repeats",
+    "dataset",
+}
 PLUGINS = Path(__file__).parent.parent / "plugins"
 
 
