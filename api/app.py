@@ -41,6 +41,7 @@ from .metrics_page import METRICS
 from .plugin_tasks import keeps_s3
 from .routes import add_routes, documented
 from .services import SERVICES, Services
+from .sites import Sites
 from .slashes import merge_slashes
 from .store_rooms import open_store_rooms
 from .tracing import open_tracing
@@ -60,7 +61,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
             access_log(metrics),
             errors_to_responses,
             compress,
-            guard(settings.allowed_hosts, settings.access == "open"),
+            guard(settings),
             merge_slashes,
         ],
         client_max_size=TEXT_LIMIT,
@@ -95,6 +96,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
         app.cleanup_ctx.append(app[GRPC_PORT].lifetime)
     app.on_shutdown.append(end_streams)
     app.on_response_prepare.append(harden)
+    app.on_response_prepare.append(Sites(settings).share)
     app.on_response_prepare.append(mark_begun)
     add_routes(app, settings)
     return app

@@ -91,7 +91,7 @@ async def link(request: web.Request) -> web.StreamResponse:
     if url is None:
         key = await asyncio.to_thread(link_key, here.home.root / "link.key")
         token = sign(key, Share(version.model, version.id, kind, expires_at))
-        by, url = "server", _origin(request) + here.url(f"/v2/shared/{token}")
+        by, url = "server", f"{_root(request)}/v2/shared/{token}"
     told = {"url": url, "expires_at": datetime.fromtimestamp(expires_at, UTC), "by": by}
     return json_response(told, ShareLinkSchema(), status=201)
 
@@ -284,7 +284,7 @@ async def _pack(
                         await asyncio.to_thread(file.write, piece)
 
 
-def _origin(request: web.Request) -> str:
-    """This server as the client called it; a proxy before it may speak TLS where we do not."""
-    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
-    return f"{scheme if scheme in ('http', 'https') else request.scheme}://{request.host}"
+def _root(request: web.Request) -> str:
+    """The server's root as clients see it: `public_url`, or as this one called it."""
+    here = services(request)
+    return here.settings.public_url or f"{request.scheme}://{request.host}{here.url('')}"

@@ -1,38 +1,45 @@
 """Who may call, before any routing: the Host that was asked for, and calls from other web sites.
 
-Host allow-list against DNS rebinding, on every request and method; unsafe methods that a browser
-sends from elsewhere are refused by `Sec-Fetch-Site` and `Origin`. Media types are no part of the
-check. Rules: DESIGN "Access off loopback" and "Cross-site requests", told in ARCHITECTURE.md.
+Host allow-list against DNS rebinding, on every request and method; what a browser sends from
+elsewhere is `sites.py`'s. Rules: DESIGN "Access off loopback" and "Cross-site requests", told in
+ARCHITECTURE.md.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from ..settings import Settings
 from .errors import problem
 from .services import SERVICES
+from .sites import Sites
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BROWSERS = ("Origin", "Sec-Fetch-Site", "Cookie")
 """Headers that tell of a browser."""
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'self'"
+)
+"""What a browser may do with an answer that it shows as a page (CSP): a model's HTML or SVG runs no
+script on this site, and fetches nothing. Our own pages have policies of theirs."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": POLICY,
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "same-origin",
 }
 
 
-def guard(
-    allowed_hosts: Iterable[str], open_access: bool
-) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """A middleware that lets through what names this server and does not come from another site."""
-    hosts = Hosts(allowed_hosts, open_access)
+def guard(settings: Settings) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """A middleware that lets through what names this server and does not come from another site,
+    unless that is one of the allowed."""
+    hosts, sites = Hosts(settings), Sites(settings)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -42,7 +49,9 @@ def guard(
             return _last(problem(421, refusal))
         if _is_elsewhere(request):
             return _last(problem(400, "A request to this server names a path of it."))
-        refusal = _refuse_site(request)
+        if sites.asks(request):
+            return sites.permission(request)
+        refusal = sites.refusal(request)
         if refusal is not None:
             return problem(403, refusal)
         return await handler(request)
@@ -63,10 +72,12 @@ async def harden(request: web.Request, response: web.StreamResponse) -> None:
 class Hosts:
     """The names that this server answers to."""
 
-    def __init__(self, allowed: Iterable[str], open_access: bool) -> None:
-        own = ("localhost", socket.gethostname().lower())
-        self._names = {*own, *(host.lower() for host in allowed)}
-        self._open = open_access
+    def __init__(self, settings: Settings) -> None:
+        own = ["localhost", socket.gethostname().lower()]
+        if settings.public_url is not None:
+            own.append(urlsplit(settings.public_url).hostname or "")
+        self._names = {*own, *(host.lower() for host in settings.allowed_hosts)}
+        self._open = settings.access == "open"
 
     def refusal(self, header: str, browser: bool) -> str | None:
         """Why a request with this Host header is not answered; None: it is.
@@ -100,18 +111,6 @@ def _is_elsewhere(request: web.Request) -> bool:
     if path.startswith("/") or path == "*":
         return False
     return urlsplit(path).netloc.lower() != request.headers.get("Host", "").lower()
-
-
-def _refuse_site(request: web.Request) -> str | None:
-    if request.method in SAFE or request.headers.get("Authorization", "").startswith("Bearer "):
-        return None
-    site = request.headers.get("Sec-Fetch-Site")
-    origin = request.headers.get("Origin")
-    if site is not None and site not in ("same-origin", "none"):
-        return "A page of another site may not do this (Sec-Fetch-Site)."
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers["Host"].lower():
-        return "A page of another site may not do this (Origin)."
-    return None
 
 
 def _hostname(header: str) -> str | None:

@@ -29,6 +29,7 @@ from .metrics_page import METRICS
 from .port.addresses import Addresses
 from .port.handler import Framework
 from .port.roster import Roster
+from .port.tls import HANDSHAKE_S, certificate_of
 from .services import SERVICES
 from .settling import settle
 
@@ -94,6 +95,7 @@ async def _serve(settings: Settings) -> int:
         for name, own in settings.models.items()
         if own.python is not None
     }
+    certificate_of(settings)  # what is wrong with it is told before anything is loaded
     sources = list_sources(settings.model_name, interpreters)
     for name in set(settings.models) - {source.name for source in sources}:
         log.warning("the settings have a table for a model that is not served: %s", name)
@@ -140,6 +142,7 @@ class _Port(NamedTuple):
     lane: Lane
     framework: Framework
     roster: Roster
+    renewing: asyncio.Future[None] | None
 
     async def close(self, timeout_s: float) -> None:
         """Listens no more; what is under way has so many seconds, by whatever way it came."""
@@ -147,6 +150,8 @@ class _Port(NamedTuple):
         until = asyncio.get_running_loop().time() + timeout_s
         await asyncio.gather(self.lane.close(until), self.framework.close(until))
         self.roster.close()
+        if self.renewing is not None:
+            self.renewing.cancel()
 
 
 async def _open_port(
@@ -159,8 +164,18 @@ async def _open_port(
     framework = Framework(runner.server, roster, proxies)
     lane = Lane(app[SERVICES], settings, app[METRICS], framework, roster)
     loop = asyncio.get_running_loop()
-    lane.listening = await loop.create_server(lane, sock=listener, backlog=_BACKLOG)
-    return _Port(lane, framework, roster)
+    certificate = certificate_of(settings)
+    if certificate is None:
+        lane.listening = await loop.create_server(lane, sock=listener, backlog=_BACKLOG)
+        return _Port(lane, framework, roster, None)
+    lane.listening = await loop.create_server(
+        lane,
+        sock=listener,
+        backlog=_BACKLOG,
+        ssl=certificate.context,
+        ssl_handshake_timeout=HANDSHAKE_S,
+    )
+    return _Port(lane, framework, roster, asyncio.ensure_future(certificate.follow()))
 
 
 async def until_loaded(app: web.Application, settings: Settings, stop: asyncio.Event) -> None:
@@ -249,7 +264,8 @@ def _tell(settings: Settings, port: int, grpc_port: int | None, models: list[str
     """Says on standard output where everything is, once the port answers."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host
     host = f"[{host}]" if ":" in host else host
-    base = f"http://{host}:{port}{settings.base_path}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    base = f"{scheme}://{host}:{port}{settings.base_path}"
     print(f"Modelyard is listening on {base}/", flush=True)
     print(f"  models       {base}/v2/models/   ({', '.join(models) or 'none installed'})")
     if settings.doc_endpoint:
@@ -257,6 +273,8 @@ def _tell(settings: Settings, port: int, grpc_port: int | None, models: list[str
     print(f"  OpenAPI      {base}/openapi.json   (Swagger 2.0: /swagger.json)")
     if grpc_port is not None:
         print(f"  gRPC         {host}:{grpc_port}   (Open Inference Protocol)")
+    if settings.public_url is not None:
+        print(f"  clients see  {settings.public_url}/")
     print(f"  TensorBoard  {base}/tensorboard/", flush=True)
     if settings.access == "open" and not settings.is_loopback:
         log.warning("open access: everybody who reaches %s may train and predict", settings.host)

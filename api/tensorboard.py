@@ -24,6 +24,9 @@ _HOP_BY_HOP = frozenset(
         "content-length",
     ]
 )  # RFC 9110, section 7.6.1; the host and length are set anew
+_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+_FRAMES = "frame-ancestors 'self'"
+"""TensorBoard's pages bring a policy of their own, but let any site show them in a frame."""
 _PASSED_ON = frozenset(
     [
         "accept",
@@ -68,6 +71,8 @@ async def proxy(request: web.Request) -> web.StreamResponse:
             for name, value in answer.headers.items():
                 if name.lower() not in _HOP_BY_HOP:
                     response.headers.add(name, value)
+            policy = response.headers.get("Content-Security-Policy", _POLICY)
+            response.headers["Content-Security-Policy"] = f"{policy.rstrip(';')}; {_FRAMES}"
             await response.prepare(request)
             async for chunk in answer.content.iter_any():
                 await response.write(chunk)

@@ -98,7 +98,7 @@ class Server:
         until = time.monotonic() + 60
         while time.monotonic() < until:
             line = lines.get(timeout=60)
-            match = re.search(r"listening on (http://\S+)", line)
+            match = re.search(r"listening on (https?://\S+)", line)
             if match:
                 self.url = match.group(1).rstrip("/")
                 return

@@ -14,6 +14,7 @@ from ...errors import CannotStart
 from ...settings import Settings
 from ..body import TEXT_LIMIT
 from ..metrics import Metrics
+from ..port.tls import certificate_of
 from ..services import Services
 from ..tracing import Tracing
 from .call import Calls
@@ -32,6 +33,7 @@ class GrpcPort:
     def __init__(self, settings: Settings, metrics: Metrics, tracing: Tracing | None) -> None:
         self.port = settings.grpc_port or 0
         self._grace_s = settings.stop_timeout
+        self._certificate = certificate_of(settings)
         self._largest = min(settings.client_max_size or TEXT_LIMIT, TEXT_LIMIT)
         self._calls = Calls(metrics, tracing)
         self._server: aio.Server | None = None
@@ -49,7 +51,11 @@ class GrpcPort:
         )
         shown = f"[{host}]" if ":" in host else host
         try:
-            self.port = self._server.add_insecure_port(f"{shown}:{self.port}")
+            if self._certificate is None:
+                self.port = self._server.add_insecure_port(f"{shown}:{self.port}")
+            else:
+                pair = grpc.ssl_server_credentials([self._certificate.pem()])
+                self.port = self._server.add_secure_port(f"{shown}:{self.port}", pair)
         except RuntimeError as error:
             raise CannotStart(
                 f"Cannot listen on {host} port {self.port} for gRPC. Choose another with "

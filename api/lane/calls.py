@@ -57,6 +57,7 @@ class Kind:
     accepted: str
     timeout_s: float | None
     sticky: str | None
+    forwarded: str
     trace: str | None
 
     @property
@@ -116,6 +117,7 @@ def kind_of(head: bytes, served: Mapping[str, Served], hosts: Hosts, max_size: i
         accepted=headers.get("accept-encoding", "").lower(),
         timeout_s=timeout_s,
         sticky=headers.get("x-modelyard-sticky"),
+        forwarded=headers.get("x-forwarded-for", ""),
         trace=trace_named(headers.get("traceparent", "")),
     )
 

@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._transport: asyncio.Transport | None = None
-        self._peer = ""
+        self._peer = self._proxy = ""
         self._buffer = b""
         self._call: _Call | None = None
         self._skip = 0  # bytes to come of a body that was refused
@@ -75,6 +75,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._peer = peer[0] if peer else ""
+        self._proxy = self._shared.proxy(self._peer)
         if not self._shared.admits(self, transport):
             self._transport = None
 
@@ -157,6 +158,8 @@ class Connection(asyncio.Protocol):
                 return False
             self._buffer = self._buffer[end:]
             self._call = call = _Call(kind)
+            if self._proxy:
+                self._peer = self._shared.client_of(self._proxy, kind)
             try:
                 self._shared.here.door.enter(self._peer, kind.served.handle.name)
                 call.inside = True

@@ -12,6 +12,7 @@ from ...serving.messages import Prediction
 from ...settings import Settings
 from ..guard import Hosts
 from ..metrics import Metrics
+from ..port.addresses import Addresses
 from ..port.handler import Handler
 from ..port.refusal import Refusals
 from ..port.roster import Held, Roster
@@ -42,8 +43,9 @@ class Shared:
         self.clock = Clock()
         self.tasks: set[asyncio.Future[Any]] = set()
         self._served = _served(here, settings, metrics)
-        self._hosts = Hosts(settings.allowed_hosts, settings.access == "open")
+        self._hosts = Hosts(settings)
         self._max_size = settings.client_max_size
+        self._proxies = Addresses(settings.trusted_proxies)
         self._kinds: dict[bytes, Kind] = {}
         self._heads: dict[tuple[str, str | None], bytes] = {}
         self._folders = f"{here.home.calls}/{uuid.uuid4().hex}"
@@ -69,6 +71,14 @@ class Shared:
             return False
         self.roster.enter(connection, transport)
         return True
+
+    def proxy(self, peer: str) -> str:
+        """Its address if it is a trusted proxy's, else nothing."""
+        return peer if self._proxies and self._proxies.has(peer) else ""
+
+    def client_of(self, proxy: str, kind: Kind) -> str:
+        """Whose call it is that the proxy passed on."""
+        return self._proxies.client_of(proxy, kind.forwarded)
 
     def folder(self) -> str:
         """A folder's path that no other call has."""

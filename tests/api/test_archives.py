@@ -20,7 +20,7 @@ EVERY = pytest.mark.parametrize("kind", ["tar.gz", "tar.xz", "zip"])
 @pytest.fixture(scope="module")
 def here(serve_module):
     """A server on which `counter` has been trained."""
-    server = serve_module("--model-name", "counter,bare")
+    server = serve_module("--model-name", "counter,bare", "--trusted-proxies", "127.0.0.1")
     server.wait_ready("counter")
     run = server.wait_run(server.train("counter", steps=7))
     assert run["status"] == "done", server.log(run)
@@ -255,7 +255,7 @@ def test_a_server_killed_while_it_takes_in_versions_has_each_whole_or_not_at_all
 @pytest.fixture(scope="module")
 def large(here, serve_module):
     """A server with one version, of some megabytes that do not shrink."""
-    server = serve_module("--model-name", "counter")
+    server = serve_module("--model-name", "counter", "--public-url", "https://yard.example/a")
     content = random.Random(1).randbytes(12 << 20)
     answer = take_in(server, packed(with_ballast(here, content), files(content)))
     assert answer.status_code == 201, answer.text
@@ -332,6 +332,11 @@ def test_a_link_behind_a_proxy_is_of_the_name_and_scheme_that_the_client_used(he
     headers = {"Host": "localhost", "X-Forwarded-Proto": "https"}
     answer = here.post(weights("latest", "/link"), json={}, headers=headers)
     assert answer.json()["url"].startswith("https://localhost/v2/shared/")
+
+
+def test_a_link_begins_with_the_public_address_and_believes_no_stranger(large):
+    answer = large.post(weights("latest", "/link"), json={})
+    assert answer.json()["url"].startswith("https://yard.example/a/v2/shared/")
 
 
 def test_predictions_go_on_while_archives_are_packed(here):
