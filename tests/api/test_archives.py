@@ -335,7 +335,7 @@ def test_a_link_behind_a_proxy_is_of_the_name_and_scheme_that_the_client_used(he
 
 
 def test_a_link_begins_with_the_public_address_and_believes_no_stranger(large):
-    answer = large.post(weights("latest", "/link"), json={})
+    answer = large.post(weights(large.version, "/link"), json={})
     assert answer.json()["url"].startswith("https://yard.example/a/v2/shared/")
 
 

@@ -40,7 +40,7 @@ def page(browser, server):
     page.on("request", lambda request: page.asked.append(request.url))
     page.on("console", lambda m: m.type == "error" and page.complaints.append(m.text))
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(90_000)
     yield page
     page.close()
 
