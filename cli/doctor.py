@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from ..errors import CannotStart, HomeInUse, ModelyardError
+from ..models_plugin.checking.findings import FAULT
+from ..models_plugin.discovery import list_sources
+from ..models_plugin.interpreter import Interpreter
 from ..records.home import Home
-from ..settings import load_settings
+from ..settings import Settings, load_settings
 from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
 from ..storage.office import StorageOffice
+from ..training.checkup import (
+    check_leftovers,
+    check_machine,
+    check_runs,
+    check_tensorboard,
+    sweep,
+)
+from .plugin import check_source
 from .printing import print_json
 from .server_options import json_option, wants_json
 
@@ -25,13 +37,19 @@ from .server_options import json_option, wants_json
 @click.option(
     "--repair",
     is_flag=True,
-    help="Remove from the store what nothing refers to (older than a day), and bring anew what is "
-    "broken in the home and whole in the store; the latter while no server uses the home.",
+    help="Remove what is left over, here and in the store (older than a day), and bring anew what "
+    "is broken in the home and whole in the store; in the home while no server uses it.",
+)
+@click.option(
+    "--quick", is_flag=True, help="Leave out what takes seconds: importing models, TensorBoard."
 )
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, home: str | None, storage: str | None, repair: bool) -> None:
-    """Say whether the home of a server and its shared store are well, with a remedy for each fault.
+def doctor(
+    ctx: click.Context, home: str | None, storage: str | None, repair: bool, quick: bool
+) -> None:
+    """Say whether the home of a server, its shared store, the installed models, TensorBoard and
+    this machine are well, with a remedy for each fault.
 
     Works on this machine, beside a running server, too. Exit code 1 if something was found, or if
     there is no home at --home.
@@ -42,17 +60,59 @@ def doctor(ctx: click.Context, home: str | None, storage: str | None, repair: bo
     except CannotStart as error:
         raise click.UsageError(error.message) from error
     place, shared = Home(settings.home), settings.storage is not None
+    is_home = place.format_file.exists() and place.database.exists()
     done: list[Finding] = []
     about_store: list[Finding] = []
+    if repair and is_home and any(one.remedy for one in check_leftovers(place)):
+        done.append(_swept(place))
     if settings.storage is not None:
-        done, about_store = asyncio.run(_ask_store(settings.storage, place, repair))
-    found = [*done, *check_home(place, shared, named=bool(home)), *about_store]
+        mended, about_store = asyncio.run(_ask_store(settings.storage, place, repair))
+        done += mended
+    found = [*done, *check_home(place, shared, named=bool(home))]
+    if is_home:
+        found += [*check_runs(place), *check_leftovers(place)]
+    found += [*about_store, *check_machine(place)]
+    if not quick:
+        found += [check_tensorboard(), *_models(settings)]
     well = all(one.remedy is None for one in found)
     if wants_json(ctx):
         print_json({"well": well, "findings": [asdict(one) for one in found]})
     else:
         _print(found)
     ctx.exit(0 if well else 1)
+
+
+def _swept(home: Home) -> Finding:
+    try:
+        return sweep(home)
+    except HomeInUse as error:
+        return Finding("home", f"Nothing removed: {error.message}", "Stop that server first.")
+    except ModelyardError as error:
+        return Finding("home", f"Nothing removed: {error.message}", "Do what it says.")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    """Each model that a server with these settings would serve, imported in its own process."""
+    interpreters = {
+        name: Interpreter(own.python, own.env)
+        for name, own in settings.models.items()
+        if own.python is not None
+    }
+    try:
+        sources = list_sources(settings.model_name, interpreters)
+    except ModelyardError as error:
+        yield Finding("model", error.message, "Install it, or name another one.")
+        return
+    if not sources:
+        yield Finding("model", "No model is installed.")
+    for source in sources:
+        outcome = check_source(source, settings.load_timeout)
+        faults = [finding for finding in outcome.findings if finding.level == FAULT]
+        if not faults:
+            yield Finding("model", f"{source.name}: can be imported.")
+        for fault in faults:
+            remedy = fault.remedy or f"modelyard plugin check {source.name} tells more."
+            yield Finding("model", f"{source.name}: {fault.what}", remedy)
 
 
 async def _ask_store(url: str, home: Home, repair: bool) -> tuple[list[Finding], list[Finding]]:

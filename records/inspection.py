@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +44,7 @@ def integrity(path: Path) -> str | None:
     Raises StorageUnavailable if it cannot be read.
     """
     with _reading(path) as connection:
-        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     return None if said == "ok" else str(said).splitlines()[-1]
 
 
@@ -56,6 +57,24 @@ def kept_bundles(path: Path) -> list[KeptBundle]:
             for one, name, local, stored, reason in connection.execute(query):
                 found.append(KeptBundle(kind, one, name, bool(local), bool(stored), reason))
     return found
+
+
+def recorded_runs(path: Path) -> dict[str, bool]:
+    """Every run's id, and whether it has ended. Raises StorageUnavailable."""
+    with _reading(path) as connection:
+        query = "SELECT id, phase = 'finished' FROM runs ORDER BY seq"
+        return {run_id: bool(ended) for run_id, ended in connection.execute(query)}
+
+
+def newest_moment(path: Path) -> datetime | None:
+    """The latest time of any run or version. Raises StorageUnavailable."""
+    with _reading(path) as connection:
+        query = (
+            "SELECT max(at) FROM (SELECT max(created_at) AS at FROM runs UNION ALL "
+            "SELECT max(ended_at) FROM runs UNION ALL SELECT max(created_at) FROM weights)"
+        )
+        (text,) = connection.execute(query).fetchone()
+    return None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -25,10 +25,11 @@ def modelyard():
         timeout: float = 60,
         cwd=None,
         plugins: str | None = None,
+        more_env: dict[str, str] | None = None,
         **more,
     ):
         env = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
-        env["COLUMNS"] = "100"
+        env |= {"COLUMNS": "100", **(more_env or {})}
         if url is not None:
             env["MODELYARD_URL"] = url
         if plugins is not None:

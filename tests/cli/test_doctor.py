@@ -6,14 +6,18 @@ import asyncio
 import json
 import os
 import shutil
+import sqlite3
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from yard_bundles import key_of, make_bundle, office_at
 
+from modelyard.records.runs import RunRecord, insert_run
 from modelyard.records.store import RecordStore
 from modelyard.records.weights import WeightsRecord, insert_weights
+from modelyard.schemas.states import Phase, Status
 
 A_WEEK = 7 * 24 * 3600
 
@@ -51,7 +55,7 @@ def doctor(modelyard):
 
     def run(home, store=None, *words):
         flags = () if store is None else ("--storage", store)
-        done = modelyard("doctor", "--home", home, *flags, "--json", *words)
+        done = modelyard("doctor", "--home", home, *flags, "--json", "--quick", *words)
         assert done.returncode in (0, 1), done.stderr
         told = json.loads(done.stdout)
         assert told["well"] is (done.returncode == 0)
@@ -67,14 +71,14 @@ def test_a_home_and_a_store_that_are_well(doctor, kept, modelyard):
     assert (code, faults) == (0, [])
     assert any("no server uses it" in text for text in told)
     assert any("conditional: yes" in text for text in told)
-    plain = modelyard("doctor", "--home", home)
+    plain = modelyard("doctor", "--home", home, "--quick")
     assert plain.returncode == 0 and "FAULT" not in plain.stdout
 
 
 def test_a_home_that_is_named_and_not_there_is_a_fault(doctor, modelyard, tmp_path):
     code, faults, _ = doctor(tmp_path / "nowhere")
     assert code == 1 and faults[0].startswith(f"There is no home at {tmp_path / 'nowhere'}")
-    unnamed = modelyard("doctor", cwd=tmp_path)
+    unnamed = modelyard("doctor", "--quick", cwd=tmp_path)
     assert unnamed.returncode == 0 and "There is no home at" in unnamed.stdout
     assert "--url" not in modelyard("doctor", "--help").stdout
 
@@ -141,3 +145,78 @@ def test_damage_and_a_store_that_is_away_are_told_with_a_remedy(doctor, kept):
     assert any("home.json is damaged" in fault for fault in faults)
     assert any("records.db" in fault and "damaged" in fault for fault in faults)
     assert faults[-1].startswith("s3:no-store")
+
+
+def test_models_are_imported_tensorboard_is_started_and_the_machine_is_looked_at(
+    modelyard, tmp_path, empty_home
+):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    plugins = str(Path(__file__).parent.parent / "plugins")
+    named = {"MODELYARD_MODEL_NAME": "bare,broken-import"}
+    done = modelyard("doctor", "--home", home, "--json", plugins=plugins, more_env=named)
+    told = json.loads(done.stdout)
+    faults = [one for one in told["findings"] if one["remedy"]]
+    assert done.returncode == 1 and [one["part"] for one in faults] == ["model"]
+    assert faults[0]["message"].startswith("broken-import: It cannot be imported")
+    said = [one["message"] for one in told["findings"]]
+    assert "bare: can be imported." in said and "TensorBoard starts." in said
+    for word in ("Open files", "memory free", "/dev/shm", "The clock says"):
+        assert any(word in text for text in said), word
+
+
+def test_leftovers_are_told_and_removed_only_on_request_and_without_a_server(
+    doctor, tmp_path, empty_home, start_server
+):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    old = time.time() - 2 * 24 * 3600
+    left = [home / "tmp" / "a-call", home / "runs" / f".gone-{'a' * 32}"]
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"x")
+        os.utime(folder, (old, old))
+    code, faults, _ = doctor(home)
+    assert code == 1 and "tmp/a-call" in faults[0] and "--repair" in faults[0]
+    assert all(folder.exists() for folder in left), "nothing is removed unasked"
+    code, _, told = doctor(home, None, "--repair")
+    assert code == 0 and not any(folder.exists() for folder in left)
+    assert any(text.startswith("Removed what was left over: ") for text in told)
+    server = start_server("--model-name", "bare", "--no-warm-start", home=home)
+    left[0].mkdir()
+    os.utime(left[0], (old, old))
+    code, faults, _ = doctor(home, None, "--repair")
+    assert code == 1 and "uses this home" in faults[0] and left[0].exists()
+    assert server.get("/healthz").ok
+
+
+def test_runs_without_folder_and_folders_without_record_are_told(doctor, tmp_path, empty_home):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+
+    async def work():
+        store = RecordStore(home / "records.db")
+        await store.open()
+        for number, ended in ((1, True), (2, False)):
+            phase = {"status": Status.DONE, "phase": Phase.FINISHED} if ended else {}
+            run = RunRecord(f"{number:032x}", "m", {}, "", datetime.now(UTC), **phase)
+            await store.write(lambda connection, run=run: insert_run(connection, run))
+        await store.close()
+
+    asyncio.run(work())
+    strange = home / "runs" / ("f" * 32)
+    strange.mkdir()
+    (strange / "epoch").write_text("1")
+    code, faults, _ = doctor(home)
+    assert code == 1
+    assert "not ended is gone: " + f"{2:032x}" in faults[0]
+    assert "ended run is gone: " + f"{1:032x}" in faults[1] and "--purge" in faults[1]
+    assert "f" * 32 in faults[2]
+
+
+def test_records_of_the_future_are_the_clocks_fault(doctor, tmp_path, empty_home):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    made = make_bundle(home / "weights", {"a": b"x"})
+    record(home, made)
+    with sqlite3.connect(home / "records.db") as connection:
+        connection.execute("UPDATE weights SET created_at = '2199-01-01 00:00:00.000000'")
+    connection.close()
+    code, faults, _ = doctor(home)
+    assert code == 1 and "2199-01-01" in faults[0] and "Set the clock" in faults[0]
