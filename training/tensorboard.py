@@ -23,7 +23,7 @@ from .run_links import RunLinks
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 60.0, 2.0
 _LINKS_EVERY_S = 2.0
-_LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107 (unix(7))
+_SOCKET = "http"
 
 
 class TensorBoard:
@@ -36,6 +36,7 @@ class TensorBoard:
         self._linked_at = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._folder: Path | None = None
+        self._handle = -1
         self._turn = asyncio.Lock()
 
     @property
@@ -62,27 +63,27 @@ class TensorBoard:
         async with self._turn:
             await self._stop()
             if self._folder is not None:
+                os.close(self._handle)
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder = None
 
     def _socket_path(self) -> Path:
         if self._folder is None:
-            # Named by chance, in a folder for this user only: a socket in /tmp itself could be
-            # somebody else's.
-            parent = str(self._home.tmp)
-            if len(os.fsencode(parent)) > _LONGEST_SOCKET_PATH - 40:
-                parent = tempfile.gettempdir()
-            self._folder = Path(tempfile.mkdtemp(prefix="tb-", dir=parent))
-        return self._folder / "http"
+            self._folder = Path(tempfile.mkdtemp(prefix="tb-", dir=self._home.tmp))
+            self._handle = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        # The kernel takes 107 bytes (unix(7)), however deep the home lies: by the open folder the
+        # name is always short, and no socket has to be put elsewhere.
+        return Path(f"/proc/self/fd/{self._handle}/{_SOCKET}")
 
     async def _start(self) -> None:
         socket = self._socket_path()
+        assert self._folder is not None
         socket.unlink(missing_ok=True)
         log = self._home.logs / "tensorboard.log"
         with log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", f"{__package__}.tensorboard_child"),
-                *("--socket", str(socket), "--logdir", str(self._home.tensorboard)),
+                *("--socket", str(self._folder / _SOCKET), "--logdir", str(self._home.tensorboard)),
                 *("--path-prefix", self._path_prefix, "--parent", str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,

@@ -115,7 +115,10 @@ def main(arguments: Iterable[str]) -> int:
         die_with_parent(options.parent)
     set_name("modelyard-tb")
     logging.basicConfig(level=logging.WARNING)
-    server = UnixServer(str(options.socket), Handler)  # type: ignore[arg-type]
+    # By the open folder: its own path may be longer than a socket's may be (unix(7)).
+    folder = os.open(options.socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    address = f"/proc/self/fd/{folder}/{options.socket.name}"
+    server = UnixServer(address, Handler)  # type: ignore[arg-type]
     server.set_app(wsgi_app(options.logdir, options.path_prefix))
     server.serve_forever()
     return 0

@@ -56,11 +56,11 @@ def a_folder(home):
     ("wrong", "told"),
     [
         (damage, "put a backup in its place"),
-        (no_database, "put a backup in its place"),
+        pytest.param(no_database, "put a backup in its place", marks=pytest.mark.slow),
         (missing, "is missing or empty, but this home has runs or weights. Put a backup"),
         (newer, "written by a newer release"),
-        (foreign, "not Modelyard's"),
-        (a_folder, "cannot be opened"),
+        pytest.param(foreign, "not Modelyard's", marks=pytest.mark.slow),
+        pytest.param(a_folder, "cannot be opened", marks=pytest.mark.slow),
     ],
 )
 def test_a_database_that_cannot_be_used_ends_the_start_and_stays_as_it_is(
@@ -77,6 +77,7 @@ def test_a_database_that_cannot_be_used_ends_the_start_and_stays_as_it_is(
     assert (path.read_bytes() if path.is_file() else None) == before
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_at_the_start_is_told(start_server, home):
     holder = sqlite3.connect(home / "records.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -126,6 +127,7 @@ def test_a_database_that_is_locked_for_long_while_the_server_runs_is_no_fault_of
     assert len(folders) == len(server.get("/v2/models/counter/train/").json())
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_while_the_database_is_locked_is_told_when_it_is_free(
     start_server, tmp_path
 ):

@@ -145,3 +145,23 @@ def tcp_listeners(pid: int) -> set[str]:
         except OSError:
             continue
     return mine & listening
+
+
+async def test_a_home_that_lies_deep_needs_no_folder_elsewhere(tmp_path, monkeypatch):
+    """A socket's path has at most 107 bytes (unix(7))."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    home = Home(tmp_path / ("deep" * 30) / "home")
+    home.open()
+    made = TensorBoard(home, "/base/tensorboard")
+    try:
+        reported(home)
+        await get(made, "/data/runs")
+        folders = list(home.tmp.glob("tb-*"))
+        assert len(folders) == 1 and (folders[0] / "http").is_socket()
+        assert list(elsewhere.iterdir()) == []
+    finally:
+        await made.close()
+        home.close()
+    assert list(home.tmp.glob("tb-*")) == []
