@@ -28,6 +28,7 @@ class ModelSettings:
     cpus: tuple[int, ...] | None = None
     max_wait_ms: float | None = None
     latency_target_ms: float | None = None
+    memory_limit: int | None = None
     python: str | None = None
     weights_folder: Path | None = None
     keep_last: int | None = None
@@ -69,6 +70,8 @@ class Settings(PortSettings):
     queue_size: int = 256 * 1024**2
     client_calls: int = 0
     memory_budget: int = 0
+    memory_limit: int = 0
+    answer_max_size: int = 2 * 1024**3
     device: str = "auto"
     threads: int | None = None
     max_trainings: int = 1
@@ -128,6 +131,10 @@ class ModelSettingsSchema(Schema):
     latency_target_ms = fields.Float(
         validate=validate.Range(min=0.1, max=3_600_000),
         metadata=_about("milliseconds that a batch may take: it gets fewer calls then"),
+    )
+    memory_limit = Size(
+        validate=validate.Range(min=0),
+        metadata=_about("bytes of memory that one worker or training of the model may take"),
     )
     python = fields.String(
         metadata=_about("interpreter of the model's own environment, such as /venv/bin/python")
@@ -278,6 +285,17 @@ class SettingsSchema(PortSettingsSchema):
             "unloaded, and loaded again for the next call; 0 is no limit"
         ),
     )
+    memory_limit = Size(
+        validate=validate.Range(min=0),
+        metadata=_about(
+            "bytes of memory that one worker, or one training, may take with all that it starts; "
+            "the call or run that takes more fails; 0 is no limit"
+        ),
+    )
+    answer_max_size = Size(
+        validate=validate.Range(min=0),
+        metadata=_about("largest answer of a model in bytes; 0 is no limit"),
+    )
     device = fields.String(
         validate=_DEVICE,
         metadata=_about("device of predictions and trainings: auto, cpu, cuda or cuda:N"),
@@ -364,7 +382,7 @@ class SettingsSchema(PortSettingsSchema):
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(
             "one table per model: predict_timeout, workers, device, cpus, max_wait_ms, "
-            "latency_target_ms, python, weights_folder, "
+            "latency_target_ms, memory_limit, python, weights_folder, "
             "keep_last, keep_best_by, keep_runs, max_seconds, restart_on_failure, env",
             flag=False,
         ),

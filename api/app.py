@@ -202,6 +202,8 @@ def _serving(settings: Settings) -> ServingOptions:
         device=settings.device,
         warm=settings.warm,
         memory_budget=settings.memory_budget,
+        memory_limit=settings.memory_limit,
+        answer_limit=settings.answer_max_size,
         withhold_s3=keeps_s3(settings),
         per_model={
             name: ModelOptions(
@@ -211,6 +213,7 @@ def _serving(settings: Settings) -> ServingOptions:
                 cpus=own.cpus,
                 max_wait_ms=own.max_wait_ms,
                 latency_target_ms=own.latency_target_ms,
+                memory_limit=own.memory_limit,
                 env=own.env,
             )
             for name, own in settings.models.items()
@@ -241,6 +244,12 @@ def _training(settings: Settings) -> TrainingOptions:
             for name, own in settings.models.items()
         },
         data_root=settings.data,
+        memory_limit=settings.memory_limit,
+        memory_limits={
+            name: own.memory_limit
+            for name, own in settings.models.items()
+            if own.memory_limit is not None
+        },
         weights_folders={
             name: own.weights_folder
             for name, own in settings.models.items()

@@ -35,4 +35,6 @@ async def run_model_task(
     )
     cpus = settings.training_cpus  # it is work in the background as well
     log = home.logs / f"{source.name}.log"
-    return await run_plugin_task(source, environment, task, parameters, timeout_s, log, cpus)
+    limit = own.memory_limit if own is not None else None
+    limit = settings.memory_limit if limit is None else limit
+    return await run_plugin_task(source, environment, task, parameters, timeout_s, log, cpus, limit)

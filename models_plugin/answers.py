@@ -68,19 +68,25 @@ def json_value(value: Any) -> Any:
     return json.loads(json_bytes(value))
 
 
-def json_answer(value: Any, folder: Path | str) -> Answer:
-    """A JSON answer; a large one goes through a file in `folder`."""
-    return bytes_answer(json_bytes(value), JSON, folder)
+def json_answer(value: Any, folder: Path | str, limit: int = 0) -> Answer:
+    """A JSON answer; a large one goes through a file in `folder`.
+
+    Raises PluginFailed for one of more than `limit` bytes (0: no limit), as all here do.
+    """
+    return bytes_answer(json_bytes(value), JSON, folder, limit)
 
 
-def bytes_answer(body: bytes, content_type: str, folder: Path | str) -> Answer:
+def bytes_answer(body: bytes, content_type: str, folder: Path | str, limit: int = 0) -> Answer:
     """The same for bytes of any type."""
     if len(body) < STREAMED_FROM:
         return Answer(content_type, body)
+    _check_size(len(body), limit)
     return Answer(content_type, path=_write(folder, lambda path: path.write_bytes(body)))
 
 
-def file_answer(result: Any, content_type: str | None, folder: Path | str) -> Answer | None:
+def file_answer(
+    result: Any, content_type: str | None, folder: Path | str, limit: int = 0
+) -> Answer | None:
     """The answer for a result that is a file (ReturnedFile, bytes, path, open file), else None.
 
     `content_type` is what the client asked for, used where the result does not say its own. A
@@ -99,15 +105,18 @@ def file_answer(result: Any, content_type: str | None, folder: Path | str) -> An
         data = bytes(result)
         if len(data) < STREAMED_FROM:
             return Answer(kind, data, filename=filename)
+        _check_size(len(data), limit)
         return Answer(kind, path=_write(folder, lambda p: p.write_bytes(data)), filename=filename)
     if isinstance(result, os.PathLike):
         source = Path(result)
         if not source.is_file():
             raise PluginFailed(f"The model returned a path that is no file: {source.name}")
+        _check_size(source.stat().st_size, limit)
         path = _write(folder, lambda p: shutil.copyfile(source, p))
         return Answer(kind, path=path, filename=filename or source.name)
     if is_open_file(result):
-        return Answer(kind, path=_write(folder, lambda p: _copy(result, p)), filename=filename)
+        path = _write(folder, lambda p: _copy(result, p, limit))
+        return Answer(kind, path=path, filename=filename)
     return None
 
 
@@ -121,6 +130,9 @@ def _write(folder: Path | str, write: Callable[[Path], Any]) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path)
+    except PluginFailed:
+        path.unlink(missing_ok=True)
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the server's fault, not the model's
             raise DiskFull() from error
@@ -128,7 +140,15 @@ def _write(folder: Path | str, write: Callable[[Path], Any]) -> str:
     return str(path)
 
 
-def _copy(source: Any, path: Path) -> None:
+def _check_size(size: int, limit: int) -> None:
+    if 0 < limit < size:
+        raise PluginFailed(
+            f"The model's answer has {size} bytes or more; {limit} are allowed (answer_max_size)."
+        )
+
+
+def _copy(source: Any, path: Path, limit: int) -> None:
+    size = 0
     try:
         if hasattr(source, "seekable") and source.seekable():
             source.seek(0)  # DEEPaaS modules hand over buffers at their end
@@ -137,7 +157,10 @@ def _copy(source: Any, path: Path) -> None:
                 piece = source.read(1 << 20)
                 if not piece:
                     break
-                target.write(piece.encode() if isinstance(piece, str) else piece)
+                data = piece.encode() if isinstance(piece, str) else piece
+                size += len(data)
+                _check_size(size, limit)  # a file such as /dev/zero has no end
+                target.write(data)
     finally:
         source.close()
 

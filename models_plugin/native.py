@@ -46,6 +46,7 @@ class NativePlugin:
 
     def __init__(self, source: PluginSource, target: Any) -> None:
         self._source = source
+        self.answer_limit = 0
         self._target = target
         self._can_predict = self.method("predict") or self.method("predict_batch")
         self._can_train = self.method("train")
@@ -234,23 +235,23 @@ class NativePlugin:
         if request is not None and "npy" in request.accept and "accept" not in arguments:
             array = self._tensor_of(result, request.accept)
             if array is not None:
-                return bytes_answer(npy_bytes(array), NPY, folder)
-        file = file_answer(result, arguments.get("accept"), folder)
+                return bytes_answer(npy_bytes(array), NPY, folder, self.answer_limit)
+        file = file_answer(result, arguments.get("accept"), folder, self.answer_limit)
         if file is not None:
             return file
         schema = self._schemas[which + "_response"]
         if schema is not None:
-            return json_answer(self._checked(schema, result, which), folder)
+            return json_answer(self._checked(schema, result, which), folder, self.answer_limit)
         if which == "predict":
             result = {"status": "OK", "predictions": result}
-        return json_answer(result, folder)
+        return json_answer(result, folder, self.answer_limit)
 
     def _inferred(self, result: Any, wanted: Wanted, folder: Path | str) -> Answer:
         with plugin_code("encoding its answer"):
             told = write_answer(
                 result, self._schemas["predict_response"], wanted, self._source.name
             )
-        answer = bytes_answer(told.body, told.content_type, folder)
+        answer = bytes_answer(told.body, told.content_type, folder, self.answer_limit)
         answer.headers = told.headers
         return answer
 

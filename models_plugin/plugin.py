@@ -69,6 +69,8 @@ class Plugin(Protocol):
     """
 
     max_batch: int
+    answer_limit: int
+    """Bytes of one answer, 0 for no limit; set by who uses it."""
 
     def describe(self) -> ModelDescription:
         """Describes it as it is now: choices may have changed since the last call."""

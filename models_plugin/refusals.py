@@ -17,6 +17,7 @@ from ..errors import (
     PluginRefused,
     safe_str,
 )
+from .memory import is_out_of_memory, limit_in_words
 
 _MESSAGE_LIMIT = 2_000  # characters of one exception's text
 _TRACEBACK_LIMIT = 20_000  # characters: a recursion error's text would be megabytes
@@ -61,6 +62,8 @@ def told(error: BaseException, doing: str) -> ModelyardError:
         return PluginRefused(refused[0], refused[1])
     inner = _innermost(error)
     text = _in_words(error)
+    if is_out_of_memory(error) or is_out_of_memory(inner):
+        text = f"out of memory{limit_in_words()}: {text}"
     cause = safe_str(inner).strip()
     if inner is not error and (not cause or cause not in safe_str(error)):
         text = f"{text} (caused by {_in_words(inner)})"

@@ -6,11 +6,14 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from .messages import LOST, SPOILED
+
 DEADLINE = "deadline"
 STOPPED = "stopped"
 HUNG_UP = "hung_up"
 OUT_OF_MEMORY = "out_of_memory"
 EXIT = "exit"
+SPOILED_PROCESS = "spoiled"
 ENDED = "ended"
 
 
@@ -19,7 +22,7 @@ class Exit:
     """An end: `words` come after the child's name (`exited with code 1`).
 
     `kind` is `deadline`, `stopped`, `hung_up` or `ended` (the server's own doing), `out_of_memory`,
-    a signal (`sigsegv`), or `exit`.
+    `spoiled`, a signal (`sigsegv`), or `exit`.
     """
 
     kind: str
@@ -31,6 +34,10 @@ def exit_of(code: int, killed_for_memory: bool = False) -> Exit:
 
     A SIGKILL may be anybody's: with `killed_for_memory` the kernel did one of those just now.
     """
+    if code == LOST:
+        return Exit(HUNG_UP, "closed its connection to the server")
+    if code == SPOILED:
+        return Exit(SPOILED_PROCESS, "could not go on after what a call had changed in it")
     if code >= 0:
         return Exit(EXIT, f"exited with code {code}")
     try:

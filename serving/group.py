@@ -304,7 +304,12 @@ class WorkerGroup:
         try:
             # Another interpreter has its own libraries; ours would come with other versions.
             path = [p for p in sys.path if p] if self._source.python is None else []
-            start = Start(source=self._source.to_data(), path=path)
+            start = Start(
+                source=self._source.to_data(),
+                path=path,
+                memory_limit=self._options.memory_limit,
+                answer_limit=self._options.answer_limit,
+            )
             described = await process.question(start, limit)
         except TimeoutError:
             raise PluginFailed(

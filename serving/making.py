@@ -63,4 +63,6 @@ class GroupMaker:
         environment = plugin_environment(
             self._source, own.env, own.threads, withhold_s3=own.withhold_s3
         )
-        return WorkerProcess(environment, self._log, on_end, self._source.python, own.cpus)
+        return WorkerProcess(
+            environment, self._log, on_end, self._source.python, own.cpus, own.memory_limit
+        )

@@ -11,8 +11,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
+from ..models_plugin.memory import pss_of
 from .gate import LoadGate
 from .group import WorkerGroup
 
@@ -114,14 +114,3 @@ class MemoryBudget:
                     "unloaded for memory", extra={"model": group.model, "weights": group.version}
                 )
                 await group.sleep()
-
-
-def pss_of(pid: int) -> int:
-    """Bytes of a process, what it shares with n others counted as a part of n; 0 if it is gone."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return 0

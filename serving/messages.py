@@ -19,6 +19,9 @@ try:
 except ImportError:  # a model's own interpreter may lack it
     orjson = None  # type: ignore[assignment]
 
+LOST, SPOILED = 70, 71
+"""Exit codes of a worker whose plugin has taken its connection, or something else that it needs."""
+
 FORMAT = 1
 """Version of these messages; a worker of another version refuses to start."""
 
@@ -38,12 +41,14 @@ class Start(Message):
     """The first: import this plugin (PluginSource data). Answered by Described or Failed.
 
     `path` is the front's `sys.path`, where it found the plugin's entry point; empty for a model
-    that has an environment of its own.
+    that has an environment of its own. `memory_limit` and `answer_limit` are bytes, 0 for no limit.
     """
 
     format: int = FORMAT
     source: dict[str, Any] = field(default_factory=dict)
     path: list[str] = field(default_factory=list)
+    memory_limit: int = 0
+    answer_limit: int = 0
 
 
 @dataclass

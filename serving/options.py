@@ -17,6 +17,7 @@ class ModelOptions:
     cpus: tuple[int, ...] | None = None
     max_wait_ms: float | None = None
     latency_target_ms: float | None = None
+    memory_limit: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -31,7 +32,8 @@ class ServingOptions:
     `max_waiting_size` bound the items and bytes that wait for one version of a model; `queue_s` how
     long its queue may last, in which `least_waiting` items are always allowed. Without `warm` a
     plugin's `warm()` is not called. `memory_budget` is the bytes of all models' workers together, 0
-    for no limit. `withhold_s3`: see `plugin_environment`.
+    for no limit; `memory_limit` those of one worker with all that it starts, `answer_limit` those
+    of one answer, likewise. `withhold_s3`: see `plugin_environment`.
     """
 
     load_timeout_s: float = 60.0
@@ -48,6 +50,8 @@ class ServingOptions:
     warm: bool = True
     withhold_s3: bool = False
     memory_budget: int = 0
+    memory_limit: int = 0
+    answer_limit: int = 0
     per_model: Mapping[str, ModelOptions] = field(default_factory=dict)
 
     def of(self, model: str) -> ServedOptions:
@@ -73,6 +77,8 @@ class ServingOptions:
             latency_target_s=own.latency_target_ms and own.latency_target_ms / 1000,
             warm=self.warm,
             withhold_s3=self.withhold_s3,
+            memory_limit=self.memory_limit if own.memory_limit is None else own.memory_limit,
+            answer_limit=self.answer_limit,
             env=own.env,
         )
 
@@ -97,4 +103,6 @@ class ServedOptions:
     latency_target_s: float | None
     warm: bool
     withhold_s3: bool
+    memory_limit: int
+    answer_limit: int
     env: Mapping[str, str]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
+from ..models_plugin.memory import family_of, pss_of, rss_of
 from .channel import Channel
-from .exits import ENDED, HUNG_UP, STOPPED, Exit, exit_of, memory_kills
+from .exits import ENDED, HUNG_UP, OUT_OF_MEMORY, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
 from .messages import Describe, Failed, Message, Validate
 from .placing import started_on
@@ -38,7 +39,8 @@ class WorkerProcess:
     One socket is for its main thread, which loads and predicts; the other for its side thread,
     which describes and validates meanwhile. `imported` and `max_batch` are what its plugin said.
     `python` is the interpreter of the model's own environment, `cpus` are those that it and what
-    it starts may use (None: all of ours). Raises WorkerDied if it cannot be started.
+    it starts may use (None: all of ours), `memory_limit` the bytes that they may have together (0:
+    no limit). Raises WorkerDied if it cannot be started.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
@@ -50,6 +52,7 @@ class WorkerProcess:
         on_end: Callable[[WorkerProcess], None],
         python: str | None = None,
         cpus: Sequence[int] | None = None,
+        memory_limit: int = 0,
     ) -> None:
         ours, theirs = socket.socketpair()
         our_side, their_side = socket.socketpair()
@@ -88,6 +91,7 @@ class WorkerProcess:
         self._next = 0
         self.on_end = on_end
         self._stopped_looks = 0
+        self._memory_limit = memory_limit
         self._ended = False
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(self.pid)
@@ -220,6 +224,11 @@ class WorkerProcess:
         self._stopped_looks = self._stopped_looks + 1 if self._questions and self._stopped() else 0
         if self._stopped_looks >= 2:
             self.kill(Exit(STOPPED, "was stopped by a signal and did not go on"))
+        elif self._memory_limit and (used := _memory_of(self.pid, self._memory_limit)):
+            told = (
+                f"it had {used >> 20} MiB, and its memory_limit is {self._memory_limit >> 20} MiB"
+            )
+            self.kill(Exit(OUT_OF_MEMORY, f"ran out of memory: {told}"))
 
     def _stopped(self) -> bool:
         try:
@@ -227,3 +236,15 @@ class WorkerProcess:
         except OSError:
             return False
         return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+
+def _memory_of(pid: int, limit: int) -> int:
+    """Bytes of a process and all that it has started, if they are more than `limit`; else 0.
+
+    What its own limit does not see: several processes together, and shared memory.
+    """
+    family = family_of(pid)
+    if sum(rss_of(one) for one in family) <= limit:
+        return 0
+    used = sum(pss_of(one) for one in family)
+    return used if used > limit else 0

@@ -20,11 +20,13 @@ from typing import Any
 from ..errors import ModelyardError
 from ..models_plugin.answers import json_bytes
 from ..models_plugin.loading import open_plugin
+from ..models_plugin.memory import limit_memory
 from ..models_plugin.plugin import PluginSource
 from ..models_plugin.refusals import told
 from ..models_plugin.tasks import TASKS
 from .failures import failed
-from .worker import begin, out_of_reach
+from .surroundings import out_of_reach
+from .worker import begin
 
 _NICE = 5
 """Predictions go first; but somebody waits for this too, who at 19 would wait for minutes."""
@@ -33,6 +35,7 @@ _NICE = 5
 def perform(order: dict[str, Any]) -> bytes:
     """The answer as JSON: `{"result"}`, or `{"error", "message", "details"}` of our family."""
     try:
+        limit_memory(order.get("memory_limit", 0))
         sys.path.extend(entry for entry in order["path"] if entry not in sys.path)
         plugin = open_plugin(PluginSource.from_data(order["source"]))
         return json_bytes({"result": TASKS[order["task"]](plugin, order["parameters"])})

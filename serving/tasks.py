@@ -39,11 +39,13 @@ async def run_plugin_task(
     timeout_s: float,
     log: Path,
     cpus: Sequence[int] | None = None,
+    memory_limit: int = 0,
 ) -> dict[str, Any]:
     """What one of `models_plugin.tasks.TASKS` returns, done in a process that ends with it.
 
     The process has the model's own interpreter and `environment` (`plugin_environment`); what it
-    prints is appended to `log`; `cpus` are those that it may use (None: all of ours). Cancelling
+    prints is appended to `log`; `cpus` are those that it may use (None: all of ours),
+    `memory_limit` the bytes that it may allocate (0: no limit). Cancelling
     kills it, with all that it started.
 
     Raises NotSupported (also for a DEEPaaS module, which has none of these), InvalidArguments and
@@ -59,6 +61,7 @@ async def run_plugin_task(
         "path": [entry for entry in sys.path if entry] if source.python is None else [],
         "task": task,
         "parameters": dict(parameters),
+        "memory_limit": memory_limit,
     }
     descriptor = os.memfd_create(f"task-{task}", os.MFD_CLOEXEC)
     try:

@@ -16,23 +16,25 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
-import fcntl
 import itertools
 import os
-import resource
+import re
 import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Iterator
+from os import _exit
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import errors
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
+from ..models_plugin.memory import limit_memory
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..models_plugin.refusals import told
 from ..models_plugin.tracing import traced
@@ -40,10 +42,11 @@ from ..schemas.transport import RequestData
 from . import messages
 from .failures import failed
 from .frames import BrokenFrame, FrameReader, Parcel, receive, send
+from .surroundings import Surroundings, out_of_reach
 
-_HIGH_FD = 900  # plugins that close "all" descriptors rarely go so far
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CHUNK = 1 << 16
+_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+[\x20-\x7e]*", re.ASCII)  # RFC 9110, 8.3
 
 
 class Connection:
@@ -55,17 +58,22 @@ class Connection:
         self._reader = FrameReader()
         self._arrived: deque[tuple[bytes, bytes]] = deque()
         self._held: list[Parcel] | None = None
+        # A child that the plugin forks, and that comes back to us, is not to answer as if it were
+        # this process, nor to take messages from it: its use of the connection ends it.
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._socket.close)
 
     def read(self) -> messages.Message:
         """The next message. Ends the process if the front is gone, or wants us gone."""
         while not self._arrived:
+            lost = None
             try:
                 data, fds = receive(self._socket, _CHUNK)
                 self._arrived.extend(self._reader.feed(data, fds))
-            except (OSError, BrokenFrame):
-                data = b""
+            except (OSError, BrokenFrame) as error:
+                data, lost = b"", error
             if not data:
-                leave()
+                leave(lost)
         return messages.unpack(*self._arrived.popleft())
 
     @contextlib.contextmanager
@@ -102,8 +110,8 @@ class Connection:
                     count = self._send_shared(data, fd)
                     os.close(fd)  # type: ignore[arg-type]
                     self._socket.sendall(data[count:])
-        except OSError:
-            leave()
+        except OSError as error:
+            leave(error)
 
     def _send_shared(self, data: bytes, fd: int | None) -> int:
         while True:
@@ -152,6 +160,7 @@ class Worker:
         self._side = side
         self._surroundings = Surroundings()
         self._plugin: Plugin | None = None
+        self._spoiled = False
 
     def run(self) -> None:
         """Serves until the process ends; the threads end it with their sockets."""
@@ -161,6 +170,12 @@ class Worker:
                 self._do(self._main.read())
             except KeyboardInterrupt:  # a plugin's late interrupt must not end the loop
                 continue
+            except BaseException:  # our code cannot even tell what is wrong: see `_guard`
+                with contextlib.suppress(BaseException):
+                    traceback.print_exc()
+                self._spoiled = True
+            if self._spoiled:  # at once: the interpreter's own end needs more than is left, perhaps
+                _exit(messages.SPOILED)
 
     # -- the main thread ----------------------------------------------------------------------
 
@@ -187,8 +202,10 @@ class Worker:
     def _start(self, message: Any) -> messages.Message:
         if message.format != messages.FORMAT:
             raise errors.PluginFailed("This worker is of another release than the server.")
+        limit_memory(message.memory_limit)
         sys.path.extend(entry for entry in message.path if entry not in sys.path)
         self._plugin = open_plugin(PluginSource.from_data(message.source))
+        self._plugin.answer_limit = message.answer_limit
         return self._described(message)
 
     def _load(self, message: Any) -> messages.Message:
@@ -235,6 +252,11 @@ class Worker:
     ) -> messages.Message:
         folder = asked.message.folder
         answer = self._opened().answer("predict", result, arguments, folder, asked.request)
+        if _CONTENT_TYPE.fullmatch(answer.content_type) is None:
+            kind = answer.content_type[:100]
+            raise errors.PluginFailed(
+                f"The model answered with {kind!r}, which is no content type."
+            )
         last = asked.message is timing.last
         made = answer.path is not None or (bool(asked.request.parts) and Path(folder).is_dir())
         return messages.Answered(
@@ -281,6 +303,10 @@ class Worker:
             answer = do(message)
         except BaseException as error:
             answer = _told(message.id, error)
+            # The plugin's own exceptions come as errors of our family. What is left is our code's:
+            # it cannot do here what it can elsewhere, since a call has changed what it needs.
+            ours = isinstance(error, Exception) and not isinstance(error, errors.ModelyardError)
+            self._spoiled = self._spoiled or ours
         (connection or self._main).send(answer)
 
 
@@ -292,56 +318,17 @@ def _told(id: int, error: BaseException) -> messages.Failed:
 # -- the process -------------------------------------------------------------------------------
 
 
-class Surroundings:
-    """What a plugin may change in a call and the next one relies on: output, folder, umask.
+def leave(error: Exception | None = None) -> None:
+    """Ends the process, and what its plugin started. Plugin threads may hang: no clean exit.
 
-    Its environment variables stay as it leaves them: plugins keep settings there.
+    `error` is why the connection is of no more use; None: it has ended. The front, if it is there,
+    ends what the plugin started.
     """
-
-    def __init__(self) -> None:
-        self._copies: dict[int, int] = {}
-        for fd in (1, 2):
-            with contextlib.suppress(OSError):
-                self._copies[fd] = out_of_reach(fd)
-        self.remember()
-
-    def remember(self) -> None:
-        """Folder and umask as they are now, after loading."""
-        self.umask = os.umask(0o022)
-        os.umask(self.umask)
-        try:
-            self._folder = str(Path.cwd())
-        except FileNotFoundError:
-            self._folder = "/"
-
-    def restore_umask(self) -> None:
-        """Before files are made for the front, which could not read them otherwise."""
-        os.umask(self.umask)
-
-    def restore(self) -> None:
-        """Opens again what was closed: otherwise the first print() of the next call would fail."""
-        for fd, copy in self._copies.items():
-            try:
-                os.fstat(fd)
-            except OSError:
-                os.dup2(copy, fd)
-        self.restore_umask()
-        with contextlib.suppress(OSError):
-            os.chdir(self._folder)
-
-
-def out_of_reach(fd: int) -> int:
-    """A copy with a high number, for plugins that close all descriptors; not inherited."""
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    high = _HIGH_FD if limit == resource.RLIM_INFINITY else min(_HIGH_FD, limit - 32)
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, max(high, 3))
-
-
-def leave() -> None:
-    """Ends the process, and what its plugin started. Plugin threads may hang: no clean exit."""
-    if os.getpgrp() == os.getpid():  # not so when run by hand
+    if isinstance(error, OSError) and error.errno in (errno.EBADF, errno.ENOTSOCK):
+        _exit(messages.LOST)
+    if os.getpgrp() == os.getpid():  # not so when run by hand, nor in a child of the plugin's
         os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(0)
+    _exit(0)
 
 
 def begin(parent: int) -> None:

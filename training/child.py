@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..models_plugin.interpreter import command
+from ..models_plugin.memory import limit_memory
 from . import process
 from .claim import Claim
 from .kernel import die_with_parent, lower_process, prefer_as_oom_victim, set_name
@@ -34,6 +35,7 @@ def become_run_process(paths: RunPaths, parent: int, claim: Claim, python: str |
         prefer_as_oom_victim()
         order = RunOrder.from_data(read_json(paths.run) or {})
         lower_process(order.nice)
+        limit_memory(order.memory_limit)
         os.environ.update(process.thread_variables(order.threads))
         os.environ.update({MARKER: paths.id, "PYTHONUNBUFFERED": "1"})
         _redirect(paths.log)

@@ -26,12 +26,16 @@ class Death:
     """How the run process ended: its exit code or its signal's number.
 
     `oom`: the kernel had just killed for want of memory. `note`: it ended for want of a start.
+    `stopped`, `used` (bytes, with the `limit`): the supervisor ended it for that.
     """
 
     exit_code: int | None = None
     signal: int | None = None
     oom: bool = False
     note: str = ""
+    stopped: bool = False
+    used: int = 0
+    limit: int = 0
 
 
 def judge(
@@ -83,6 +87,16 @@ def _verdict(
 def _died(paths: RunPaths, death: Death) -> tuple[Reason, str]:
     if death.note:
         return Reason.START_FAILED, death.note
+    if death.stopped:
+        return Reason.PROCESS_DIED, (
+            "The run process was stopped by a signal (SIGSTOP) and did not go on: it was ended."
+        )
+    if death.used:
+        used, limit = death.used / 1024**2, death.limit / 1024**2
+        return Reason.OUT_OF_MEMORY, (
+            f"The run's processes took {used:.0f} MiB of memory, and were ended: memory_limit is "
+            f"{limit:.0f} MiB."
+        )
     if death.exit_code == EXIT_DISK_FULL:
         return Reason.DISK_FULL, f"{DISK_FULL} {last_words(paths)}".strip()
     if death.signal == signal.SIGKILL and death.oom:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from ..errors import InvalidArguments, ModelyardError, PluginFailed, safe_str
+from ..models_plugin.memory import is_out_of_memory, limit_in_words
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Reason
 from .messages import Failure
@@ -20,7 +21,6 @@ DISK_FULL = (
     " again, where its model does not go on from checkpoints)."
 )
 _DISK_WORDS = ("no space left on device", "disk quota exceeded")
-_MEMORY_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -40,7 +40,7 @@ def failure_of(error: BaseException) -> Failure:
         failure.message = f"The arguments are no longer valid: {error.errors}"
     elif any(is_out_of_memory(one) for one in _chain(error)):
         failure.reason = Reason.OUT_OF_MEMORY.value
-        failure.message = f"Out of memory: {_in_words(original)}"
+        failure.message = f"Out of memory{limit_in_words()}: {_in_words(original)}"
     elif any(is_disk_full(one) for one in _chain(error)):
         failure.reason = Reason.DISK_FULL.value
         failure.message = f"{DISK_FULL} ({_in_words(original)})"
@@ -53,18 +53,6 @@ def is_disk_full(error: BaseException) -> bool:
         return True
     said = safe_str(error).lower()
     return any(words in said for words in _DISK_WORDS)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for MemoryError and torch's, known by name: this room imports no torch.
-
-    torch's CPU allocator raises a bare RuntimeError, which only its words tell.
-    """
-    names = {cls.__name__ for cls in type(error).__mro__}
-    if names & {"MemoryError", "OutOfMemoryError"}:
-        return True
-    said = safe_str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in said for words in _MEMORY_WORDS)
 
 
 def _original(error: BaseException) -> BaseException:

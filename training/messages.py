@@ -43,7 +43,8 @@ class RunOrder(_Message):
     weights version whose training is made again, `resumed_from` that of an ended run which this one
     goes on with. `max_seconds` is what the run's processes may take, all attempts together (None:
     as long as they need); asked to stop they have `grace_s` to save a checkpoint. `secrets` are the
-    names of the secret arguments that were given.
+    names of the secret arguments that were given. `memory_limit` is bytes, of each
+    process and of all together; 0 is no limit.
     """
 
     id: str
@@ -67,6 +68,7 @@ class RunOrder(_Message):
     max_seconds: float | None = None
     grace_s: float = 30.0
     secrets: list[str] = field(default_factory=list)
+    memory_limit: int = 0
 
 
 @dataclass

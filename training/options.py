@@ -40,7 +40,8 @@ class TrainingOptions:
     say it, `limit` those of other models; a request's `max_seconds` may only be smaller. The first
     wait before a failed run is begun again is `restart_wait_s`; one that is to stop, or to pause,
     has `stop_grace_s` to save a checkpoint. `weights_folders` names, for some models, the folder in
-    which train() leaves the weights.
+    which train() leaves the weights. `memory_limit` is the bytes that one run may take, 0 for no limit;
+    `memory_limits` are those of some models.
     """
 
     max_trainings: int = 1
@@ -51,6 +52,8 @@ class TrainingOptions:
     on_stop: str = "leave"
     data_root: Path | None = None
     weights_folders: Mapping[str, Path] = field(default_factory=dict)
+    memory_limits: Mapping[str, int] = field(default_factory=dict)
+    memory_limit: int = 0
     environment: Callable[[PluginSource], Mapping[str, str]] = server_environment
     poll_s: float = 0.1
     progress_s: float = 0.5

@@ -213,6 +213,8 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644, durable: bool = T
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:
+            if os.fstat(descriptor).st_mode & 0o600 != 0o600:  # a plugin's umask
+                os.fchmod(descriptor, mode)
             file.write(content)
             file.flush()
             if durable:

@@ -53,7 +53,7 @@ def main(run_folder: Path) -> int:
     paths = RunPaths(run_folder)
     order = RunOrder.from_data(read_json(paths.run) or {})
     _prepare(order)
-    reporter, data = Reporter(paths), DataHash(paths, order)
+    reporter, data, own = Reporter(paths), DataHash(paths, order), os.getpid()
     reporter.start()
     try:
         if not paths.trained.exists():
@@ -69,11 +69,13 @@ def main(run_folder: Path) -> int:
         say(f"{DISK_FULL} ({error})")
         return EXIT_DISK_FULL
     finally:
+        _leave_if_forked(own)
         reporter.close()
 
 
 def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash) -> int:
-    started = time.monotonic()
+    started, own, umask, folder = time.monotonic(), os.getpid(), os.umask(0o022), Path.cwd()
+    os.umask(umask)
     reporter.changed(now=True)
     run = RunContext(paths, order, reporter)
     try:
@@ -87,7 +89,12 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
         data.start()
         reporter.expect_training()
         result = plugin.train(run, arguments)
+        _leave_if_forked(own)
+        os.umask(umask)  # what comes has to be read by the server, in its own folders
+        os.chdir(folder)
     except Exception as error:
+        _leave_if_forked(own)
+        os.umask(umask)
         failure = failure_of(error)
         _fail(paths, failure, started)
         return EXIT_DISK_FULL if failure.reason == Reason.DISK_FULL.value else EXIT_FAILED
@@ -100,6 +107,12 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
     duration_s = time.monotonic() - started
     write_json(paths.trained, Trained(output, duration_s, note).to_data())
     return EXIT_DONE
+
+
+def _leave_if_forked(own: int) -> None:
+    """Ends a child that train() forked and that came back here: it is not to tell of the run."""
+    if os.getpid() != own:
+        os._exit(0)
 
 
 def _finish(paths: RunPaths, reporter: Reporter, data: DataHash) -> int:

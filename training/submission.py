@@ -194,6 +194,7 @@ class Submissions:
             threads=options.threads_each,
             cpus=None if options.cpus is None else list(options.cpus),
             nice=options.nice,
+            memory_limit=options.memory_limits.get(record.model, options.memory_limit),
             data_root=None if options.data_root is None else str(options.data_root),
             weights_folder=None if weights_folder is None else str(weights_folder.absolute()),
             weights_root=str(self._home.weights),

@@ -35,6 +35,7 @@ from .log_limit import bound_log
 from .marker import NAME as MARKER
 from .messages import Control, RunOrder
 from .paths import RunPaths, read_json, write_json
+from .watch import Watch
 
 TICK_S = 1.0  # heartbeat, and how late a request without its signal may be noticed
 CANCEL_GRACE_S, TERM_S = 1.5, 1.5
@@ -62,6 +63,8 @@ class Supervisor:
         self._term_sent = False
         self._result_seen_at: float | None = None
         self._oom_before = self._oom_now = oom_kills()
+        self._watch = Watch(order.memory_limit)
+        self._ended_for: Death | None = None
 
     def run(self) -> int:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
@@ -145,6 +148,10 @@ class Supervisor:
             bound_log(self._paths.supervisor_log)
         self._claim.check_epoch()
         self._oom_before, self._oom_now = self._oom_now, oom_kills()
+        if self._child and self._control is None and self._ended_for is None:
+            self._ended_for = self._watch.look(self._child)
+            if self._ended_for is not None:
+                end_descendants(self._reap)
         if self._child and self._paths.result.exists():
             self._result_seen_at = self._result_seen_at or time.monotonic()
             if time.monotonic() > self._result_seen_at + LINGER_S:
@@ -232,6 +239,8 @@ class Supervisor:
                 self._death = self._death_of(status)
 
     def _death_of(self, status: int) -> Death:
+        if self._ended_for is not None:
+            return self._ended_for
         if os.WIFSIGNALED(status):
             return Death(signal=os.WTERMSIG(status), oom=oom_kills() > self._oom_before)
         code = os.WEXITSTATUS(status)

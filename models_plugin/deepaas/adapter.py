@@ -41,6 +41,7 @@ class DeepaasPlugin:
 
     def __init__(self, source: PluginSource, target: Any) -> None:
         self._source = source
+        self.answer_limit = 0
         self._target = target
         self._reading = threading.Lock()  # the side thread describes while the main one predicts
         self._arguments: dict[str, OldArguments] = {}
@@ -232,15 +233,16 @@ class DeepaasPlugin:
         request: RequestData | None = None,
     ) -> Answer:
         if which == "train":
-            return json_answer(result, folder)
+            return json_answer(result, folder, self.answer_limit)
         wanted = str(arguments.get("accept") or JSON)
-        answer = file_answer(result, wanted, Path(folder))
+        answer = file_answer(result, wanted, Path(folder), self.answer_limit)
         if answer is not None:
             return answer
         if self._response is not None:
             self._check_response(result)
-            return json_answer(result, folder)
-        return json_answer({"status": "OK", "predictions": result}, folder)
+            return json_answer(result, folder, self.answer_limit)
+        told = {"status": "OK", "predictions": result}
+        return json_answer(told, folder, self.answer_limit)
 
     def _check_response(self, result: Any) -> None:
         """As DEEPaaS: the schema reads the answer, and the answer leaves as it was."""

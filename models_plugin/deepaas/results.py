@@ -37,7 +37,7 @@ _MAGIC = (
 )
 
 
-def file_answer(result: Any, wanted: str, folder: Path) -> Answer | None:
+def file_answer(result: Any, wanted: str, folder: Path, limit: int = 0) -> Answer | None:
     """The answer if `result` is a file, bytes, or a text that was asked for as such; else None.
 
     `wanted` is the module's `accept` argument.
@@ -46,18 +46,18 @@ def file_answer(result: Any, wanted: str, folder: Path) -> Answer | None:
         name = result.original_filename
         path = Path(os.fspath(result.filename))
         kind = result.content_type or content_type_of(wanted, path.name, _first_bytes(path))
-        return answers.file_answer(ReturnedFile(path, kind, name), None, folder)
+        return answers.file_answer(ReturnedFile(path, kind, name), None, folder, limit)
     if isinstance(result, os.PathLike):
         path = Path(result)
         kind = content_type_of(wanted, path.name, _first_bytes(path))
-        return answers.file_answer(ReturnedFile(path, kind), None, folder)
+        return answers.file_answer(ReturnedFile(path, kind), None, folder, limit)
     if isinstance(result, (bytes, bytearray, memoryview)):
         data = bytes(result)
         return answers.file_answer(
-            ReturnedFile(data, content_type_of(wanted, "", data)), None, folder
+            ReturnedFile(data, content_type_of(wanted, "", data)), None, folder, limit
         )
     if answers.is_open_file(result):
-        return _of_open_file(result, wanted, folder)
+        return _of_open_file(result, wanted, folder, limit)
     if hasattr(result, "content_type") and hasattr(result, "body") and hasattr(result, "status"):
         return _of_response(result)
     if isinstance(result, str) and wanted not in (JSON, "*/*"):
@@ -91,7 +91,7 @@ def _is_returned_file(result: Any) -> bool:
     )
 
 
-def _of_open_file(result: Any, wanted: str, folder: Path) -> Answer | None:
+def _of_open_file(result: Any, wanted: str, folder: Path, limit: int) -> Answer | None:
     if isinstance(result, io.BytesIO):
         start = bytes(result.getbuffer()[:64])
     elif hasattr(result, "seekable") and result.seekable():
@@ -105,7 +105,7 @@ def _of_open_file(result: Any, wanted: str, folder: Path) -> Answer | None:
     kind = content_type_of(wanted, name if isinstance(name, str) else "", start)
     if isinstance(result, io.TextIOBase) and kind == _UNKNOWN:
         kind = "text/plain; charset=utf-8"
-    return answers.file_answer(ReturnedFile(result, kind), None, folder)
+    return answers.file_answer(ReturnedFile(result, kind), None, folder, limit)
 
 
 def _of_response(result: Any) -> Answer | None:

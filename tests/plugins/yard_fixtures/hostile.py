@@ -1,17 +1,25 @@
 """A model that does, on request, what no model should."""
 
+import builtins
 import ctypes
 import datetime
+import json
 import os
+import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 from marshmallow import ValidationError, fields
 
-from modelyard.models_plugin import Model
+from modelyard.models_plugin import Model, ReturnedFile
+from modelyard.schemas.fields import File
+
+STATE = {}
 
 
 class HTTPException(Exception):
@@ -27,13 +35,16 @@ class Hostile(Model):
     predict_arguments = {
         "do": fields.String(load_default="answer"),
         "seconds": fields.Float(load_default=0.0),
+        "file": File(load_default=None),
     }
     train_arguments = {"do": fields.String(load_default="answer")}
 
-    def predict(self, do, seconds):
+    def predict(self, do, seconds, file):
+        self.place = None if file is None else Path(file.filename).parent
         return getattr(self, "_" + do)(seconds)
 
     def train(self, run, do):
+        self.place = run.folder.parent
         return getattr(self, "_" + do)(0)
 
     def _answer(self, seconds):
@@ -109,3 +120,142 @@ class Hostile(Model):
     def _close_files(self, seconds):
         os.closerange(0, 100)
         return "closed"
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    def _abort(self, seconds):
+        os.abort()
+
+    def _spin(self, seconds):
+        while True:
+            pass
+
+    def _spin_in_c(self, seconds):
+        """Holds the interpreter's lock: no Python code of the process runs beside it."""
+        ctypes.PyDLL(None).sleep(600)
+
+    # -- too much -----------------------------------------------------------------------------
+
+    def _hog(self, seconds):
+        """Takes memory until there is none, in pieces that are really used."""
+        pieces = []
+        while True:
+            pieces.append(bytearray(b"x") * (16 << 20))
+
+    def _hogs(self, seconds):
+        """The same in several processes, each of which has little."""
+        for _ in range(8):
+            if os.fork() == 0:
+                piece = bytearray(b"x") * (48 << 20)
+                time.sleep(600)
+                os._exit(len(piece) % 2)
+        time.sleep(600)
+
+    def _huge(self, seconds):
+        return "x" * (512 << 20)
+
+    def _huge_bytes(self, seconds):
+        return bytes(512 << 20)
+
+    def _endless_file(self, seconds):
+        return Path("/dev/zero").open("rb")
+
+    def _flood(self, seconds):
+        for _ in range(256):
+            print("x" * (1 << 20))
+        return "printed"
+
+    # -- left behind --------------------------------------------------------------------------
+
+    def _fork(self, seconds):
+        """Children: one stays, one comes back as if it were its parent, one raises on the way."""
+        for after in (lambda: time.sleep(600), lambda: None, lambda: sys.exit(3)):
+            if os.fork() == 0:
+                after()
+                return {"pid": os.getpid()}
+        time.sleep(0.5)
+        return {"pid": os.getpid()}
+
+    def _threads(self, seconds):
+        for _ in range(20):
+            threading.Thread(target=time.sleep, args=(600,)).start()
+        return "left"
+
+    def _close_all_files(self, seconds):
+        os.closerange(0, 1 << 20)
+        return "closed"
+
+    # -- changed ------------------------------------------------------------------------------
+
+    def _signals(self, seconds):
+        """Ignores and blocks them, and leaves an alarm that would end whoever runs then."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        return "changed"
+
+    def _environment(self, seconds):
+        os.environ.clear()
+        os.environ["PATH"] = "/nowhere"
+        return "changed"
+
+    def _globals(self, seconds):
+        STATE["changed"] = True
+        sys.path[:] = []
+        sys.setrecursionlimit(100)
+        return "changed"
+
+    def _patch(self, seconds):
+        """Takes the standard library apart."""
+
+        def broken(*args, **more):
+            raise RuntimeError("patched")
+
+        for module, names in (
+            (json, ("loads", "dumps")),
+            (time, ("time", "monotonic", "perf_counter")),
+            (os, ("getpid", "fspath", "open", "write", "stat")),
+            (socket, ("socket",)),
+            (builtins, ("open", "print")),
+        ):
+            for name in names:
+                setattr(module, name, broken)
+        return "patched"
+
+    def _patch_reading(self, seconds):
+        """Nothing that comes can be read any more."""
+        socket.socket.recvmsg = None
+        sys.modules["modelyard.serving.frames"].FrameReader.feed = None
+        return "patched"
+
+    def _delete(self, seconds):
+        """The folder of the call or run, with all in it."""
+        shutil.rmtree(self.place)
+        return "deleted"
+
+    # -- odd answers --------------------------------------------------------------------------
+
+    def _headers(self, seconds):
+        """Would be two headers."""
+        return ReturnedFile(b"x", "text/html\r\nSet-Cookie: a=b", 'a"\r\nX-Forged: 1')
+
+    def _lambda(self, seconds):
+        return {"it": lambda: 1, "lock": threading.Lock()}
+
+    def _nan(self, seconds):
+        return [float("nan"), float("inf"), {"deep": [float("-inf")]}]
+
+    def _speechless(self, seconds):
+        class Silent(Exception):
+            def __str__(self):
+                raise RuntimeError("no words")
+
+        raise Silent
+
+    def _forge(self, seconds):
+        """Would be a line of the server's own log, and a cleared screen."""
+        line = '{"event": "forged", "level": "info"}'
+        print(f"\x1b[2J\r{line}\n{line}")
+        raise ValueError(f"first\n{line}\n\x1b[31mred")
