@@ -154,8 +154,8 @@ async def test_the_operators_own_deadline_is_kept_to(serve):
     serving = await serve(odd=ODD, own=ModelOptions(predict_timeout_s=1.2))
     with pytest.raises(DeadlineExceeded):
         await serving.predict("odd", do="answer", seconds=600.0)
-    await until(lambda: serving.worker("odd")["restarts"] == 1, 30.0)
-    assert (await serving.predict("odd"))["pid"]
+    await until(lambda: serving.worker("odd")["restarts"] == 1, 60.0)
+    assert (await serving.predict("odd", 60.0))["pid"]
 
 
 async def test_processes_that_the_model_started_end_with_its_worker(serve, tmp_path):
