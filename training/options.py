@@ -40,8 +40,8 @@ class TrainingOptions:
     say it, `limit` those of other models; a request's `max_seconds` may only be smaller. The first
     wait before a failed run is begun again is `restart_wait_s`; one that is to stop, or to pause,
     has `stop_grace_s` to save a checkpoint. `weights_folders` names, for some models, the folder in
-    which train() leaves the weights. `memory_limit` is the bytes that one run may take, 0 for no limit;
-    `memory_limits` are those of some models.
+    which train() leaves the weights. `memory_limit` is the bytes that one run may take, 0 for
+    no limit; `memory_limits` are those of some models.
     """
 
     max_trainings: int = 1
