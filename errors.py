@@ -19,7 +19,9 @@
     │   ├── NoWeights
     │   ├── RunConflict
     │   └── IdempotencyConflict
+    ├── NotSignedIn               say who you are, with a key that is valid
     ├── NotPermitted              get the right to do it
+    │   ├── MissingPermission
     │   └── EndpointDisabled
     ├── NotSupported              this model cannot do it
     ├── PluginFailed              tell the model's author
@@ -170,8 +172,30 @@ class IdempotencyConflict(Conflict):
     """This Idempotency-Key was used before with another request."""
 
 
+class NotSignedIn(ModelyardError):
+    """This needs a key: send it in the header `Authorization: Bearer KEY`.
+
+    `presented`: there was one, and it is not valid. Why is not told: who guesses learns nothing.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        presented: bool = False,
+        retry_after_s: float | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(message, **details)
+        self.presented = presented
+        self.retry_after_s = retry_after_s
+
+
 class NotPermitted(ModelyardError):
     """This is not allowed to you."""
+
+
+class MissingPermission(NotPermitted):
+    """Your key does not have the permission for this."""
 
 
 class EndpointDisabled(NotPermitted):

@@ -228,8 +228,8 @@ class SettingsSchema(PortSettingsSchema):
     access = fields.String(
         validate=validate.OneOf(["keys", "open"]),
         metadata=_about(
-            "who may call: 'open' is everybody, and has to be said for an address that other "
-            "machines can reach"
+            "who may call: 'open' is everybody, as long as the home has no key, and has to be said "
+            "for an address that other machines can reach"
         ),
     )
     allowed_hosts = NameList(

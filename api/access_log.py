@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from .access.principal import principal_of
 from .metrics import Metrics, route_of
 
 log = logging.getLogger("modelyard.access")
@@ -67,6 +68,8 @@ def _told(
         "bytes_in": request.content_length,
         "bytes_out": None if response is None else _size(response),
     }
+    if name := principal_of(request).name:
+        line["principal"] = name
     if response is not None and (version := response.headers.get("X-Modelyard-Weights")):
         line["version"] = version
     if trace := request.get(TRACE) or _trace_of(request):

@@ -11,6 +11,7 @@ from aiohttp import web
 from ..models_plugin.discovery import OWN_DISTRIBUTION
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
+from ..records.audit import AuditLog
 from ..records.home import Home
 from ..records.runs import RunRecord
 from ..records.store import RecordStore
@@ -25,6 +26,9 @@ from ..training.options import RunLimits
 from ..training.purging import RunPurge
 from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
+from .access.enforcing import enforce
+from .access.gate import Gate
+from .access.trail import Trail
 from .access_log import access_log
 from .archives import PLACES, Places
 from .compression import compress
@@ -62,6 +66,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
             errors_to_responses,
             compress,
             guard(settings),
+            enforce,
             merge_slashes,
         ],
         client_max_size=TEXT_LIMIT,
@@ -117,6 +122,10 @@ async def open_services(
     await store.open()
     stack.push_async_callback(store.close)
 
+    gate = Gate(settings, store)
+    await gate.open()
+    stack.push_async_callback(gate.close)
+
     executor = LocalExecutor(home.logs)
     stack.push_async_callback(executor.close)
 
@@ -164,6 +173,8 @@ async def open_services(
         settings=settings,
         home=home,
         store=store,
+        gate=gate,
+        trail=Trail(AuditLog(home.audit)),
         rooms=rooms,
         runs=runs,
         purge=purge,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..schemas.archive_resources import ArchiveQuery, LinkRequestSchema, ShareLinkSchema
+from ..schemas.permissions import Permission
 from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
 from ..schemas.weights_resources import WeightsSchema
 from . import archives
@@ -38,6 +39,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/weights/{id}/archive", "weights_archive",
             "One version as a file", "weights",
+            permission=Permission.READ,
             query=ArchiveQuery,
             path_parameters=WEIGHTS,
             responses={**_ARCHIVE, **problems(404, 422, 500, 503)},
@@ -49,6 +51,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             "GET", "/v2/models/{model}/weights/{id}/card", "weights_card",
             "The model card of a version", "weights",
             "Data, arguments, metrics, curves, environment and licence, in Markdown.",
+            permission=Permission.READ,
             path_parameters=WEIGHTS,
             responses={
                 200: ResponseDoc("The card.", None, ("text/markdown",)),
@@ -62,6 +65,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             "POST", "/v2/models/{model}/weights/", "weights_import",
             "Take in an archive of a version", "weights",
             "Every file is compared with the manifest before anything is kept.",
+            permission=Permission.MANAGE,
             uploads=_UPLOADS,
             path_parameters=MODEL,
             responses={
@@ -80,6 +84,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
             "POST", "/v2/models/{model}/weights/{id}/link", "weights_link",
             "An address that gives a version to others", "weights",
             "Whoever has the address gets the archive until it ends.",
+            permission=Permission.MANAGE,
             body=LinkRequestSchema,
             path_parameters=WEIGHTS,
             responses={
@@ -94,6 +99,7 @@ ARCHIVE_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/shared/{token}", "shared", "What a link gives", "weights",
             "The archive; the token is the permission.",
+            permission=None,
             path_parameters={"token": PathParameter("The link's token.", "[A-Za-z0-9_.-]{1,1000}")},
             responses={**_ARCHIVE, **problems(404, 500, 503)},
         ),

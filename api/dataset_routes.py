@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..schemas import dataset_resources as resources
+from ..schemas.permissions import Permission
 from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
 from . import datasets, uploads
 from .route import ID, Route, answer
@@ -32,6 +33,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             "POST", "/v2/datasets/uploads/", "begin_upload", "Begin an upload in parts", "datasets",
             "For large files, over connections that may break: the parts may be sent in any order "
             "and again; they outlast restarts of the server, and a week without any.",
+            permission=Permission.TRAIN,
             body=resources.BeginUploadSchema,
             responses={
                 201: ResponseDoc(
@@ -47,6 +49,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/datasets/uploads/{id}", "upload", "An upload in parts", "datasets",
+            permission=Permission.READ,
             path_parameters=_UPLOAD,
             responses={
                 **answer("Which parts are here, and what becomes of it.", resources.UploadSchema),
@@ -58,6 +61,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "DELETE", "/v2/datasets/uploads/{id}", "remove_upload", "Give an upload up", "datasets",
+            permission=Permission.TRAIN,
             path_parameters=_UPLOAD,
             responses={204: ResponseDoc("It is gone.", None, ()), **problems(404, 409, 503)},
         ),
@@ -68,6 +72,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             "PUT", "/v2/datasets/uploads/{id}/parts/{number}", "put_part", "Send one part",
             "datasets",
             "It is on disk when this is answered.",
+            permission=Permission.TRAIN,
             headers=resources.PartHeaders,
             uploads=("application/octet-stream",),
             path_parameters=_PART,
@@ -84,6 +89,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             "POST", "/v2/datasets/uploads/{id}/complete", "complete_upload",
             "Make a dataset of an upload", "datasets",
             "Waits some seconds for it; then ask for the upload until its state is `done`.",
+            permission=Permission.TRAIN,
             path_parameters=_UPLOAD,
             responses={
                 **_taken("That content is here under this name already."),
@@ -97,6 +103,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/datasets/", "datasets", "All datasets", "datasets",
+            permission=Permission.READ,
             query=resources.ListDatasetsQuery,
             responses={
                 **answer("Newest first.", resources.DatasetsSchema, Link="The next page."),
@@ -111,6 +118,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             "One archive (zip, tar, tar.gz, tar.bz2, tar.xz), which is unpacked; one or many files "
             "in a form, whose names are their paths; or, as JSON, the address of an object. Equal "
             "content is stored once.",
+            permission=Permission.TRAIN,
             query=resources.CreateDatasetQuery,
             body=resources.AddressSchema,
             uploads=datasets.UPLOADS,
@@ -126,6 +134,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/datasets/{id}", "dataset", "One dataset", "datasets",
+            permission=Permission.READ,
             path_parameters=_DATASET,
             responses={**answer("The dataset.", resources.DatasetSchema), **problems(404, 503)},
         ),
@@ -135,6 +144,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "DELETE", "/v2/datasets/{id}", "delete_dataset", "Remove a dataset", "datasets",
             "Refused while a training or a weights version refers to it.",
+            permission=Permission.MANAGE,
             query=resources.DeleteDatasetQuery,
             path_parameters=_DATASET,
             responses={
@@ -151,6 +161,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
             "again there, byte by byte, and what is missing or wrong is put again from this "
             "server's copy; it is `publishing` and usable until then. Refused where its files are "
             "not on this server's disk.",
+            permission=Permission.MANAGE,
             path_parameters=_DATASET,
             responses={
                 **answer("The dataset.", resources.DatasetSchema), **problems(404, 409, 503, 507)
@@ -162,6 +173,7 @@ DATASET_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/datasets/{id}/report", "dataset_report", "What is wrong with a dataset",
             "datasets",
+            permission=Permission.READ,
             path_parameters=_DATASET,
             responses={
                 **answer("With file and line.", resources.DatasetReportSchema), **problems(404, 503)

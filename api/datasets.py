@@ -28,6 +28,7 @@ from ..schemas.transport import RequestData
 from ..storage.datasets.naming import name_from
 from ..storage.datasets.service import Incoming
 from ..storage.datasets.taking import Item
+from .access.principal import Principal, principal_of
 from .body import ModelRequestReader
 from .idempotency import files_given, idempotency_key, once, thing_of
 from .responses import json_response
@@ -52,12 +53,12 @@ async def create(request: web.Request) -> web.StreamResponse:
 
     A client that hangs up after the last byte changes nothing: it is taken in all the same.
     """
-    here = services(request)
+    here, sender = services(request), principal_of(request)
     folder = here.home.calls / uuid.uuid4().hex
     given: list[Any] = [request[QUERY]]
     try:
         if BODY in request:
-            taking = partial(_from_address, here, folder, request[BODY], request[QUERY])
+            taking = partial(_from_address, here, sender, folder, request[BODY], request[QUERY])
             given.append(request[BODY])
         else:
             data = await ModelRequestReader(
@@ -67,7 +68,7 @@ async def create(request: web.Request) -> web.StreamResponse:
                 hash_files=idempotency_key(request) is not None,
                 fields_limit=FILES_LIMIT,
             ).read()
-            taking = partial(_from_files, here, folder, data, request[QUERY])
+            taking = partial(_from_files, here, sender, folder, data, request[QUERY])
             given.append(files_given(data))
     except BaseException:
         await _remove(folder)
@@ -88,7 +89,12 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 
 async def _from_files(
-    here: Services, folder: Path, data: RequestData, query: dict[str, Any], thing: str
+    here: Services,
+    sender: Principal,
+    folder: Path,
+    data: RequestData,
+    query: dict[str, Any],
+    thing: str,
 ) -> tuple[DatasetRecord, bool]:
     parts = [*data.files, *([data.raw] if data.raw else [])]
     items, filename = _items(data)
@@ -96,9 +102,10 @@ async def _from_files(
     incoming = Incoming(
         items,
         name=query.get("name") or name_from(filename),
-        model=here.rooms.reader.choose(query.get("model")),
+        model=chosen_reader(here, sender, query.get("model")),
         source={"kind": "upload", "filename": filename, "size": size},
         id=thing,
+        principal=sender.name,
     )
     return await here.rooms.datasets.add(incoming)
 
@@ -118,7 +125,12 @@ def _items(data: RequestData) -> tuple[list[Item], str]:
 
 
 async def _from_address(
-    here: Services, folder: Path, body: dict[str, Any], query: dict[str, Any], thing: str
+    here: Services,
+    sender: Principal,
+    folder: Path,
+    body: dict[str, Any],
+    query: dict[str, Any],
+    thing: str,
 ) -> tuple[DatasetRecord, bool]:
     address = body["address"]
     check_address(address, here.settings.dataset_sources)
@@ -126,7 +138,7 @@ async def _from_address(
         raise NotSupported("This server has no store (--storage) to take objects from.")
     filename = address.rpartition("/")[2]
     name = body.get("name") or query.get("name") or name_from(filename)
-    model = here.rooms.reader.choose(body.get("model") or query.get("model"))
+    model = chosen_reader(here, sender, body.get("model") or query.get("model"))
     await asyncio.to_thread(folder.mkdir, mode=0o700)
     target = folder / "object"
     free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
@@ -134,8 +146,22 @@ async def _from_address(
     size = (await asyncio.to_thread(target.stat)).st_size
     source = {"kind": "address", "address": address, "filename": filename, "size": size}
     items = [Item([target], filename)]
-    incoming = Incoming(items, name=name, model=model, source=source, id=thing)
+    incoming = Incoming(
+        items, name=name, model=model, source=source, id=thing, principal=sender.name
+    )
     return await here.rooms.datasets.add(incoming)
+
+
+def chosen_reader(here: Services, sender: Principal, name: str | None) -> str | None:
+    """The model that is to read a dataset; None: none is.
+
+    Raises InvalidArguments for one that is not served, MissingPermission for one that the sender's
+    key is not for.
+    """
+    if name is not None:
+        sender.check_model(name)
+    model = here.rooms.reader.choose(name)
+    return model if model is None or sender.sees(model) else None
 
 
 def check_address(address: str, allowed: Sequence[str]) -> None:

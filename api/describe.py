@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -14,8 +15,9 @@ from .. import __version__
 from ..models_plugin.answers import json_bytes
 from ..schemas.model_operations import CHOICES_SHOWN, ServedModel
 from ..schemas.openapi import openapi_document
-from ..schemas.routes import RouteDoc
+from ..schemas.routes import RouteDoc, problems
 from ..schemas.swagger2 import swagger_document
+from .access.principal import Principal, principal_of
 from .services import Services, services
 
 ABOUT = (
@@ -25,29 +27,41 @@ ABOUT = (
 
 
 class DocumentCache:
-    """A document as bytes, made anew only when a model or its weights have changed."""
+    """A document as bytes, made anew only when a model or its weights have changed, or for keys
+    that are for other models than those of the request before."""
 
     def __init__(self, make: Callable[..., dict[str, Any]], routes: Sequence[RouteDoc]) -> None:
         self._make = make
         self._routes = routes
-        self._models: list[ServedModel] | None = None
+        self._of: tuple[bool, list[ServedModel]] | None = None
         self._body = b""
         self._tag = ""
 
-    async def document(self, here: Services) -> tuple[bytes, str]:
-        """The document and its entity tag."""
-        models = []
+    async def document(self, here: Services, principal: Principal) -> tuple[bytes, str]:
+        """The document with the models that the caller may know of, and its entity tag."""
+        models, closed = [], here.gate.closed
         for handle in here.pool.all():
+            if not principal.sees(handle.name):
+                continue
             newest = await here.rooms.versions.list(handle.name, CHOICES_SHOWN)
             weights = [version.id for version in newest]
             aliases = list(await here.rooms.versions.aliases(handle.name))[:CHOICES_SHOWN]
             models.append(ServedModel(handle.name, handle.description, weights, aliases))
-        if models != self._models:
-            document = self._make(self._routes, models, __version__, here.settings.base_path, ABOUT)
+        if (closed, models) != self._of:
+            routes = [_asking(route) for route in self._routes] if closed else self._routes
+            base = here.settings.base_path
+            document = self._make(routes, models, __version__, base, ABOUT, closed)
             self._body = json_bytes(document)
             self._tag = f'"{hashlib.sha256(self._body).hexdigest()[:32]}"'
-            self._models = models
+            self._of = (closed, models)
         return self._body, self._tag
+
+
+def _asking(route: RouteDoc) -> RouteDoc:
+    """The declaration while callers have to say who they are."""
+    if route.permission is None and not route.asks_in_part:
+        return route
+    return replace(route, responses={**route.responses, **problems(401)})
 
 
 OPENAPI = web.AppKey("openapi", DocumentCache)
@@ -71,7 +85,7 @@ async def swagger(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, cache: DocumentCache) -> web.StreamResponse:
-    body, tag = await cache.document(services(request))
+    body, tag = await cache.document(services(request), principal_of(request))
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("If-None-Match") in (tag, f"W/{tag}"):  # the second of a packed answer
         return web.Response(status=304, headers=headers)

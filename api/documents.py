@@ -8,6 +8,7 @@ from aiohttp import web
 
 from .. import __version__
 from ..web import static_file
+from .access.principal import NOBODY, principal_of
 from .responses import json_response
 from .services import services
 
@@ -54,7 +55,7 @@ def _version(request: web.Request) -> dict[str, object]:
         "id": API_VERSION,
         "name": "modelyard",
         "extensions": ["binary_tensor_data"],
-        "server": __version__,
+        **({"server": __version__} if principal_of(request) is not NOBODY else {}),
         "links": [
             {"rel": "self", "type": "application/json", "href": services(request).url("/v2/")}
         ],

@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from aiohttp import web
 
 from ..errors import TooManyCalls
+from .access.principal import caller_of
 
 _RETRY_S = 1.0
 
 
 class Door:
-    """`most` calls of one client at once; 0 is no limit. A client is an address."""
+    """`most` calls of one client at once; 0 is no limit. A client is a principal or an address."""
 
     def __init__(self, most: int, refused: Callable[[str | None], None]) -> None:
         """`refused` is told the model's name, as the address has it, of each call that is not."""
@@ -24,7 +25,7 @@ class Door:
 
     def entered(self, request: web.Request) -> AbstractContextManager[None]:
         """Counts the block as one call of the request's client. Raises TooManyCalls."""
-        return self.entered_by(request.remote or "", request.match_info.get("model"))
+        return self.entered_by(caller_of(request), request.match_info.get("model"))
 
     @contextmanager
     def entered_by(self, client: str, model: str | None) -> Iterator[None]:

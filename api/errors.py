@@ -22,6 +22,7 @@ from ..models_plugin.answers import json_bytes
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+REALM = 'Bearer realm="modelyard"'
 STORE_RETRY_S = 5.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -35,6 +36,7 @@ STATUS: dict[type[errors.ModelyardError], int] = {
     errors.InvalidArguments: 422,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.NotSignedIn: 401,
     errors.NotPermitted: 403,
     errors.EndpointDisabled: 402,  # DEEPaaS's, which its clients know
     errors.NotSupported: 501,
@@ -87,12 +89,24 @@ def told(error: errors.ModelyardError) -> Told:
         details["error_type"] = error.original_type
     seconds = retry_after_s(error)
     headers = {} if seconds is None else {"Retry-After": str(max(1, round(seconds)))}
+    challenge = _challenge(error)
+    if challenge is not None:
+        headers["WWW-Authenticate"] = challenge
     return _problem(status_of(error), error.message, kind_of(error), headers, details)
+
+
+def _challenge(error: errors.ModelyardError) -> str | None:
+    """What is asked for, as RFC 6750 section 3 writes it."""
+    if isinstance(error, errors.NotSignedIn):
+        return f'{REALM}, error="invalid_token"' if error.presented else REALM
+    if isinstance(error, errors.MissingPermission):
+        return f'{REALM}, error="insufficient_scope"'
+    return None
 
 
 def retry_after_s(error: errors.ModelyardError) -> float | None:
     """The seconds after which trying again may help; None where it does not."""
-    if isinstance(error, errors.Busy):
+    if isinstance(error, errors.Busy | errors.NotSignedIn):
         return error.retry_after_s
     store = isinstance(error, errors.StorageUnavailable) and status_of(error) == 503
     return STORE_RETRY_S if store else None

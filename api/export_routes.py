@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..schemas import export_resources as resources
+from ..schemas.permissions import Permission
 from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
 from . import exports, lineage
 from .route import WEIGHTS, Route, answer
@@ -16,6 +17,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
             "Where a version comes from", "weights",
             "Data, code, environment, arguments, seed, parent and run. `train?like={id}` repeats "
             "that training.",
+            permission=Permission.READ,
             path_parameters=WEIGHTS,
             responses={
                 **answer("Its lineage.", resources.LineageSchema), **problems(404, 500, 503)
@@ -27,6 +29,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/weights/{id}/exports/", "exports",
             "A version's exports", "weights",
+            permission=Permission.READ,
             path_parameters=WEIGHTS,
             responses={**answer("By format.", resources.ExportsSchema), **problems(404, 503)},
         ),
@@ -38,6 +41,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
             "Export a version to another format", "weights",
             "Written by the model in a process of its own, read again, and compared with the "
             "model's own answers to sample inputs. Takes seconds to minutes.",
+            permission=Permission.TRAIN,
             body=resources.ExportRequestSchema,
             path_parameters=WEIGHTS,
             responses={
@@ -54,6 +58,7 @@ EXPORT_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/weights/{id}/exports/{format}", "export_file",
             "Download an export", "weights",
+            permission=Permission.READ,
             path_parameters=_EXPORT,
             responses={
                 200: ResponseDoc(

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from ..errors import ModelUnavailable
+from ..errors import ModelUnavailable, NotSignedIn
+from ..schemas.permissions import Permission
 from ..serving.handle import ModelHandle
+from .access.principal import NOBODY, principal_of
 from .responses import json_response
 from .services import QUERY, Services, services
 
@@ -24,12 +26,26 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     here = services(request)
     wanted = request[QUERY].get("model")
     handles = []
-    if wanted == "all":
-        handles = here.pool.all()
-    elif wanted is not None:
-        handles = [here.pool.get(wanted)]
+    if wanted is not None:
+        _check_may_know(request, wanted)
+        handles = here.pool.all() if wanted == "all" else [here.pool.get(wanted)]
     await check_ready(here, handles)
     return json_response({"status": "ready", "models": {h.name: h.state for h in handles}})
+
+
+def _check_may_know(request: web.Request, wanted: str) -> None:
+    """That the server is ready is for everybody, which models it has is not.
+
+    Raises NotSignedIn and MissingPermission.
+    """
+    principal = principal_of(request)
+    if principal is NOBODY:
+        raise NotSignedIn("To ask for a model this needs a key: send `Authorization: Bearer KEY`.")
+    principal.check(Permission.READ)
+    if wanted == "all":
+        principal.check_every_model()
+    else:
+        principal.check_model(wanted)
 
 
 async def check_ready(here: Services, handles: Sequence[ModelHandle]) -> None:

@@ -27,6 +27,7 @@ from ..records.answers import KeptAnswer
 from ..records.store import RecordStore
 from ..schemas.transport import RequestData
 from ..training.replays import KeyLocks
+from .access.principal import principal_of
 from .services import services
 
 log = logging.getLogger(__name__)
@@ -44,11 +45,6 @@ def idempotency_key(request: web.Request) -> str | None:
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
         raise InvalidArguments({HEADER: [f"Give 1 to {LONGEST_KEY} printable characters."]})
     return key
-
-
-def principal_of(request: web.Request) -> str:
-    """Who asks: nobody else's keys are theirs. Without access control everybody is the same."""
-    return ""
 
 
 class Repeats:
@@ -75,7 +71,7 @@ class Repeats:
         key = idempotency_key(request)
         if key is None:
             return await work()
-        scope = [principal_of(request), request.method, request.path.rstrip("/"), key]
+        scope = [principal_of(request).name, request.method, request.path.rstrip("/"), key]
         hashed = hashlib.sha256(json.dumps(scope).encode()).hexdigest()
         text = json.dumps(given, sort_keys=True, default=str)
         digest = hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -12,6 +12,7 @@ from ..schemas.inference_resources import (
     ModelReadySchema,
     ServerReadySchema,
 )
+from ..schemas.permissions import Permission
 from ..schemas.resources import ModelDetailSchema
 from ..schemas.routes import JSON, PathParameter, ResponseDoc, RouteDoc, problems
 from ..schemas.tensors import BARE
@@ -48,6 +49,7 @@ _INFER = RouteDoc(
     "Predict with tensors",
     "inference",
     _HOW,
+    permission=Permission.PREDICT,
     headers=InferHeaders,
     body=InferRequestSchema,
     uploads=(BARE,),
@@ -69,6 +71,7 @@ INFER_ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/health/live", "infer_live", "Whether the server is alive", "inference",
+            permission=None,
             responses=answer("It is.", LiveSchema),
         ),
         infer.live,
@@ -77,6 +80,7 @@ INFER_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/health/ready", "infer_ready", "Whether every model can answer",
             "inference",
+            permission=None,
             responses={**answer("They can.", ServerReadySchema), **_errors(503)},
         ),
         infer.ready,
@@ -85,6 +89,7 @@ INFER_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/ready", "infer_model_ready", "Whether a model can answer",
             "inference",
+            permission=Permission.READ,
             path_parameters=MODEL,
             responses={**answer("It can.", ModelReadySchema), **_errors(404, 503)},
         ),
@@ -94,6 +99,7 @@ INFER_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/versions/{version}/ready", "infer_version_ready",
             "Whether a version can answer", "inference",
+            permission=Permission.READ,
             path_parameters=VERSION,
             responses={**answer("It can.", ModelReadySchema), **_errors(404, 503)},
         ),
@@ -103,6 +109,7 @@ INFER_ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/versions/{version}", "infer_version", "One version's model",
             "inference",
+            permission=Permission.READ,
             path_parameters=VERSION,
             responses={**answer("The model.", ModelDetailSchema), **_errors(404, 503)},
         ),

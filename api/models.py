@@ -9,6 +9,7 @@ from aiohttp import web
 from ..models_plugin.plugin import DEEPAAS_GROUP
 from ..schemas.tensors import can_infer, tensor_metadata
 from ..serving.handle import ModelHandle
+from .access.principal import principal_of
 from .responses import json_response
 from .services import Services, model_of, services
 
@@ -19,9 +20,11 @@ _UNKNOWN = "A model served by Modelyard."
 
 
 async def list_models(request: web.Request) -> web.StreamResponse:
-    """Every model, also those that cannot serve, with the reason."""
+    """Every model that the caller may know of, also those that cannot serve, with the reason."""
     here = services(request)
-    return json_response({"models": [_model(here, handle) for handle in here.pool.all()]})
+    principal = principal_of(request)
+    seen = [handle for handle in here.pool.all() if principal.sees(handle.name)]
+    return json_response({"models": [_model(here, handle) for handle in seen]})
 
 
 async def get_model(request: web.Request) -> web.StreamResponse:

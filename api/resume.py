@@ -21,6 +21,7 @@ from ..training.options import RunLimits
 from ..training.resuming import Resumption, check_recorded_files
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
+from .access.principal import principal_of
 from .idempotency import committed, done_before, thing_of
 from .like import Likeness
 from .responses import json_response
@@ -47,7 +48,8 @@ async def resume(request: web.Request) -> web.StreamResponse:
     if done_before(request):  # it went on
         work = here.runs.get(record.model, record.id)
     elif record.ended:
-        work = _begin_again(here, model_of(request), record, given, thing_of(request))
+        sender = principal_of(request).name
+        work = _begin_again(here, model_of(request), record, given, thing_of(request), sender)
     elif given:
         told = "This training has not ended: it has its arguments."
         raise InvalidArguments({name: [told] for name in given})
@@ -60,7 +62,12 @@ async def resume(request: web.Request) -> web.StreamResponse:
 
 
 async def _begin_again(
-    here: Services, handle: ModelHandle, record: RunRecord, given: Mapping[str, Any], run_id: str
+    here: Services,
+    handle: ModelHandle,
+    record: RunRecord,
+    given: Mapping[str, Any],
+    run_id: str,
+    principal: str,
 ) -> RunRecord:
     """A new run that goes on with an ended one; the one of this id, if it was made already. Raises
     RunConflict, InvalidArguments."""
@@ -90,7 +97,7 @@ async def _begin_again(
         args,
         secrets,
         None,
-        principal=record.principal,
+        principal=principal,
         name=record.name,
         tags=record.tags,
         dataset=dataset,

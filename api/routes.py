@@ -9,6 +9,7 @@ from marshmallow import Schema
 
 from ..errors import EndpointDisabled
 from ..schemas import resources
+from ..schemas.permissions import Permission
 from ..schemas.routes import ResponseDoc, RouteDoc, SchemaLike, problems
 from ..settings import Settings
 from . import (
@@ -25,6 +26,7 @@ from . import (
     train,
     watch,
 )
+from .access.enforcing import NEEDS, PUBLIC, Needs
 from .archive_routes import ARCHIVE_ROUTES
 from .dataset_routes import DATASET_ROUTES
 from .export_routes import EXPORT_ROUTES
@@ -60,6 +62,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/", "versions", "The versions of this API", "server",
+            permission=None,
             responses=answer("The versions.", resources.VersionsSchema),
         ),
         documents.versions,
@@ -67,6 +70,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/", "version", "This version of the API", "server",
+            permission=None,
             responses=answer("This version.", resources.VersionSchema),
         ),
         documents.version,
@@ -75,6 +79,8 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/debug/", "debug", "What the server and the models print", "server",
             "The server's log and the end of each model's output, if --debug-endpoint is on.",
+            permission=Permission.MANAGE,
+            every_model=True,
             responses={
                 **text("The logs, under headings.", "text/plain"),
                 204: ResponseDoc("It is switched off.", None, ()),
@@ -85,6 +91,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/healthz", "alive", "Whether the server is alive", "server",
+            permission=None,
             responses=answer("It is.", resources.HealthSchema),
         ),
         health.healthz,
@@ -92,6 +99,8 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/readyz", "ready", "Whether the server can do its work", "server",
+            permission=None,
+            asks_in_part=True,
             query=parameters.ReadyQuery,
             responses={
                 **answer("It can.", resources.ReadySchema), **problems(404, 422, 503)
@@ -103,6 +112,8 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/metrics", "metrics", "What the server counts, for Prometheus", "server",
             "Text, or OpenMetrics if `Accept` asks for it. docs/metrics.md has the series.",
+            permission=Permission.READ,
+            every_model=True,
             responses={
                 200: ResponseDoc(
                     "The series.", None, ("text/plain", "application/openmetrics-text")
@@ -114,6 +125,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/", "models", "All models", "models",
+            permission=Permission.READ,
             responses=answer(
                 "The models, also those that cannot serve, with the reason.",
                 resources.ModelsSchema,
@@ -124,6 +136,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/", "model", "One model", "models",
+            permission=Permission.READ,
             path_parameters=MODEL,
             responses={**answer("The model.", resources.ModelDetailSchema), **problems(404)},
         ),
@@ -132,6 +145,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "POST", "/v2/models/{model}/predict/", "predict", "Predict", "predict",
+            permission=Permission.PREDICT,
             path_parameters=MODEL,
             responses={
                 200: ResponseDoc("The prediction.", headers=_WEIGHTS_HEADER),
@@ -145,6 +159,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "POST", "/v2/models/{model}/train/", "train", "Start a training", "train",
             "The record is on disk when this answers; the training starts by itself.",
+            permission=Permission.TRAIN,
             headers=parameters.KeyHeaders,
             path_parameters=MODEL,
             responses={
@@ -159,6 +174,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/train/", "runs", "All trainings of a model", "train",
+            permission=Permission.READ,
             query=parameters.ListRunsQuery,
             path_parameters=MODEL,
             responses={
@@ -172,6 +188,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}", "run", "One training", "train",
+            permission=Permission.READ,
             path_parameters=RUN,
             responses={**answer("The record.", resources.RunSchema), **problems(404, 503)},
         ),
@@ -182,6 +199,7 @@ ROUTES: tuple[Route, ...] = (
             "DELETE", "/v2/models/{model}/train/{id}", "cancel", "Cancel a training", "train",
             "Its processes are gone within 5 seconds; its record stays. An ended one is unchanged, "
             "but for `purge`.",
+            permission=Permission.TRAIN,
             query=parameters.EndRunQuery,
             path_parameters=RUN,
             responses={
@@ -193,6 +211,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}/log", "run_log", "A training's log", "train",
+            permission=Permission.READ,
             query=parameters.LogQuery,
             path_parameters=RUN,
             responses={**text("The log.", "text/plain"), **problems(404, 422, 503)},
@@ -203,6 +222,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}/metrics", "run_metrics",
             "What a training reported", "train",
+            permission=Permission.READ,
             query=parameters.MetricsQuery,
             path_parameters=RUN,
             responses={
@@ -217,6 +237,7 @@ ROUTES: tuple[Route, ...] = (
             "A training as it happens", "train",
             "Server-Sent Events: `record` when the record changed, `metrics`, and `log` if asked. "
             "Ends after the record that tells the run's end.",
+            permission=Permission.READ,
             query=parameters.EventsQuery,
             headers=parameters.EventsHeaders,
             path_parameters=RUN,
@@ -228,6 +249,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/v2/models/{model}/train/{id}/checkpoints", "run_checkpoints",
             "What a training has saved", "train",
+            permission=Permission.READ,
             path_parameters=RUN,
             responses={
                 **answer("The checkpoints.", resources.CheckpointsSchema), **problems(404, 503)
@@ -244,6 +266,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         RouteDoc(
             "GET", "/openapi.json", "openapi", "This document", "server",
+            permission=Permission.READ,
             responses={
                 200: ResponseDoc("OpenAPI 3.1.", resources.DocumentSchema),
                 304: ResponseDoc("It has not changed.", None, ()),
@@ -255,6 +278,7 @@ ROUTES: tuple[Route, ...] = (
         RouteDoc(
             "GET", "/swagger.json", "swagger", "The same as Swagger 2.0", "server",
             "As DEEPaaS's clients read it.",
+            permission=Permission.READ,
             responses={
                 200: ResponseDoc("Swagger 2.0.", resources.SwaggerSchema),
                 304: ResponseDoc("It has not changed.", None, ()),
@@ -269,19 +293,26 @@ ROUTES: tuple[Route, ...] = (
 def add_routes(app: web.Application, settings: Settings) -> None:
     """Registers everything under the prefix; every address answers with and without last slash."""
     base_path = settings.base_path
+    needs: dict[web.AbstractRoute, Needs] = {}
+
+    def add(method: str, address: str, handler: Handler, needed: Needs) -> None:
+        for one in (method, "HEAD") if method == "GET" else (method,):
+            needs[app.router.add_route(one, address, handler)] = needed
+
     for route in ROUTES:
         handler = _validated(route) if _is_on(route, settings) else _switched_off
+        needed = Needs(route.doc.permission, route.doc.every_model)
         path = base_path + route.doc.path
         for address in _both(path):
-            app.router.add_route(route.doc.method, address, handler)
-            if route.doc.method == "GET":
-                app.router.add_route("HEAD", address, handler)
+            add(route.doc.method, address, handler, needed)
     for page in ("ui", "api") if settings.doc_endpoint else ():
-        app.router.add_get(f"{base_path}/{page}", documents.ui)
-        app.router.add_get(f"{base_path}/{page}/", documents.ui)
-        app.router.add_get(f"{base_path}/{page}/{{file}}", documents.ui_file)
-    app.router.add_get(f"{base_path}/tensorboard", tensorboard.redirect)
-    app.router.add_route("*", f"{base_path}/tensorboard/{{tail:.*}}", tensorboard.proxy)
+        for address in (page, f"{page}/"):
+            add("GET", f"{base_path}/{address}", documents.ui, PUBLIC)
+        add("GET", f"{base_path}/{page}/{{file}}", documents.ui_file, PUBLIC)
+    all_runs = Needs(Permission.READ, every_model=True)
+    add("GET", f"{base_path}/tensorboard", tensorboard.redirect, all_runs)
+    add("*", f"{base_path}/tensorboard/{{tail:.*}}", tensorboard.proxy, all_runs)
+    app[NEEDS] = needs
 
 
 def documented(settings: Settings) -> list[RouteDoc]:

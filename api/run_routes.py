@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..schemas import resources
+from ..schemas.permissions import Permission
 from ..schemas.routes import RouteDoc, problems
 from ..schemas.run_resources import ResumeSchema
 from . import resume
@@ -15,6 +16,7 @@ RUN_ROUTES: tuple[Route, ...] = (
             "It saves a checkpoint and ends its processes; its phase is `paused` once that is done "
             "(30 seconds at most). Its arguments and files are kept. Only trainings that can go on "
             "from a checkpoint are paused.",
+            permission=Permission.TRAIN,
             path_parameters=RUN,
             responses={
                 **answer("The record.", resources.RunSchema), **problems(404, 409, 503, 507)
@@ -29,6 +31,7 @@ RUN_ROUTES: tuple[Route, ...] = (
             "A paused one goes on under its own id. Of one that has ended and is not done a new "
             "one is made, which begins at its last checkpoint; its secret arguments have to be "
             "given again.",
+            permission=Permission.TRAIN,
             path_parameters=RUN,
             body=ResumeSchema,
             responses={

@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from ..errors import CannotStart, InvalidSettings
+from ..errors import CannotStart, InvalidSettings, StorageUnavailable
 from ..models_plugin.discovery import list_sources
 from ..models_plugin.interpreter import Interpreter
+from ..records.home import Home
+from ..records.keyring import has_keys
 from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
@@ -59,9 +61,9 @@ def serve(settings: Settings) -> int:
         configure_logging(settings.log_level, settings.log_file, settings.log_size)
         check_access(settings)
         return run(_serve(settings))
-    except CannotStart as error:
+    except (CannotStart, StorageUnavailable) as error:
         print(f"modelyard: {error.message}", file=sys.stderr)
-        return error.exit_code
+        return getattr(error, "exit_code", 1)
     except KeyboardInterrupt:
         return 130
 
@@ -76,16 +78,20 @@ def _raise_descriptor_limit() -> None:
 
 
 def check_access(settings: Settings) -> None:
-    """Refuses to listen where other machines can reach it, unless that was said.
+    """Refuses to listen where other machines can reach it, unless callers are asked for a key, or
+    that was said.
 
-    Raises InvalidSettings.
+    Raises InvalidSettings, and StorageUnavailable if the records cannot be read.
     """
     if settings.is_loopback or settings.access == "open":
         return
+    if has_keys(Home(settings.home).database):
+        return
     raise InvalidSettings(
         f"The address {settings.host} can be reached from other machines, and everybody could "
-        "train and predict here. Say --access open (or MODELYARD_ACCESS=open) if that is meant, "
-        "or listen on 127.0.0.1."
+        "train and predict here. Make a key first (modelyard keys create NAME --home "
+        f"{settings.home}), or listen on 127.0.0.1; or say --access open (or "
+        "MODELYARD_ACCESS=open) if everybody is meant."
     )
 
 
@@ -125,7 +131,8 @@ async def _serve(settings: Settings) -> int:
             port = await _open_port(app, runner, settings, listener)
             names = [source.name for source in sources]
             grpc_port = app[GRPC_PORT].port if GRPC_PORT in app else None
-            _tell(settings, listener.getsockname()[1], grpc_port, names)
+            closed = app[SERVICES].gate.closed
+            _tell(settings, listener.getsockname()[1], grpc_port, names, closed)
             code = await _until_stopped(app, settings, stop)
             await take_leave(app, runner, port.lane, listener)
             return code
@@ -260,7 +267,9 @@ def _bind_grpc(grpc: GrpcPort, settings: Settings) -> None:
     grpc.bind(address)
 
 
-def _tell(settings: Settings, port: int, grpc_port: int | None, models: list[str]) -> None:
+def _tell(
+    settings: Settings, port: int, grpc_port: int | None, models: list[str], closed: bool
+) -> None:
     """Says on standard output where everything is, once the port answers."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host
     host = f"[{host}]" if ":" in host else host
@@ -276,5 +285,7 @@ def _tell(settings: Settings, port: int, grpc_port: int | None, models: list[str
     if settings.public_url is not None:
         print(f"  clients see  {settings.public_url}/")
     print(f"  TensorBoard  {base}/tensorboard/", flush=True)
-    if settings.access == "open" and not settings.is_loopback:
+    if closed:
+        print("  access       with keys (modelyard keys; docs/access.md)", flush=True)
+    elif settings.access == "open" and not settings.is_loopback:
         log.warning("open access: everybody who reaches %s may train and predict", settings.host)

@@ -24,6 +24,8 @@ from ..storage.weights import WeightsVersion
 from ..training.purging import RunPurge
 from ..training.service import RunService
 from ..training.tensorboard import TensorBoard
+from .access.gate import Gate
+from .access.trail import Trail
 from .door import Door
 from .store_rooms import StoreRooms
 
@@ -38,6 +40,8 @@ class Services:
     settings: Settings
     home: Home
     store: RecordStore
+    gate: Gate
+    trail: Trail
     rooms: StoreRooms
     runs: RunService
     purge: RunPurge

@@ -33,7 +33,7 @@ class Sites:
     def refusal(self, request: web.Request) -> str | None:
         """Why the request is not answered; None: it is."""
         headers = request.headers
-        if request.method in SAFE or headers.get("Authorization", "").startswith("Bearer "):
+        if request.method in SAFE or headers.get("Authorization", "")[:7].lower() == "bearer ":
             return None
         site, origin = headers.get("Sec-Fetch-Site"), headers.get("Origin")
         if site in ("same-origin", "none") and (origin is None or self._is_own(request, origin)):

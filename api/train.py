@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from ..errors import InvalidArguments
+from ..schemas.permissions import Permission
 from ..schemas.resources import RunSchema
 from ..schemas.states import PAUSABLE, Phase, Status
 from ..schemas.transport import RequestData
@@ -19,6 +20,7 @@ from ..serving.handle import ModelHandle
 from ..training.options import RunLimits
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
+from .access.principal import principal_of
 from .body import ModelRequestReader
 from .idempotency import idempotency_key
 from .like import Likeness, likeness
@@ -62,9 +64,10 @@ async def start(request: web.Request) -> web.StreamResponse:
         with telling_where("like", "dataset", *LIMITS):
             checked = await handle.validate("train", data)
         # From the commit on a client that hangs up changes nothing.
+        sent = (key, principal_of(request).name)
         record = await asyncio.shield(
             asyncio.ensure_future(
-                _submit(here, handle, data, checked, folder, key, kin, dataset, limits)
+                _submit(here, handle, data, checked, folder, sent, kin, dataset, limits)
             )
         )
     finally:
@@ -80,14 +83,14 @@ async def _submit(
     data: RequestData,
     checked: Any,
     folder: Any,
-    key: str | None,
+    sent: tuple[str | None, str],
     kin: Likeness | None,
     dataset: DatasetRef | None,
     limits: RunLimits,
 ) -> RunRecord:
     kept = await asyncio.to_thread(keep_upload, here, handle, data)
     try:
-        record = await _recorded(here, handle, data, checked, folder, key, kin, dataset, limits)
+        record = await _recorded(here, handle, data, checked, folder, sent, kin, dataset, limits)
     except BaseException:
         if kept is not None:
             await asyncio.to_thread(drop, kept)
@@ -103,7 +106,7 @@ async def _recorded(
     data: RequestData,
     checked: Any,
     folder: Any,
-    key: str | None,
+    sent: tuple[str | None, str],
     kin: Likeness | None,
     dataset: DatasetRef | None,
     limits: RunLimits,
@@ -114,7 +117,7 @@ async def _recorded(
         checked.record,
         checked.secrets,
         folder if data.files or data.raw else None,
-        key,
+        *sent,
         repeats=None if kin is None else kin.version,
         seed=None if kin is None else kin.seed,
         dataset=dataset,
@@ -197,6 +200,7 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     model = await model_name_of(request)
     here = services(request)
     if request[QUERY]["purge"]:
+        principal_of(request).check(Permission.MANAGE)
         purged = await here.purge.purge(model, request.match_info["id"])
         return json_response(run_data(here, purged), RunSchema())
     record = await asyncio.shield(
@@ -229,6 +233,7 @@ def run_data(here: Services, record: RunRecord) -> dict[str, Any]:
         "attempts": [asdict(attempt) for attempt in record.attempts],
         "max_seconds": record.max_seconds,
         "restart_on_failure": record.restart_on_failure,
+        "started_by": record.principal or None,
         "created_at": record.created_at,
         "started_at": record.started_at,
         "ended_at": record.ended_at,

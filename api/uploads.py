@@ -14,8 +14,9 @@ from ..errors import Conflict, InvalidArguments, InvalidRequest
 from ..schemas.dataset_resources import UploadSchema
 from ..storage.datasets.naming import name_from
 from ..storage.datasets.uploads import Upload, described
+from .access.principal import principal_of
 from .body import CHUNK
-from .datasets import answered
+from .datasets import answered, chosen_reader
 from .idempotency import thing_of
 from .responses import json_response
 from .room import require
@@ -38,7 +39,8 @@ async def begin(request: web.Request) -> web.StreamResponse:
         here.settings.client_max_size,
         sha256=body.get("sha256"),
         name=body.get("name") or name_from(body["filename"]),
-        model=here.rooms.reader.choose(body.get("model")),
+        model=chosen_reader(here, principal_of(request), body.get("model")),
+        principal=principal_of(request).name,
         upload_id=thing_of(request),
     )
     return await _answer(here, upload, 201)

@@ -19,6 +19,7 @@ from ..storage.aliases import Alias, Target
 from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
 from ..training.service import RunRecord
+from .access.principal import principal_of
 from .idempotency import committed, done_before
 from .responses import json_response
 from .services import BODY, LOOK_S, QUERY, Services, model_name_of, services
@@ -133,7 +134,7 @@ async def move_alias(request: web.Request) -> web.StreamResponse:
         body.get("shadow"),
         body["shadow_share"],
     )
-    moved = await here.rooms.aliases.move(model, alias, target)
+    moved = await here.rooms.aliases.move(model, alias, target, principal_of(request).name)
     return _moved(here, model, moved)
 
 
@@ -145,7 +146,9 @@ async def roll_back_alias(request: web.Request) -> web.StreamResponse:
         now = [one for one in await here.rooms.aliases.list(model) if one.name == alias]
         if now:
             return _moved(here, model, now[0])
-    moved = await here.rooms.aliases.rollback(model, alias, also=committed(request))
+    moved = await here.rooms.aliases.rollback(
+        model, alias, principal_of(request).name, also=committed(request)
+    )
     return _moved(here, model, moved)
 
 
@@ -153,7 +156,7 @@ async def remove_alias(request: web.Request) -> web.StreamResponse:
     """Has an alias name nothing any more."""
     model, alias = await model_name_of(request), request.match_info["alias"]
     here = services(request)
-    await here.rooms.aliases.remove(model, alias)
+    await here.rooms.aliases.remove(model, alias, principal_of(request).name)
     _follow(here, model, alias)
     return web.Response(status=204)
 

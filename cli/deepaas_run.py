@@ -15,7 +15,9 @@ import click
 
 from .. import __version__
 from ..api.server import serve as run_server
-from ..errors import InvalidSettings
+from ..errors import InvalidSettings, StorageUnavailable
+from ..records.home import Home
+from ..records.keyring import has_keys
 from ..settings import ENV_PREFIX, Settings, Source, read_sources, settings_from
 from ..settings_files import deepaas_dirs, deepaas_files
 from .serve import given_flags, refuse_other_platforms, setting_options
@@ -70,9 +72,9 @@ def deepaas_run(
         _say(f"--{spelled} is oslo.log's and has no effect here; see --log-file, --log-level.")
     try:
         settings = _settings(given, config_file, config_dir)
-    except InvalidSettings as error:
+    except (InvalidSettings, StorageUnavailable) as error:
         _say(error.message)
-        ctx.exit(error.exit_code)
+        ctx.exit(getattr(error, "exit_code", 1))
     ctx.exit(run_server(settings))
 
 
@@ -86,7 +88,10 @@ def _settings(
         dirs = tuple(deepaas_dirs(environ, _NAME))
     sources = read_sources(given, environ, files, dirs)
     settings = settings_from([Source("by deepaas-run", DEFAULTS), *sources])
-    if not any("access" in source.values for source in sources):
+    said = any("access" in source.values for source in sources)
+    if has_keys(Home(settings.home).database):
+        _say("this home has keys: callers need one, whatever --access says.")
+    elif not said:
         here = settings.is_loopback
         reaching = f"everybody who reaches {settings.host} port {settings.port}"
         _say(

@@ -10,6 +10,7 @@ HOME/
   uploads/      large uploads that come in parts
   store/        what is remembered of the shared store
   logs/         what the models' processes print
+  audit/        who changed what, and who was refused
   tensorboard/  what TensorBoard reads
   tmp/          folders of calls under way; emptied at each start
 """
@@ -77,6 +78,10 @@ class Home:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    @property
+    def audit(self) -> Path:
+        return self.root / "audit"
 
     @property
     def tensorboard(self) -> Path:
@@ -166,7 +171,7 @@ class Home:
         self._check_format()
         self._restrict()
         kept = (self.runs, self.weights, self.datasets, self.uploads, self.store)
-        for folder in (*kept, self.logs, self.tensorboard, self.tmp):
+        for folder in (*kept, self.logs, self.audit, self.tensorboard, self.tmp):
             folder.mkdir(mode=0o700, exist_ok=True)
         self._refuse_lost_records()
         self._empty_tmp()

@@ -211,3 +211,21 @@ answers = Table(
 `digest` as above. `thing` is the id for what the request makes, chosen before it is made; `done`
 says that it was committed, `status` that it was answered: a request without is under way, or was
 cut off by the end of the server."""
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("seq", _Sequence, primary_key=True, autoincrement=True),
+    Column("id", String(12), nullable=False, unique=True),
+    Column("name", String(100), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("models", JSON(none_as_null=True)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("used_at", UtcDateTime),
+    sqlite_autoincrement=True,
+)
+"""One row an API key (`keys.py`). `digest` is the SHA-256 of its secret, which is kept nowhere;
+`models` are those that it is for, null for all. `used_at` is exact to some minutes."""

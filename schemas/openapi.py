@@ -19,7 +19,7 @@ from .model_operations import (
     request_body,
     server_parameters,
 )
-from .paths import PathsBuilder
+from .paths import SCHEME, SIGNING_IN, PathsBuilder
 from .routes import JSON, PathParameter, ResponseDoc, RouteDoc, body_is_required
 from .tensors import BARE, NPY, body_tensor
 from .transport import LINES
@@ -39,8 +39,9 @@ def openapi_document(
     version: str,
     base_path: str = "",
     description: str = "",
+    closed: bool = False,
 ) -> dict[str, Any]:
-    """The document as JSON values."""
+    """The document as JSON values. `closed`: callers have to say who they are."""
     spec = APISpec(
         title="Modelyard",
         version=version,
@@ -49,7 +50,10 @@ def openapi_document(
         info={"description": description} if description else {},
         servers=[{"url": base_path or "/"}],
     )
-    _Builder(spec, models).add(routes)
+    if closed:
+        scheme = {"type": "http", "scheme": "bearer", "description": SIGNING_IN}
+        spec.components.security_scheme(SCHEME, scheme)
+    _Builder(spec, models, closed).add(routes)
     return spec.to_dict()
 
 
@@ -74,6 +78,10 @@ class _Builder(PathsBuilder):
             content = {kind: {"schema": schema} for kind in doc.content_types}
             response.update({"content": content} if content else {})
         return response
+
+    def _security(self, route: RouteDoc) -> list[dict[str, list[str]]]:
+        # Of schemes other than OAuth 2 the list names roles (OpenAPI 3.1, Security Requirement).
+        return [] if route.permission is None else [{SCHEME: [str(route.permission)]}]
 
     def _add_body(self, operation: dict[str, Any], route: RouteDoc) -> None:
         content: dict[str, Any] = {}

@@ -15,6 +15,11 @@ from apispec import APISpec
 from .model_operations import ServedModel
 from .routes import PathParameter, ResponseDoc, RouteDoc
 
+SCHEME = "key"
+SIGNING_IN = (
+    "A key of `modelyard keys create`. Each operation names the permission that it needs; a key "
+    "may be for some models only."
+)
 _MODEL = "{model}"
 
 
@@ -25,8 +30,10 @@ class PathsBuilder(ABC):
     with literal name and that model's arguments.
     """
 
-    def __init__(self, spec: APISpec, models: Iterable[ServedModel]) -> None:
+    def __init__(self, spec: APISpec, models: Iterable[ServedModel], closed: bool = False) -> None:
+        """`closed`: callers have to say who they are."""
         self._spec = spec
+        self._closed = closed
         self._models = sorted(models, key=lambda model: model.name)
         self._names = [model.name for model in self._models]
         self._operation_ids: set[str] = set()
@@ -63,6 +70,10 @@ class PathsBuilder(ABC):
     @abstractmethod
     def _model_operation(self, route: RouteDoc, model: ServedModel) -> dict[str, Any]:
         """The call of a model's function; the model has it."""
+
+    @abstractmethod
+    def _security(self, route: RouteDoc) -> list[dict[str, list[str]]]:
+        """What a caller has to show; empty: nothing."""
 
     # -- what they share ----------------------------------------------------------------------
 
@@ -121,6 +132,8 @@ class PathsBuilder(ABC):
                 str(status): self._response(doc) for status, doc in sorted(route.responses.items())
             },
         }
+        if self._closed:
+            operation["security"] = self._security(route)
         if route.description:
             operation["description"] = route.description
         if route.body is not None or route.uploads:

@@ -183,6 +183,7 @@ class RunSchema(Schema):
     restart_on_failure = fields.Integer(
         metadata={"description": "How often it may be begun again after a failure."}
     )
+    started_by = text_field("Who submitted it; null under open access.", allow_none=True)
     created_at = time_field("When it was submitted.")
     started_at = time_field("When its process was started.", allow_none=True)
     ended_at = time_field("When it ended.", allow_none=True)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from marshmallow import Schema
 
+from .permissions import Permission
 from .resources import ArgumentErrorsSchema, ProblemSchema
 
 JSON = "application/json"
@@ -44,7 +45,9 @@ class RouteDoc:
     body; `uploads` are content types of a body that is one file, or of a form that holds it as its
     field `file`. With both, what is no JSON is an upload. `model_body` says that the arguments are
     those of a model's function: the document then has one operation for each model in place of the
-    one with `{model}`.
+    one with `{model}`. `permission` is what a caller needs, None where everybody may; with
+    `every_model`, also a key that is for all models; `asks_in_part`: some of what it tells needs a
+    key all the same.
     """
 
     method: str
@@ -59,6 +62,9 @@ class RouteDoc:
     uploads: Sequence[str] = ()
     path_parameters: Mapping[str, PathParameter] = field(default_factory=dict)
     responses: Mapping[int, ResponseDoc] = field(default_factory=dict)
+    permission: Permission | None = field(kw_only=True)
+    every_model: bool = False
+    asks_in_part: bool = False
     model_body: Literal["predict", "train"] | None = None
     read_by_handler: bool = False
     """The body is only documented here: a worker reads it."""
@@ -74,8 +80,10 @@ def body_is_required(route: RouteDoc) -> bool:
 
 _PROBLEMS = {
     400: "The request cannot be read: malformed HTTP, JSON or form.",
+    401: "A key is needed, or the one that was sent is not valid.",
     402: "The server was started without this endpoint.",
-    403: "Not allowed: the request comes from another site.",
+    403: "Not allowed: your key has not this permission, or is for other models; or the request "
+    "comes from another site.",
     404: "There is no such thing here.",
     406: "None of the accepted content types can be made.",
     408: "The request did not come in time.",
@@ -104,5 +112,7 @@ def problems(*statuses: int) -> dict[int, ResponseDoc]:
             )
         else:
             headers = {"Retry-After": "Seconds to wait."} if status in (429, 503) else {}
+            if status == 401:
+                headers = {"WWW-Authenticate": "`Bearer`: how to sign in (RFC 6750)."}
             found[status] = ResponseDoc(_PROBLEMS[status], ProblemSchema, (PROBLEM,), headers)
     return found

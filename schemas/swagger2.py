@@ -14,7 +14,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from .jsonschema import object_schema
 from .model_operations import MULTIPART, ServedModel, Which, prediction_content
-from .paths import PathsBuilder
+from .paths import SCHEME, SIGNING_IN, PathsBuilder
 from .resources import PredictionSchema
 from .routes import JSON, PathParameter, ResponseDoc, RouteDoc, body_is_required
 from .swagger2_parameters import call_arguments
@@ -36,6 +36,7 @@ def swagger_document(
     version: str,
     base_path: str = "",
     description: str = "",
+    closed: bool = False,
 ) -> dict[str, Any]:
     """The document as JSON values: the same paths and answers as in the OpenAPI document."""
     spec = APISpec(
@@ -46,7 +47,11 @@ def swagger_document(
         info={"description": f"{description} {_ERRORS}".strip()},
         basePath=base_path or "/",
     )
-    _Builder(spec, models).add(routes)
+    if closed:  # 2.0 knows no bearer tokens: the whole header is the key
+        told = f"`Bearer ` and the key. {SIGNING_IN}"
+        scheme = {"type": "apiKey", "in": "header", "name": "Authorization", "description": told}
+        spec.components.security_scheme(SCHEME, scheme)
+    _Builder(spec, models, closed).add(routes)
     return _in_swagger_words(spec.to_dict())
 
 
@@ -72,6 +77,9 @@ class _Builder(PathsBuilder):
                 for name, about in doc.headers.items()
             }
         return response
+
+    def _security(self, route: RouteDoc) -> list[dict[str, list[str]]]:
+        return [] if route.permission is None else [{SCHEME: []}]
 
     def _operation(self, route: RouteDoc, model: ServedModel | None = None) -> dict[str, Any]:
         operation = super()._operation(route, model)

@@ -22,6 +22,7 @@ from ...errors import (
     NotSupported,
     PluginFailed,
 )
+from ..access.principal import NOBODY
 from ..access_log import log as access_log
 from ..access_log import trace_named
 from ..errors import DISK_FULL
@@ -62,7 +63,22 @@ class GrpcCall:
         left: float | None = context.time_remaining()
         self._until = None if left is None else time.monotonic() + left
         self._message = message
-        self._metadata = dict(context.invocation_metadata() or ())
+        sent = tuple(context.invocation_metadata() or ())
+        self._metadata = dict(sent)
+        self.authorizations = [
+            value for name, value in sent if name == "authorization" and isinstance(value, str)
+        ]
+        self.principal = NOBODY
+
+    @property
+    def caller(self) -> str:
+        """What a limit per client counts by: the principal, else the address."""
+        return self.principal.name or self.client
+
+    def of_model(self, name: str) -> None:
+        """Says which model it is about. Raises MissingPermission if that is not for the caller."""
+        self.model = name
+        self.principal.check_model(name)
 
     def read(self, kind: type[Read]) -> Read:
         """The message. Raises InvalidRequest."""
@@ -215,6 +231,8 @@ def _line(
         "bytes_in": call.size,
         "bytes_out": call.answered,
     }
+    if call.principal.name:
+        line["principal"] = call.principal.name
     if call.version is not None:
         line["version"] = call.version
     if trace := call.trace or trace_named(call.header("traceparent") or ""):

@@ -31,7 +31,9 @@ CODE: dict[type[errors.ModelyardError], StatusCode] = {
     errors.NoWeights: StatusCode.FAILED_PRECONDITION,
     errors.RunConflict: StatusCode.FAILED_PRECONDITION,
     errors.IdempotencyConflict: StatusCode.FAILED_PRECONDITION,
+    errors.NotSignedIn: StatusCode.UNAUTHENTICATED,
     errors.NotPermitted: StatusCode.PERMISSION_DENIED,
+    errors.MissingPermission: StatusCode.PERMISSION_DENIED,
     errors.EndpointDisabled: StatusCode.UNIMPLEMENTED,  # "not enabled in this service"
     errors.NotSupported: StatusCode.UNIMPLEMENTED,
     errors.PluginFailed: StatusCode.INTERNAL,

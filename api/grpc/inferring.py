@@ -29,9 +29,10 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
     if not here.settings.predict_endpoint:
         raise EndpointDisabled
     request = call.read(ModelInferRequest)
-    call.model = request.model_name
-    with here.door.entered_by(call.client, call.model):
-        handle = await described(here.pool.get(call.model))
+    name = request.model_name
+    call.of_model(name)
+    with here.door.entered_by(call.caller, name):
+        handle = await described(here.pool.get(name))
         check_inferable(handle)
         folder = here.home.calls / uuid.uuid4().hex
         kept = False
@@ -39,9 +40,9 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
             with handle.expect(call.size) as coming:
                 coming.came(call.size)
                 data = await _data(request, handle, call)
-                name, raw = request.model_version, wants_raw(request)
+                version_name, raw = request.model_version, wants_raw(request)
                 del request  # its numbers are in `data` now: once is enough while it waits
-                version = await _version(here, handle, name, call)
+                version = await _version(here, handle, version_name, call)
             prediction = await here.predict(
                 handle,
                 data,

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from ... import __version__
 from ...errors import ModelUnavailable
+from ...schemas.permissions import Permission
 from ...schemas.tensors import tensor_metadata
 from ..health import check_ready
 from ..infer import is_ready
@@ -35,7 +36,7 @@ async def server_ready(here: Services, call: GrpcCall) -> Message:
 async def model_ready(here: Services, call: GrpcCall) -> Message:
     """Whether the model can answer. Raises ModelNotFound and WeightsNotFound."""
     request = call.read(pb.ModelReadyRequest)
-    call.model = request.name
+    call.of_model(request.name)
     handle = here.pool.get(request.name)
     if request.version:
         await here.version(request.name, request.version)
@@ -50,7 +51,7 @@ async def server_metadata(here: Services, call: GrpcCall) -> Message:
 async def model_metadata(here: Services, call: GrpcCall) -> Message:
     """The model's tensors and versions. Raises ModelNotFound and WeightsNotFound."""
     request = call.read(pb.ModelMetadataRequest)
-    call.model = request.name
+    call.of_model(request.name)
     handle = await described(here.pool.get(request.name))
     if request.version:
         await here.version(request.name, request.version)
@@ -78,13 +79,14 @@ async def can_serve(here: Services, every_model: bool) -> bool:
     return True
 
 
-METHODS: Mapping[str, Any] = MappingProxyType(
+METHODS: Mapping[str, tuple[Any, Permission | None]] = MappingProxyType(
     {
-        "ServerLive": server_live,
-        "ServerReady": server_ready,
-        "ModelReady": model_ready,
-        "ServerMetadata": server_metadata,
-        "ModelMetadata": model_metadata,
-        "ModelInfer": infer,
+        "ServerLive": (server_live, None),
+        "ServerReady": (server_ready, None),
+        "ModelReady": (model_ready, Permission.READ),
+        "ServerMetadata": (server_metadata, Permission.READ),
+        "ModelMetadata": (model_metadata, Permission.READ),
+        "ModelInfer": (infer, Permission.PREDICT),
     }
 )
+"""Each with what its caller needs; None: nothing."""

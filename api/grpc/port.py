@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import grpc
 from aiohttp import web
@@ -17,6 +18,7 @@ from ..metrics import Metrics
 from ..port.tls import certificate_of
 from ..services import Services
 from ..tracing import Tracing
+from .admitting import admitted
 from .call import Calls
 from .checking import check, watch
 from .methods import METHODS
@@ -93,7 +95,12 @@ class _Methods(grpc.GenericRpcHandler):
     tell of, and to count."""
 
     def __init__(self, here: Services, calls: Calls) -> None:
-        known = {f"/{SERVICE}/{name}": partial(method, here) for name, method in METHODS.items()}
+        known: dict[str, Any] = {}
+        for name, (method, needed) in METHODS.items():
+            route = f"/{SERVICE}/{name}"
+            known[route] = partial(
+                method if needed is None else admitted(route, method, needed), here
+            )
         known[f"/{HEALTH}/Check"] = partial(check, here)
         self._handlers = {
             route: grpc.unary_unary_rpc_method_handler(calls.unary(route, method))

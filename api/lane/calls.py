@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InvalidArguments
+from ...schemas.permissions import Permission
 from ...schemas.routes import JSON
 from ...schemas.tensors import BARE, NPY, body_tensor
 from ...schemas.transport import LINES, FilePart, RequestData
 from ...serving.handle import ModelHandle
+from ..access.gate import Gate
 from ..access_log import trace_named
 from ..body import ALL_IN_MEMORY, IN_MEMORY, kept_headers, suffix_of
 from ..guard import Hosts
@@ -40,8 +42,9 @@ class Served:
 class Kind:
     """All that one head tells. `described` is what the model said of itself when it was read.
 
-    `suffix` is that of a body that is a file, None where it is none; `form` what the body is
-    (`RequestData.kind`).
+    `caller` is the principal's name and `generation` the gate's when it was asked: as long as that
+    is the same, the answer is too. `suffix` is that of a body that is a file, None where it is
+    none; `form` what the body is (`RequestData.kind`).
     """
 
     served: Served
@@ -59,6 +62,8 @@ class Kind:
     sticky: str | None
     forwarded: str
     trace: str | None
+    caller: str
+    generation: int
 
     @property
     def current(self) -> bool:
@@ -79,7 +84,9 @@ class Kind:
         return RequestData(headers=self.headers, accept=self.accept, raw=raw)
 
 
-def kind_of(head: bytes, served: Mapping[str, Served], hosts: Hosts, max_size: int) -> Kind | None:
+def kind_of(
+    head: bytes, served: Mapping[str, Served], hosts: Hosts, gate: Gate, max_size: int
+) -> Kind | None:
     """What this head asks for, if it is a plain predict call of a model that can be served now.
 
     `served` is by path. None: somebody else's to read, and to refuse if need be.
@@ -92,6 +99,12 @@ def kind_of(head: bytes, served: Mapping[str, Served], hosts: Hosts, max_size: i
         return None
     headers = read.headers
     if hosts.refusal(headers["host"], False) is not None or "x-modelyard-weights" in headers:
+        return None
+    generation = gate.generation
+    principal = gate.settled(headers.get("authorization"))
+    if principal is None or Permission.PREDICT not in principal.permissions:
+        return None
+    if not principal.sees(model.handle.name):
         return None
     try:
         timeout_s = timeout_of(headers.get("x-request-timeout"))
@@ -119,6 +132,8 @@ def kind_of(head: bytes, served: Mapping[str, Served], hosts: Hosts, max_size: i
         sticky=headers.get("x-modelyard-sticky"),
         forwarded=headers.get("x-forwarded-for", ""),
         trace=trace_named(headers.get("traceparent", "")),
+        caller=principal.name,
+        generation=generation,
     )
 
 
@@ -150,6 +165,8 @@ def told_of_call(
         "bytes_in": kind.length,
         "bytes_out": size,
     }
+    if kind.caller:
+        line["principal"] = kind.caller
     if version is not None:
         line["version"] = version
     if kind.trace is not None:

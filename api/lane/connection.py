@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
             if self._proxy:
                 self._peer = self._shared.client_of(self._proxy, kind)
             try:
-                self._shared.here.door.enter(self._peer, kind.served.handle.name)
+                self._shared.here.door.enter(kind.caller or self._peer, kind.served.handle.name)
                 call.inside = True
             except ModelyardError as error:
                 self._refuse(call, error)
@@ -348,7 +348,7 @@ class Connection(asyncio.Protocol):
     def _leave(self, call: _Call) -> None:
         if call.inside:
             call.inside = False
-            self._shared.here.door.leave(self._peer)
+            self._shared.here.door.leave(call.kind.caller or self._peer)
 
     def _told(self, call: _Call, status: int, size: int | None, version: str | None) -> None:
         seconds = time.perf_counter() - call.started

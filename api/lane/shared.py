@@ -44,6 +44,7 @@ class Shared:
         self.tasks: set[asyncio.Future[Any]] = set()
         self._served = _served(here, settings, metrics)
         self._hosts = Hosts(settings)
+        self._gate = here.gate
         self._max_size = settings.client_max_size
         self._proxies = Addresses(settings.trusted_proxies)
         self._kinds: dict[bytes, Kind] = {}
@@ -54,9 +55,9 @@ class Shared:
     def kind(self, head: bytes) -> Kind | None:
         """What the head asks for; None: nothing of ours."""
         kind = self._kinds.get(head)
-        if kind is not None and kind.current:
+        if kind is not None and kind.generation == self._gate.generation and kind.current:
             return kind
-        kind = kind_of(head, self._served, self._hosts, self._max_size)
+        kind = kind_of(head, self._served, self._hosts, self._gate, self._max_size)
         if kind is not None:
             if len(self._kinds) >= _KINDS:
                 self._kinds.clear()

@@ -286,8 +286,8 @@ def _ours(
 ) -> tuple[list[str], dict[str, str], str | None]:
     """`modelyard serve` as it is installed: validation and metrics are always on.
 
-    The token: BENCH_TOKEN in the environment is sent with each request, and BENCH_FLAGS are flags
-    to start with, until API keys have a command of their own.
+    Its home has a key, which is sent with each request; a checkout of a release without keys is
+    asked without. BENCH_FLAGS are more flags to start with.
     """
     paths = [environ.get("PYTHONPATH", ""), str(HERE), str(HERE / "plugin")]
     environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
@@ -301,7 +301,19 @@ def _ours(
         "--on-stop", "cancel", "--log-level", "warning", "--config-file", str(settings),
         *environ.get("BENCH_FLAGS", "").split(),
     ]  # fmt: skip
-    return command, environ, environ.get("BENCH_TOKEN")
+    return command, environ, _key(environ, home)
+
+
+def _key(environ: dict[str, str], home: Path) -> str | None:
+    scopes = [word for scope in ("read", "predict", "train") for word in ("--scope", scope)]
+    command = [sys.executable, "-m", "modelyard", "keys", "create", "bench", *scopes]
+    command += ["--home", str(home)]
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=START_S, check=False
+    )
+    if done.returncode and "No such command" not in done.stderr:
+        raise RuntimeError(done.stderr)
+    return done.stdout.strip() or None
 
 
 def _free_port() -> int:

@@ -270,7 +270,8 @@ def test_a_path_parameter_matches_as_a_whole():
 
 
 def test_an_answer_without_content_has_none():
-    routes = [RouteDoc("GET", "/x", "x", "X", "x", responses={304: ResponseDoc("Same.", None, ())})]
+    same = {304: ResponseDoc("Same.", None, ())}
+    routes = [RouteDoc("GET", "/x", "x", "X", "x", permission=None, responses=same)]
     document = openapi_document(routes, [], "1")
     assert "content" not in document["paths"]["/x"]["get"]["responses"]["304"]
 

@@ -23,7 +23,7 @@ class NoteSchema(Schema):
 def operations(**declared):
     """The operation of one route in OpenAPI and in Swagger, each document checked."""
     route = RouteDoc(
-        "POST", "/v2/things/", "things", "Things", "things", "Told.",
+        "POST", "/v2/things/", "things", "Things", "things", "Told.", permission=None,
         responses={200: ResponseDoc("Done.")}, **declared,
     )  # fmt: skip
     openapi = openapi_document([route], [], "1.0")

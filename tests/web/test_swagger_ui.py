@@ -60,7 +60,8 @@ def document():
         "m", predict_arguments=described(PREDICT), train_arguments=described(TRAIN)
     )
     routes = [
-        RouteDoc("POST", f"/{which}/{{model}}/", which, which, which, model_body=which,
+        RouteDoc("POST", f"/{which}/{{model}}/", which, which, which,
+                 model_body=which, permission=None,
                  responses={200: ResponseDoc("Good.")})
         for which in ("predict", "train")
     ]  # fmt: skip

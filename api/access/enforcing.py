@@ -1,0 +1,116 @@
+"""Asks of every request who sends it and whether they may, before its handler runs.
+
+What each route needs is part of its declaration (`schemas/routes.py`); an address that is none of
+ours needs a key like any other, so that nobody without one learns what there is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from ...errors import ModelyardError, NotPermitted, NotSignedIn
+from ...schemas.permissions import Permission
+from ..errors import kind_of, status_of
+from ..metrics import route_of
+from ..services import services
+from .principal import PRINCIPAL, Principal
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_AUDITED = frozenset({Permission.TRAIN, Permission.MANAGE})
+_OBJECTS = ("id", "alias", "name", "number", "format")
+"""Parts of a path that name what is changed; a share's token is none."""
+_MADE = re.compile(r"/([0-9a-f]{32})\Z")
+
+
+class Needs(NamedTuple):
+    """What a route asks for; `permission` None: nothing. `every_model`: it tells of all models."""
+
+    permission: Permission | None
+    every_model: bool = False
+
+
+PUBLIC = Needs(None)
+NEEDS = web.AppKey("needs", Mapping[web.AbstractRoute, Needs])
+"""By the route as the framework found it; filled where routes are added."""
+
+
+@web.middleware
+async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Raises NotSignedIn and MissingPermission; writes the audit log."""
+    here = services(request)
+    needs = request.config_dict[NEEDS].get(request.match_info.route)
+    principal: Principal | None = None
+    try:
+        principal = await _sender(request, needs)
+        if principal is not None:
+            request[PRINCIPAL] = principal
+        if needs is not None and needs.permission is not None and principal is not None:
+            _check(principal, needs, request.match_info.get("model"))
+    except (NotSignedIn, NotPermitted) as error:
+        told = _told(request, status_of(error))
+        await here.trail.refused(principal, **told, why=kind_of(error))
+        raise
+    if principal is None or needs is None or needs.permission not in _AUDITED:
+        return await handler(request)
+    if request.method in _SAFE:
+        return await handler(request)
+    return await _audited(request, handler, principal)
+
+
+async def _sender(request: web.Request, needs: Needs | None) -> Principal | None:
+    """Who sends it; None on a public address to which no valid key was sent."""
+    gate = services(request).gate
+    sent = request.headers.getall("Authorization", [])
+    if needs is not None and needs.permission is None:
+        return gate.settled(sent[0] if len(sent) == 1 else None)
+    return await gate.admitted(sent, request.remote or "")
+
+
+def _check(principal: Principal, needs: Needs, model: str | None) -> None:
+    assert needs.permission is not None
+    principal.check(needs.permission)
+    if model is not None:
+        principal.check_model(model)
+    if needs.every_model:
+        principal.check_every_model()
+
+
+async def _audited(
+    request: web.Request, handler: Handler, principal: Principal
+) -> web.StreamResponse:
+    status, made = 499, None  # a client that hangs up changes nothing of what has begun
+    try:
+        response = await handler(request)
+        status, made = response.status, _MADE.search(response.headers.get("Location", ""))
+        return response
+    except web.HTTPException as error:
+        status = error.status
+        raise
+    except ModelyardError as error:
+        status = status_of(error)
+        raise
+    except Exception:
+        status = 500
+        raise
+    finally:
+        more = {} if made is None else {"made": made[1]}
+        await services(request).trail.changed(principal, **_told(request, status), **more)
+
+
+def _told(request: web.Request, status: int) -> dict[str, Any]:
+    """Where it went, as far as it is no secret: never a query string, an argument or a token."""
+    parts = request.match_info
+    objects = {name: parts[name] for name in ("model", *_OBJECTS) if name in parts}
+    return {
+        "peer": request.remote,
+        "method": request.method,
+        "route": route_of(request),
+        **objects,
+        "status": status,
+    }

@@ -1,0 +1,53 @@
+"""What becomes of a request in the audit log; the file is written in a thread, one line after the
+other. Runs in the front."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from ...records.audit import CHANGES, REFUSED, AuditLog
+from .patience import Patience
+from .principal import Principal
+
+log = logging.getLogger(__name__)
+
+_REFUSED_AT_ONCE = 200
+_REFUSED_PER_S = 10
+
+
+class Trail:
+    """Writes the audit log. A disk that is full is told in the server's log: the change has been
+    made by then."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+        self._patience = Patience(_REFUSED_AT_ONCE, _REFUSED_PER_S)
+        self._left_out = 0
+
+    async def changed(self, principal: Principal, /, **told: Any) -> None:
+        """A change of state that `principal` asked for."""
+        await self._write(CHANGES, **_who(principal), **told)
+
+    async def refused(self, principal: Principal | None, /, **told: Any) -> None:
+        """A request that was not allowed; beyond a rate only counted, in the next line."""
+        if not self._patience.bears(""):
+            self._left_out += 1
+            return
+        left_out, self._left_out = self._left_out, 0
+        more = {"left_out": left_out} if left_out else {}
+        await self._write(REFUSED, **_who(principal), **told, **more)
+
+    async def _write(self, name: str, /, **told: Any) -> None:
+        try:
+            await asyncio.shield(asyncio.to_thread(self._audit.write, name, **told))
+        except OSError as error:
+            log.error("the audit log cannot be written: %s; not in it: %s", error, told)
+
+
+def _who(principal: Principal | None) -> dict[str, Any]:
+    if principal is None:
+        return {"principal": None}
+    who: dict[str, Any] = {"principal": principal.name or "anybody"}
+    return {**who, "credential": principal.credential} if principal.credential else who
