@@ -115,6 +115,7 @@ KIT = (
     "modelyard.training.checkpoints",
     "modelyard.training.context",
     "modelyard.training.data",
+    "modelyard.training.elapsed",
     "modelyard.training.events",
     "modelyard.training.failures",
     "modelyard.training.finish",

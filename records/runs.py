@@ -32,7 +32,7 @@ class Outcome:
     """What a run that is done has to tell: DEEPaaS's three keys.
 
     `finish_date` is local time, `YYYY-MM-DD HH:MM:SS.ffffff`; `duration` is `H:MM:SS.ffffff`, from
-    the submission on.
+    the start of its processes on.
     """
 
     output: Any

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..errors import StorageUnavailable
@@ -93,7 +93,7 @@ class Conclusion:
         outcome = Outcome(
             output=result.output,
             finish_date=local_date(_ended_at(how)),
-            duration=str(_ended_at(how) - (record.started_at or record.created_at)),
+            duration=str(_duration(record, how)),
         )
         compared = await self._compared(record, manifest)
         moved = await self._finish(
@@ -288,6 +288,17 @@ def _last_progress(paths: RunPaths) -> Progress | None:
             said = RunProgress.from_data(data)
             return Progress(said.done, said.total, said.text, said.step)
     return None
+
+
+def _duration(record: RunRecord, how: ExitRecord) -> timedelta:
+    """From the start to the end, never less than nothing: the clock may have been set meanwhile.
+
+    That of the only attempt was counted by its supervisor, by a clock that nobody sets.
+    """
+    counted = timedelta(seconds=how.duration_s)
+    if record.attempt <= 1 and counted:
+        return counted
+    return max(counted, _ended_at(how) - (record.started_at or record.created_at))
 
 
 def _ended_at(how: ExitRecord) -> datetime:

@@ -6,11 +6,12 @@ import time
 from contextlib import suppress
 
 from ..schemas.states import Reason, Status
+from .elapsed import seconds_since
 from .ending import judge, request_of
 from .executor import read_identity
 from .identity import boot_id, read_stat
 from .messages import Control, ExitRecord
-from .paths import RunPaths
+from .paths import RunPaths, read_json
 
 
 def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
@@ -40,8 +41,13 @@ def pause_of(paths: RunPaths, epoch: int) -> Control | None:
 def trained_for_s(paths: RunPaths) -> float | None:
     """Seconds since train() returned, None if it has not: from then on only the finish step is due.
 
-    Told from the file, so that it goes on counting over restarts of the server.
+    Told from the file, so that it goes on counting over restarts of the server; by no clock that
+    can be set, but for a run that was trained before the machine's boot.
     """
+    with suppress(ValueError):
+        seconds = seconds_since((read_json(paths.trained) or {}).get("at"))
+        if seconds is not None:
+            return seconds
     with suppress(FileNotFoundError):
         return max(0.0, time.time() - paths.trained.stat().st_mtime)
     return None

@@ -117,12 +117,13 @@ class Trained(_Message):
 
     `output` is what it returned, as JSON; `note` says what was wrong with that, if anything. More
     than 1 MiB is in a file of the run's plugin folder, and `output` is
-    `{"note": ..., "file": "output.json", "size": bytes}`.
+    `{"note": ..., "file": "output.json", "size": bytes}`. `at` is when (`elapsed.this_moment`).
     """
 
     output: Any = None
     duration_s: float = 0.0
     note: str | None = None
+    at: dict[str, Any] | None = None
 
 
 @dataclass

@@ -29,6 +29,7 @@ from ..schemas.transport import FilePart, RequestData
 from . import lineage
 from .context import RunContext, stop_byte
 from .data import DataHash
+from .elapsed import this_moment
 from .failures import DISK_FULL, EXIT_DISK_FULL, failure_of, is_disk_full, say
 from .finish import finish
 from .messages import Failure, RunOrder, RunResult, Trained
@@ -105,7 +106,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
     output, note = _output(plugin, result, arguments, paths)
     note = "\n".join([*run.notes, *([] if note is None else [note])]) or None
     duration_s = time.monotonic() - started
-    write_json(paths.trained, Trained(output, duration_s, note).to_data())
+    write_json(paths.trained, Trained(output, duration_s, note, this_moment()).to_data())
     return EXIT_DONE
 
 
