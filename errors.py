@@ -30,6 +30,7 @@
     │   └── DeadlineExceeded
     ├── Busy                      try again later
     │   ├── ModelUnavailable
+    │   ├── IssuerUnavailable
     │   └── TooManyCalls
     ├── StorageUnavailable        tell the operator; nothing was lost
     │   ├── DiskFull
@@ -253,6 +254,10 @@ class Busy(ModelyardError):
 
 class TooManyCalls(Busy):
     """This client has as many calls at the same time as one may have."""
+
+
+class IssuerUnavailable(Busy):
+    """Tokens cannot be verified at present: their issuer does not answer this server."""
 
 
 class ModelUnavailable(Busy):

@@ -6,7 +6,6 @@ environment its variable names, and the documents their table.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
+from .addresses import is_loopback_host
 from .settings_fields import CpuSet, LocalPath, NameList, Size, Switch
 from .settings_http import PortSettings, PortSettingsSchema
+from .settings_oidc import OidcSettings, OidcSettingsSchema
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class Settings(PortSettings):
+class Settings(PortSettings, OidcSettings):
     """What the server runs with. Times are in seconds, sizes in bytes."""
 
     host: str = "127.0.0.1"
@@ -96,12 +97,7 @@ class Settings(PortSettings):
     @property
     def is_loopback(self) -> bool:
         """True if only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback_host(self.host)
 
 
 _DEVICE = validate.Regexp(
@@ -168,7 +164,7 @@ class ModelSettingsSchema(Schema):
         return ModelSettings(**data)
 
 
-class SettingsSchema(PortSettingsSchema):
+class SettingsSchema(PortSettingsSchema, OidcSettingsSchema):
     """The settings as files, variables and flags give them."""
 
     host = fields.String(

@@ -15,7 +15,7 @@ from .. import __version__
 from ..models_plugin.answers import json_bytes
 from ..schemas.model_operations import CHOICES_SHOWN, ServedModel
 from ..schemas.openapi import openapi_document
-from ..schemas.routes import RouteDoc, problems
+from ..schemas.routes import ResponseDoc, RouteDoc, problems
 from ..schemas.swagger2 import swagger_document
 from .access.principal import Principal, principal_of
 from .services import Services, services
@@ -48,7 +48,8 @@ class DocumentCache:
             aliases = list(await here.rooms.versions.aliases(handle.name))[:CHOICES_SHOWN]
             models.append(ServedModel(handle.name, handle.description, weights, aliases))
         if (closed, models) != self._of:
-            routes = [_asking(route) for route in self._routes] if closed else self._routes
+            more = problems(401) if here.gate.tokens is None else problems(401, 503)
+            routes = [_asking(one, more) for one in self._routes] if closed else self._routes
             base = here.settings.base_path
             document = self._make(routes, models, __version__, base, ABOUT, closed)
             self._body = json_bytes(document)
@@ -57,11 +58,11 @@ class DocumentCache:
         return self._body, self._tag
 
 
-def _asking(route: RouteDoc) -> RouteDoc:
-    """The declaration while callers have to say who they are."""
+def _asking(route: RouteDoc, more: dict[int, ResponseDoc]) -> RouteDoc:
+    """The declaration while callers have to say who they are, which has `more` answers."""
     if route.permission is None and not route.asks_in_part:
         return route
-    return replace(route, responses={**route.responses, **problems(401)})
+    return replace(route, responses={**more, **route.responses})
 
 
 OPENAPI = web.AppKey("openapi", DocumentCache)

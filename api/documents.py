@@ -62,6 +62,22 @@ def _version(request: web.Request) -> dict[str, object]:
     }
 
 
+async def protected_resource(request: web.Request) -> web.StreamResponse:
+    """Where to get a token for this server (RFC 9728), and how `modelyard login` does."""
+    here = services(request).settings
+    told: dict[str, object] = {
+        "resource": here.public_url or f"{request.scheme}://{request.host}{here.base_path}",
+        "resource_name": "Modelyard",
+        "bearer_methods_supported": ["header"],
+        "authorization_servers": [] if here.oidc_issuer is None else [here.oidc_issuer],
+    }
+    if here.oidc_issuer is not None and here.oidc_client_id is not None:
+        told["modelyard_client_id"] = here.oidc_client_id
+        told["modelyard_scopes"] = here.oidc_login_scopes
+        told["modelyard_audience"] = here.oidc_audience[0]
+    return json_response(told)
+
+
 async def ui(request: web.Request) -> web.StreamResponse:
     """Swagger UI. Its files are asked for relative to the page, whose address may lack the slash.
 

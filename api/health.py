@@ -41,6 +41,7 @@ def _check_may_know(request: web.Request, wanted: str) -> None:
     principal = principal_of(request)
     if principal is NOBODY:
         raise NotSignedIn("To ask for a model this needs a key: send `Authorization: Bearer KEY`.")
+    principal = principal.acting(Permission.READ)
     principal.check(Permission.READ)
     if wanted == "all":
         principal.check_every_model()

@@ -77,6 +77,15 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         RouteDoc(
+            "GET", "/.well-known/oauth-protected-resource", "protected_resource",
+            "Where to get a token for this server", "server",
+            permission=None,
+            responses=answer("The issuers.", resources.ProtectedResourceSchema),
+        ),
+        documents.protected_resource,
+    ),
+    Route(
+        RouteDoc(
             "GET", "/v2/debug/", "debug", "What the server and the models print", "server",
             "The server's log and the end of each model's output, if --debug-endpoint is on.",
             permission=Permission.MANAGE,

@@ -21,6 +21,7 @@ from ..records.keyring import has_keys
 from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
+from .access.token_port import check_oidc
 from .app import create_app
 from .exporting import EXPORTER
 from .farewell import take_leave
@@ -83,15 +84,16 @@ def check_access(settings: Settings) -> None:
 
     Raises InvalidSettings, and StorageUnavailable if the records cannot be read.
     """
-    if settings.is_loopback or settings.access == "open":
+    check_oidc(settings)
+    if settings.oidc_issuer is not None or settings.is_loopback or settings.access == "open":
         return
     if has_keys(Home(settings.home).database):
         return
     raise InvalidSettings(
         f"The address {settings.host} can be reached from other machines, and everybody could "
         "train and predict here. Make a key first (modelyard keys create NAME --home "
-        f"{settings.home}), or listen on 127.0.0.1; or say --access open (or "
-        "MODELYARD_ACCESS=open) if everybody is meant."
+        f"{settings.home}) or name an issuer of tokens (--oidc-issuer), or listen on 127.0.0.1; "
+        "or say --access open (or MODELYARD_ACCESS=open) if everybody is meant."
     )
 
 
@@ -286,6 +288,7 @@ def _tell(
         print(f"  clients see  {settings.public_url}/")
     print(f"  TensorBoard  {base}/tensorboard/", flush=True)
     if closed:
-        print("  access       with keys (modelyard keys; docs/access.md)", flush=True)
+        also = f" or tokens of {settings.oidc_issuer}" if settings.oidc_issuer else ""
+        print(f"  access       with keys{also} (modelyard keys; docs/access.md)", flush=True)
     elif settings.access == "open" and not settings.is_loopback:
         log.warning("open access: everybody who reaches %s may train and predict", settings.host)

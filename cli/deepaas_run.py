@@ -91,6 +91,8 @@ def _settings(
     said = any("access" in source.values for source in sources)
     if has_keys(Home(settings.home).database):
         _say("this home has keys: callers need one, whatever --access says.")
+    elif settings.oidc_issuer is not None:
+        _say("there is an issuer: callers need a token, whatever --access says.")
     elif not said:
         here = settings.is_loopback
         reaching = f"everybody who reaches {settings.host} port {settings.port}"

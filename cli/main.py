@@ -22,6 +22,8 @@ _PLACES = {
     "runs": Place("runs", "runs", "List, watch, pause, resume and cancel trainings."),
     "weights": Place("weights", "weights", "List, name, share, move and delete weights versions."),
     "datasets": Place("datasets", "datasets", "Send, list and remove datasets."),
+    "login": Place("login", "login", "Sign in to a server, or keep a key for it."),
+    "logout": Place("login", "logout", "Forget what is kept for a server."),
     "keys": Place("keys", "keys", "Make, list and end the keys that callers show."),
     "doctor": Place("doctor", "doctor", "Say whether a home and its store are well."),
     "backup": Place("backup", "backup", "Copy a home, also while its server runs."),

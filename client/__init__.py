@@ -18,6 +18,7 @@ from .errors import (
 )
 from .models import Argument, Description, Model
 from .runs import Attempt, Checkpoint, Checkpoints, Event, Metrics, Point, Progress, Run
+from .sign_in import Challenge
 from .sync import Client
 from .weights import (
     Alias,
@@ -38,6 +39,7 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "Busy",
+    "Challenge",
     "Checkpoint",
     "Checkpoints",
     "Client",

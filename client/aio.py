@@ -19,8 +19,10 @@ from types import TracebackType
 from typing import Any
 
 from .archive_calls import ArchiveCalls
+from .authority import Authority
 from .bodies import CallBody, FileSource
 from .calls import new_key
+from .credentials import CredentialStore
 from .dataset_calls import DatasetCalls
 from .downloads import offered_name, save
 from .errors import Busy, ClientError, NotFound, TimedOut
@@ -28,6 +30,7 @@ from .events import follow, lines_of
 from .models import Model
 from .reading import mapping, sequence
 from .runs import Checkpoints, Event, Metrics, Run
+from .sign_in_calls import SignInCalls
 from .transport import Call, Timeouts, Transport, path_of
 from .weights import Prediction, Weights
 from .weights_calls import WeightsCalls
@@ -37,24 +40,29 @@ DEFAULT_URL = "http://127.0.0.1:5000"
 Files = Mapping[str, FileSource | Sequence[FileSource]]
 
 
-class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls):
+class AsyncClient(WeightsCalls, ArchiveCalls, DatasetCalls, SignInCalls):
     """One Modelyard server. All methods raise ClientError's family; see `errors.py`.
 
-    `headers` go with every request. `attempts` is how often a call is made that may safely be
-    repeated; `reconnect_s` for how long a broken stream of events is taken up again.
+    `token` is an API key or a token; without it MODELYARD_TOKEN counts, then what `modelyard login`
+    has kept ("": nothing). `headers` go with every request. `attempts` is how often a call is made
+    that may safely be repeated; `reconnect_s` for how long a broken stream of events is taken up
+    again.
     """
 
     def __init__(
         self,
         url: str = DEFAULT_URL,
         *,
+        token: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
         attempts: int = 3,
         reconnect_s: float = 60.0,
     ) -> None:
         self._timeouts = timeouts or Timeouts()
-        self._transport = Transport(url, headers or {}, self._timeouts, attempts)
+        self._credentials = CredentialStore()
+        authority = Authority(url, token, self._credentials)
+        self._transport = Transport(url, headers or {}, self._timeouts, attempts, authority)
         self._reconnect_s = reconnect_s
 
     @property

@@ -12,7 +12,7 @@ running (a notebook's), in which `asyncio.run` is not possible.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +20,7 @@ from .aio import DEFAULT_URL, AsyncClient, Files
 from .loop_thread import LoopThread
 from .models import Model
 from .runs import Checkpoints, Event, Metrics, Run
+from .sign_in import Challenge
 from .sync_datasets import SyncDatasetCalls
 from .sync_weights import SyncWeightsCalls
 from .transport import Timeouts
@@ -36,13 +37,19 @@ class Client(SyncWeightsCalls, SyncDatasetCalls):
         self,
         url: str = DEFAULT_URL,
         *,
+        token: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
         attempts: int = 3,
         reconnect_s: float = 60.0,
     ) -> None:
         self._client = AsyncClient(
-            url, headers=headers, timeouts=timeouts, attempts=attempts, reconnect_s=reconnect_s
+            url,
+            token=token,
+            headers=headers,
+            timeouts=timeouts,
+            attempts=attempts,
+            reconnect_s=reconnect_s,
         )
         self._loop = LoopThread()
 
@@ -76,6 +83,21 @@ class Client(SyncWeightsCalls, SyncDatasetCalls):
     def model(self, model: str) -> Model:
         """One model with the description of its arguments."""
         return self._loop.run(self._client.model(model))
+
+    def sign_in(
+        self, show: Callable[[Challenge], None] | None = None, *, client_id: str | None = None
+    ) -> None:
+        """Signs in at the server's issuer; see `AsyncClient.sign_in`. Without `show` the address
+        and the code are printed."""
+        self._loop.run(self._client.sign_in(show or _print_challenge, client_id=client_id))
+
+    def keep_key(self, key: str) -> None:
+        """Keeps an API key for this server in the user's file."""
+        self._client.keep_key(key)
+
+    def sign_out(self) -> bool:
+        """Forgets what is kept for this server; False if nothing was."""
+        return self._loop.run(self._client.sign_out())
 
     def is_ready(self, model: str | None = None) -> bool:
         """True if the server can do its work; with `model` (or "all"), if that is loaded too."""
@@ -204,3 +226,7 @@ class Client(SyncWeightsCalls, SyncDatasetCalls):
     def checkpoints(self, model: str, run_id: str) -> Checkpoints:
         """The checkpoints that the training keeps."""
         return self._loop.run(self._client.checkpoints(model, run_id))
+
+
+def _print_challenge(challenge: Challenge) -> None:
+    print(f"Open {challenge.address} and type the code {challenge.code}", flush=True)

@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
+from .authority import Authority
 from .bodies import Body, CallBody
 from .errors import ClientError, ServerUnreachable, TimedOut, UnexpectedAnswer, refusal
 
@@ -53,7 +54,7 @@ class Call:
 
     `streamed` is for an answer of any length, `endless` for one that may pause as it likes;
     `timeout_s` stands in place of what `Timeouts` says. `idempotent` is a POST that the server
-    takes twice for once.
+    takes twice for once; `anonymous` one that shows neither key nor token.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Call:
     endless: bool = False
     retried: bool = True
     idempotent: bool = False
+    anonymous: bool = False
 
     @property
     def repeatable(self) -> bool:
@@ -82,12 +84,19 @@ class Transport:
     """The connections to one server. Lives in one event loop; `close` ends it."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], timeouts: Timeouts, attempts: int
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        attempts: int,
+        authority: Authority | None = None,
     ) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ServerUnreachable(f"{url!r} is no address of a server: write http://HOST:PORT.")
         self.url = url.rstrip("/")
         self._headers = dict(headers)
+        said = any(name.lower() == "authorization" for name in headers)
+        self._authority = None if said else authority
         self._timeouts = timeouts
         self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
@@ -129,6 +138,8 @@ class Transport:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _once(self, call: Call, stack: AsyncExitStack) -> aiohttp.ClientResponse:
+        known = None if call.anonymous else self._authority
+        shown = {} if known is None else await known.headers()
         with ExitStack() as files, _Told(self.url, call):
             data, headers = call.body.open(files)
             response = await stack.enter_async_context(
@@ -136,7 +147,7 @@ class Transport:
                     call.method,
                     URL(self.url + call.path, encoded=True).update_query(_pairs(call.query)),
                     data=data,
-                    headers={**self._headers, **headers, **call.headers},
+                    headers={**shown, **self._headers, **headers, **call.headers},
                     timeout=self._timeout(call),
                     allow_redirects=call.method == "GET",
                 )

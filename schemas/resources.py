@@ -42,6 +42,22 @@ class VersionsSchema(Schema):
     links = fields.List(fields.Nested(LinkSchema))
 
 
+class ProtectedResourceSchema(Schema):
+    """How to get a token for this server (RFC 9728)."""
+
+    resource = text_field("The server's address, as it was asked.", required=True)
+    resource_name = text_field("What it is.")
+    bearer_methods_supported = fields.List(fields.String())
+    authorization_servers = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "Issuers whose tokens are taken; empty: API keys only."},
+    )
+    modelyard_client_id = text_field("The client at the issuer that `modelyard login` is.")
+    modelyard_scopes = text_field("The scopes that it asks for, divided by spaces.")
+    modelyard_audience = text_field("The audience that it asks for.")
+
+
 class TensorSchema(Schema):
     """A tensor of a model, as the Open Inference Protocol tells it."""
 

@@ -49,6 +49,8 @@ async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         principal = await _sender(request, needs)
         if principal is not None:
+            if needs is not None and needs.permission is not None:
+                principal = principal.acting(needs.permission)
             request[PRINCIPAL] = principal
         if needs is not None and needs.permission is not None and principal is not None:
             _check(principal, needs, request.match_info.get("model"))
@@ -68,7 +70,7 @@ async def _sender(request: web.Request, needs: Needs | None) -> Principal | None
     gate = services(request).gate
     sent = request.headers.getall("Authorization", [])
     if needs is not None and needs.permission is None:
-        return gate.settled(sent[0] if len(sent) == 1 else None)
+        return await gate.known(sent)
     return await gate.admitted(sent, request.remote or "")
 
 

@@ -1,9 +1,10 @@
-"""Knows who may call: the keys of the home as they are now. Runs in the front, on its loop.
+"""Knows who may call: the keys of the home as they are now, and the tokens of an issuer if the
+settings name one. Runs in the front, on its loop.
 
 `modelyard keys` writes the records while this server runs. Once a second the database is asked
 whether another process has changed it (SQLite's `data_version`), and the keys are read again if so;
 a key that is not known is looked for at once. `generation` grows with each change that may matter,
-also when a key expires: whoever has kept an answer compares it.
+also when a key or token expires: whoever has kept an answer compares it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ...errors import NotSignedIn, StorageUnavailable
+from ...errors import IssuerUnavailable, NotSignedIn, StorageUnavailable
 from ...records.keys import KeyRecord, all_keys, data_version, note_use, parse_key
 from ...records.store import RecordStore
 from ...settings import Settings
 from .patience import Patience
 from .principal import ANYBODY, Principal
+from .token_port import TokenPort, open_tokens
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +50,13 @@ class Gate:
         self._wrong = Patience(_WRONG_AT_ONCE, _WRONG_PER_S)
         self._reading = asyncio.Lock()
         self._watching: asyncio.Task[None] | None = None
+        self.tokens: TokenPort | None = open_tokens(settings, self._changed)
 
     async def open(self) -> None:
         """Reads the keys, and begins to look for changes. Raises StorageUnavailable."""
         await self._read()
+        if self.tokens is not None:
+            await self.tokens.open()
         self._watching = asyncio.create_task(self._watch())
 
     async def close(self) -> None:
@@ -59,12 +64,14 @@ class Gate:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
+        if self.tokens is not None:
+            await self.tokens.close()
         await self._record_use()
 
     @property
     def closed(self) -> bool:
         """Whether callers have to say who they are. A home with a key, be it an ended one, asks."""
-        return bool(self._keys) or not self._keyless
+        return bool(self._keys) or self.tokens is not None or not self._keyless
 
     def settled(self, authorization: str | None) -> Principal | None:
         """Who sends this header, as far as that is known without asking anybody; None: not so."""
@@ -77,7 +84,7 @@ class Gate:
         """Who sends these headers (there may be one) from the address `peer`.
 
         Raises NotSignedIn; when wrong keys come from there again and again, with a time to wait,
-        and without looking.
+        and without looking. Raises IssuerUnavailable if a token cannot be verified at present.
         """
         if not self.closed:
             return ANYBODY
@@ -95,7 +102,18 @@ class Gate:
         if _BEARER.fullmatch(authorizations[0]) is None:
             told = "The header Authorization is to read `Bearer KEY`."
             raise NotSignedIn(told, presented=True)
-        raise NotSignedIn(_WRONG, presented=True)
+        raise NotSignedIn(self._why(authorizations[0]), presented=True)
+
+    async def known(self, authorizations: Sequence[str]) -> Principal | None:
+        """The same where nobody has to say who they are; None: nobody who is known."""
+        if not self.closed:
+            return ANYBODY
+        if len(authorizations) != 1:
+            return None
+        try:
+            return self.settled(authorizations[0]) or await self._looked_for(authorizations[0])
+        except IssuerUnavailable:
+            return None
 
     def holder_of(self, key_id: str) -> Principal | None:
         """Who has the key of this id, if it is valid now."""
@@ -108,7 +126,18 @@ class Gate:
 
     # -- keys ---------------------------------------------------------------------------------
 
+    def _changed(self) -> None:
+        self.generation += 1
+
+    def _why(self, authorization: str) -> str:
+        text = _BEARER.sub(r"\1", authorization)
+        if self.tokens is not None and self.tokens.is_one(text):
+            return self.tokens.refusal(text)
+        return _WRONG
+
     def _holder(self, text: str) -> Principal | None:
+        if self.tokens is not None and self.tokens.is_one(text):
+            return self.tokens.settled(text)
         parsed = parse_key(text)
         key = None if parsed is None else self._keys.get(parsed[0])
         if key is None or parsed is None or not key.opens_with(parsed[1]):
@@ -116,8 +145,10 @@ class Gate:
         return self.holder_of(key.id)
 
     async def _looked_for(self, authorization: str) -> Principal | None:
-        """A key that was made a moment ago."""
+        """A key that was made a moment ago, or a token that the issuer has to be asked about."""
         match = _BEARER.fullmatch(authorization)
+        if match is not None and self.tokens is not None and self.tokens.is_one(match[1]):
+            return await self.tokens.looked_for(match[1])
         parsed = None if match is None else parse_key(match[1])
         if parsed is None or parsed[0] in self._keys or not self._misses.bears(""):
             return None
@@ -154,6 +185,8 @@ class Gate:
         while True:
             await asyncio.sleep(_LOOK_S)
             self._review()
+            if self.tokens is not None:
+                self.tokens.review()
             try:
                 if await self._store.read(data_version) != self._version:
                     await self._read()

@@ -50,4 +50,5 @@ def _who(principal: Principal | None) -> dict[str, Any]:
     if principal is None:
         return {"principal": None}
     who: dict[str, Any] = {"principal": principal.name or "anybody"}
-    return {**who, "credential": principal.credential} if principal.credential else who
+    told = {"credential": principal.credential, "label": principal.label}
+    return {**who, **{name: value for name, value in told.items() if value}}

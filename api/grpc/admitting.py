@@ -22,7 +22,8 @@ def admitted(route: str, method: Method, needed: Permission) -> Method:
 
     async def handle(here: Services, call: GrpcCall) -> Message:
         try:
-            call.principal = await here.gate.admitted(call.authorizations, call.client)
+            found = await here.gate.admitted(call.authorizations, call.client)
+            call.principal = found.acting(needed)
             call.principal.check(needed)
             return await method(here, call)
         except (NotSignedIn, NotPermitted) as error:

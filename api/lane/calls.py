@@ -104,7 +104,7 @@ def kind_of(
     principal = gate.settled(headers.get("authorization"))
     if principal is None or Permission.PREDICT not in principal.permissions:
         return None
-    if not principal.sees(model.handle.name):
+    if not principal.acting(Permission.PREDICT).sees(model.handle.name):
         return None
     try:
         timeout_s = timeout_of(headers.get("x-request-timeout"))

@@ -28,6 +28,7 @@ KNOWS: dict[str, set[str]] = {
 KNOWS["cli"] = {*KNOWS, "client"}
 # "" is the package itself: the version.
 GROUND = {
+    "addresses",
     "digest",
     "errors",
     "seclusion",
@@ -35,6 +36,7 @@ GROUND = {
     "settings_fields",
     "settings_files",
     "settings_http",
+    "settings_oidc",
     "settings_schema",
     "unpacking",
     "",
@@ -47,6 +49,7 @@ ONLY_IN = {
     "blake3": {"storage", "training"},
     "google": {"api.grpc"},
     "grpc": {"api.grpc"},
+    "joserfc": {"api.access"},
     "boto3": {"storage"},
     "botocore": {"storage"},
     "torch": {"models_plugin.image_classifier"},
