@@ -1,0 +1,164 @@
+"""Clients in crowds, and what they cost the front. Loopback only; each closes what it opened."""
+
+import asyncio
+import gzip
+import io
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: "
+KINDS = "/v2/models/kinds/predict/"
+
+
+def body_of(path, size, *headers):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    return "\r\n".join([*lines, f"Content-Length: {size}", *headers, "", ""]).encode()
+
+
+def pss_mb(server):
+    """Of the front alone."""
+    for line in (server.proc() / "smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1000
+    raise AssertionError("no Pss")
+
+
+class Others:
+    """A client like others: asks for small predictions all the time, until the block is left."""
+
+    def __init__(self, server):
+        self._url = server.url + KINDS
+        self.seconds, self.failed = [], []
+
+    async def __aenter__(self):
+        self._asking = asyncio.create_task(self._ask())
+        return self
+
+    async def __aexit__(self, *_):
+        self._asking.cancel()
+        await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self):
+        async with aiohttp.ClientSession() as session:
+            while True:
+                began = time.monotonic()
+                async with session.post(self._url, json={"text": "a"}) as answer:
+                    if answer.status != 200:
+                        self.failed.append((answer.status, await answer.text()))
+                    await answer.read()
+                self.seconds.append(time.monotonic() - began)
+                await asyncio.sleep(0.01)
+
+    def ms(self, share):
+        """The time in which this share of them was answered."""
+        return sorted(self.seconds)[int(share * (len(self.seconds) - 1))] * 1000
+
+
+async def dripping(server, count, head, drip, limit_s):
+    """`count` connections that send a byte a second, or nothing; the seconds until each was cut."""
+    port = urlsplit(server.url).port
+
+    async def one():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=4096)
+        began = time.monotonic()
+        try:
+            writer.write(head)
+            ended = asyncio.create_task(reader.read())
+            while not ended.done() and time.monotonic() - began < limit_s:
+                if drip:
+                    writer.write(drip)
+                await asyncio.wait([ended], timeout=1.0)
+            assert ended.done(), f"not cut in {limit_s} s"
+            return time.monotonic() - began
+        except ConnectionError:
+            return time.monotonic() - began
+        finally:
+            writer.transport.abort()
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def unreading(server, count, size, limit_s):
+    """`count` connections that ask for much and take nothing; the seconds until each was cut."""
+    port, loop = urlsplit(server.url).port, asyncio.get_running_loop()
+    body = b'{"text": "%s"}' % (b"x" * size)
+    call = body_of(KINDS, len(body), "Accept-Encoding: identity") + body
+
+    class Deaf(asyncio.Protocol):
+        def connection_made(self, transport):
+            transport.pause_reading()
+            transport.write(call * 8)
+
+        def connection_lost(self, exc):
+            self.ended.set_result(time.monotonic())
+
+    async def one():
+        deaf = Deaf()
+        deaf.ended = loop.create_future()
+        began = time.monotonic()
+        transport, _ = await loop.create_connection(lambda: deaf, "127.0.0.1", port)
+        try:
+            while not deaf.ended.done() and time.monotonic() - began < limit_s:
+                await asyncio.sleep(0.5)
+                if not transport.is_closing():
+                    transport.write(b" ")  # what was cut answers with a reset
+            assert deaf.ended.done(), f"not cut in {limit_s} s"
+            return deaf.ended.result() - began
+        finally:
+            transport.abort()
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def uploading(server, path, count, size):
+    """`count` uploads at the same time; how often each status was answered."""
+    port, statuses = urlsplit(server.url).port, {}
+    piece = b"\x89PNG" * 16_384
+
+    async def one():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        status = "cut"
+        try:
+            head = body_of(path, size, "Connection: close").replace(
+                b"application/json", b"image/png"
+            )
+            writer.write(head)
+            for _ in range(size // len(piece)):
+                writer.write(piece)
+                await writer.drain()
+            writer.write(piece[: size % len(piece)])
+            status = (await reader.readline()).split()[1].decode()
+            await reader.read()
+        except (ConnectionError, IndexError):
+            pass
+        finally:
+            writer.transport.abort()
+        statuses[status] = statuses.get(status, 0) + 1
+
+    await asyncio.gather(*(one() for _ in range(count)))
+    return statuses
+
+
+def packed_nothing(size):
+    """So many zeros in gzip: a thousandth of it."""
+    out = io.BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=9) as file:
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+    return out.getvalue()
+
+
+async def peak_of(server, work):
+    """The most that the front had (MB of PSS) while `work` went on, and what came of it."""
+    done, most = asyncio.ensure_future(work), 0.0
+    while not done.done():
+        most = max(most, await asyncio.to_thread(pss_mb, server))
+        await asyncio.wait([done], timeout=0.2)
+    return most, done.result()
+
+
+def calls_left(server):
+    return list(Path(server.home / "tmp" / "calls").iterdir())

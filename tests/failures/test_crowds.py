@@ -1,0 +1,137 @@
+"""Crowds of slow, silent and loading clients: cut off, bounded in memory, nothing left behind.
+
+The sample has some of each; `make test-slow` as many as the promise says, and prints the figures.
+"""
+
+import asyncio
+import resource
+import time
+
+import aiohttp
+import pytest
+
+from .crowds import (
+    HEAD,
+    KINDS,
+    Others,
+    body_of,
+    calls_left,
+    dripping,
+    packed_nothing,
+    peak_of,
+    pss_mb,
+    unreading,
+    uploading,
+)
+
+LATE_S = 30.0
+"""Beyond the limit that is promised: what the machine may be late, with everything else on it."""
+FULL = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(serve_module):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
+    server = serve_module("--model-name", "kinds,files", "--no-warm-start", "--log-level", "error")
+    for model in ("kinds", "files"):
+        server.wait_ready(model)
+    server.predict("kinds", json={})
+    yield server
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def told(what, count, seconds, others, before, server):
+    print(f"{what}: {count}, cut after {min(seconds):.1f} to {max(seconds):.1f} s; others' calls "
+          f"{len(others.seconds)}, p50 {others.ms(0.5):.0f} ms, p99 {others.ms(0.99):.0f} ms; "
+          f"front {before:.0f} to {pss_mb(server):.0f} MB")  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ["heads", "bodies", "readers"])
+@pytest.mark.parametrize("count", [pytest.param(1000, marks=FULL)])
+def test_slow_clients_are_cut_in_time_and_others_are_served(server, what, count):
+    async def crowd():
+        limit = 30 + LATE_S
+        async with Others(server) as others:
+            if what == "heads":
+                seconds = await dripping(server, count, HEAD, b"x", limit)
+            elif what == "bodies":
+                seconds = await dripping(server, count, body_of(KINDS, 900_000), b"x", limit)
+            else:
+                seconds = await unreading(server, count, 400_000, limit)
+        return seconds, others
+
+    before = pss_mb(server)
+    seconds, others = asyncio.run(crowd())
+    told(what, count, seconds, others, before, server)
+    assert len(seconds) == count and others.failed == [] and len(others.seconds) > 20
+    assert calls_left(server) == []
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(8000, marks=FULL)])
+def test_idle_connections_cost_little_and_are_closed(server, count):
+    """Fresh ones, and those that have asked something; the sample does not wait for their end."""
+    get = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    port = int(server.url.rsplit(":", 1)[1])
+
+    async def crowd():
+        opened = []
+        before, sizes = pss_mb(server), []
+        for number in range(count):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            opened.append((reader, writer))
+            if number % 2:
+                writer.write(get)
+                await reader.readuntil(b'"alive"}')
+        sizes.append((pss_mb(server) - before) * 1e6 / count)
+        began = time.monotonic()
+        if count >= 1000:
+            for reader, _ in opened:
+                assert await asyncio.wait_for(reader.read(), 75 + LATE_S) == b""
+        seconds = time.monotonic() - began
+        for _, writer in opened:
+            writer.transport.abort()
+        return sizes[0], seconds
+
+    size, seconds = asyncio.run(crowd())
+    print(f"idle: {count}, {size:.0f} bytes each, the last closed after {seconds:.1f} s")
+    assert size < 10_000 if count >= 1000 else size < 100_000
+
+
+@pytest.mark.parametrize(
+    ("count", "size"), [(20, 2 << 20), pytest.param(1000, 10 << 20, marks=FULL)]
+)
+def test_parallel_uploads_leave_no_file_and_hardly_any_memory(server, count, size):
+    async def crowd():
+        return await peak_of(server, uploading(server, "/v2/models/files/predict/", count, size))
+
+    before = pss_mb(server)
+    most, statuses = asyncio.run(crowd())
+    print(f"uploads: {count} of {size >> 20} MiB: {statuses}; front {before:.0f} to {most:.0f} MB")
+    assert set(statuses) <= {"200", "503"} and statuses.get("200", 0) > 0
+    assert most - before < 64
+    until = time.monotonic() + 60
+    while calls_left(server):
+        assert time.monotonic() < until, calls_left(server)[:3]
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("path", [KINDS, "/v2/models/files/predict/", "/v2/models/kinds/infer"])
+def test_a_small_body_that_unpacks_to_a_gigabyte_is_refused_soon(server, path):
+    bomb = packed_nothing(1 << 30)
+    assert len(bomb) < 1_100_000
+
+    async def send():
+        headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        url = server.url + path
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, data=bomb, headers=headers) as answer,
+        ):
+            return answer.status
+
+    before = pss_mb(server)
+    most, status = asyncio.run(peak_of(server, send()))
+    print(f"a gigabyte in {len(bomb)} bytes: {status}; front {before:.0f} to {most:.0f} MB")
+    assert status in (400, 413) and most - before < 128
+    assert calls_left(server) == []
