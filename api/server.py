@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 _CANCELLED_S = 1.0
 """Seconds that requests get to clean up after themselves whose time was over."""
 _MOST_FDS = 65_536  # not more: there are plugins that close every number there may be
+_UNSENT = 512 * 1024
+"""Bytes that the kernel takes of an answer beyond what its client has room for: else it would keep
+megabytes for each that does not read, and nobody would see that they do not move (tcp(7))."""
 _BACKLOG = 4096  # as the kernel's own bound is: whom it drops tries again only after a second
 
 
@@ -253,6 +256,8 @@ def _listen(host: str, port: int, flag: str) -> socket.socket:
         )[0][4]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # connections have it from here
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         listener.bind(address)
         listener.setblocking(False)
     except OSError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import io
+import socket
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -81,36 +82,34 @@ async def dripping(server, count, head, drip, limit_s):
     return await asyncio.gather(*(one() for _ in range(count)))
 
 
-async def unreading(server, count, size, limit_s):
-    """`count` connections that ask for much and take nothing; the seconds until each was cut."""
+async def unreading(server, count, path, limit_s):
+    """`count` connections that ask for a large file and take nothing; the seconds until each was
+    cut, by the server's own count."""
     port, loop = urlsplit(server.url).port, asyncio.get_running_loop()
-    body = b'{"text": "%s"}' % (b"x" * size)
-    call = body_of(KINDS, len(body), "Accept-Encoding: identity") + body
+    opened, seconds, began = [], [], time.monotonic()
+    before = cut_at(server, "answer")
+    for _ in range(count):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, ("127.0.0.1", port))
+        connection.send(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+        opened.append(connection)
+    while len(seconds) < count and time.monotonic() - began < limit_s:
+        await asyncio.sleep(0.5)
+        cut = await asyncio.to_thread(cut_at, server, "answer") - before
+        seconds += [time.monotonic() - began] * (cut - len(seconds))
+    for connection in opened:
+        connection.close()
+    return seconds
 
-    class Deaf(asyncio.Protocol):
-        def connection_made(self, transport):
-            transport.pause_reading()
-            transport.write(call * 8)
 
-        def connection_lost(self, exc):
-            self.ended.set_result(time.monotonic())
-
-    async def one():
-        deaf = Deaf()
-        deaf.ended = loop.create_future()
-        began = time.monotonic()
-        transport, _ = await loop.create_connection(lambda: deaf, "127.0.0.1", port)
-        try:
-            while not deaf.ended.done() and time.monotonic() - began < limit_s:
-                await asyncio.sleep(0.5)
-                if not transport.is_closing():
-                    transport.write(b" ")  # what was cut answers with a reset
-            assert deaf.ended.done(), f"not cut in {limit_s} s"
-            return deaf.ended.result() - began
-        finally:
-            transport.abort()
-
-    return await asyncio.gather(*(one() for _ in range(count)))
+def cut_at(server, phase):
+    """Connections that were cut off at this."""
+    for line in server.get("/metrics").text.splitlines():
+        if line.startswith(f'modelyard_connections_cut_total{{phase="{phase}"}}'):
+            return int(float(line.rsplit(" ", 1)[1]))
+    return 0
 
 
 async def uploading(server, path, count, size):
