@@ -23,10 +23,9 @@ from .kin import below, reap, runs_below, words
 
 _PLUGIN = Path(__file__).parents[1] / "plugins" / "yard_fixtures" / "mortal.py"
 TARGETS = ("front", "supervisor", "process", "worker")
-TOLD_S = 10.0
-"""A dead run is told so long after its process died, at most."""
-GONE_S = 15.0
-"""For what has to be gone soon; machines under tests are slow. What was seen is in `figures`."""
+SOON_S = 60.0
+"""For what has to happen soon: machines under tests are slow. What was seen is in `figures`, which
+the long test compares with what is promised."""
 
 
 class KillDriver:
@@ -76,7 +75,7 @@ class KillDriver:
         return self._kill_of_run("process")
 
     def _kill_of_run(self, which: str) -> bool:
-        end = time.monotonic() + GONE_S
+        end = time.monotonic() + SOON_S
         while time.monotonic() < end:
             runs = [r for r in self.clients.look_at_newest() if r["phase"] in _LIVING]
             self.chance.shuffle(runs)
@@ -86,7 +85,7 @@ class KillDriver:
                     continue
                 at = time.monotonic()
                 told = partial(self._is_told, before)
-                self._until(told, f"nothing is told of {before}", TOLD_S)
+                self._until(told, f"nothing is told of {before}", SOON_S)
                 self.figures["told"].append(time.monotonic() - at)
                 return True
             time.sleep(0.02)
@@ -127,7 +126,7 @@ class KillDriver:
             assert answer.status_code in (200, 503), answer.text
         return bool(answer.status_code == 200)
 
-    def _until(self, condition: Callable[[], bool], why: str, within_s: float = GONE_S) -> None:
+    def _until(self, condition: Callable[[], bool], why: str, within_s: float = SOON_S) -> None:
         end = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < end, f"{why} ({within_s} s)"
@@ -149,7 +148,7 @@ class KillDriver:
 
     def no_orphans(self) -> None:
         """Waits until there are none."""
-        end = time.monotonic() + GONE_S
+        end = time.monotonic() + SOON_S
         while found := self.orphans():
             assert time.monotonic() < end, found
             time.sleep(0.05)

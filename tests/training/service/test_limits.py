@@ -22,7 +22,7 @@ def reasons(record: Any) -> list[str | None]:
 async def test_run_whose_time_is_over_saves_and_ends_as_time_limit(yard: Any) -> None:
     record = await yard.walk(steps=100_000, save_every=10_000, limits=RunLimits(max_seconds=1.0))
     assert record.max_seconds == 1.0
-    ended = await yard.finished(record)
+    ended = await yard.finished(record, 60)
     assert (ended.status, ended.reason) == (Status.ERROR, Reason.TIME_LIMIT)
     assert "max_seconds" in ended.message and reasons(ended) == ["time_limit"]
     saved = read_json(yard.paths(record).checkpoints_index)
@@ -47,11 +47,11 @@ async def test_time_in_the_queue_and_in_a_pause_does_not_count_and_attempts_add_
 ) -> None:
     held = await yard.submit("cooperative", arguments={"seconds": 2.5})
     record = await yard.walk(steps=100_000, seconds=0.01, limits=RunLimits(max_seconds=2.0))
-    await yard.in_phase(held, Phase.TRAINING)
-    await yard.finished(held)
+    await yard.in_phase(held, Phase.TRAINING, 60)
+    await yard.finished(held, 60)
     await at_step(yard, record, 6)
     await yard.service.pause("behaving", record.id)
-    await yard.in_phase(record, Phase.PAUSED)
+    await yard.in_phase(record, Phase.PAUSED, 60)
     spent = read_json(yard.paths(record).spent)
     assert spent is not None and spent["seconds"] > 0
     await yard.service.go_on("behaving", record.id)
@@ -64,7 +64,7 @@ async def test_time_in_the_queue_and_in_a_pause_does_not_count_and_attempts_add_
 async def test_time_limit_does_not_undo_what_is_trained(yard: Any) -> None:
     """The finish step is not training: an attempt of it may take its time."""
     record = await yard.submit(limits=RunLimits(max_seconds=60.0))
-    done = await yard.finished(record)
+    done = await yard.finished(record, 60)
     assert done.status is Status.DONE and reasons(done) == ["completed"]
 
 
@@ -83,7 +83,7 @@ async def test_failed_run_is_begun_again_from_its_last_checkpoint(new_yard: Any)
 async def test_run_that_fails_again_and_again_ends_with_its_reason(new_yard: Any) -> None:
     yard = await new_yard(restart_wait_s=0.05)
     record = await yard.submit("raise", limits=RunLimits(restarts=2))
-    ended = await yard.finished(record)
+    ended = await yard.finished(record, 60)
     assert (ended.status, ended.reason) == (Status.ERROR, Reason.PLUGIN_FAILED)
     assert reasons(ended) == ["plugin_failed"] * 3
 
@@ -101,7 +101,7 @@ async def test_model_that_does_not_go_on_begins_anew_with_nothing_of_before(new_
     """Its second attempt's numbers do not follow those of the first, nor its checkpoints."""
     yard = await new_yard(restart_wait_s=0.05)
     record = await yard.submit("break_once", limits=RunLimits(restarts=1))
-    done = await yard.finished(record)
+    done = await yard.finished(record, 60)
     assert (done.status, done.attempt) == (Status.DONE, 2)
     lines = yard.paths(record).metrics.read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3, 4, 5]
@@ -111,7 +111,7 @@ async def test_waiting_run_can_be_cancelled_paused_and_resumed_at_once(new_yard:
     yard = await new_yard(restart_wait_s=600.0)
     limits = RunLimits(restarts=5)
     record = await yard.walk(steps=20, save_every=3, breaks=1, limits=limits)
-    waiting = await yard.in_phase(record, Phase.RETRY_WAIT)
+    waiting = await yard.in_phase(record, Phase.RETRY_WAIT, 60)
     assert waiting.status is Status.RUNNING and marked(record.id) == []
     other = await yard.finished(await yard.submit())
     assert other.status is Status.DONE, "a run that waits holds no place"
@@ -120,9 +120,9 @@ async def test_waiting_run_can_be_cancelled_paused_and_resumed_at_once(new_yard:
     await yard.service.go_on("behaving", record.id)
     await check_ended_as_unbroken(yard, record, 20)
     record = await yard.walk(steps=20, breaks=1, limits=limits)
-    await yard.in_phase(record, Phase.RETRY_WAIT)
+    await yard.in_phase(record, Phase.RETRY_WAIT, 60)
     await yard.service.cancel("behaving", record.id)
-    cancelled = await yard.finished(record)
+    cancelled = await yard.finished(record, 60)
     assert (cancelled.status, cancelled.reason) == (Status.CANCELLED, Reason.CANCELLED)
     assert reasons(cancelled) == ["plugin_failed"]
 
@@ -130,7 +130,7 @@ async def test_waiting_run_can_be_cancelled_paused_and_resumed_at_once(new_yard:
 async def test_run_that_waits_is_begun_again_by_the_next_server(new_yard: Any) -> None:
     yard = await new_yard(restart_wait_s=600.0)
     record = await yard.walk(steps=20, save_every=3, breaks=1, limits=RunLimits(restarts=1))
-    await yard.in_phase(record, Phase.RETRY_WAIT)
+    await yard.in_phase(record, Phase.RETRY_WAIT, 60)
     await yard.stop()
     yard = await new_yard(restart_wait_s=0.05)
     await check_ended_as_unbroken(yard, record, 20)
