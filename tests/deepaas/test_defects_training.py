@@ -101,9 +101,12 @@ def test_what_a_training_just_wrote_can_be_chosen_at_once(server, predictions):
     before = server.train("old-keeper", do="named", name="fresh")
     for training in (record, before):
         assert server.wait_run(training)["status"] == "done"
-    answer = server.predict("old-keeper", params={"model": "fresh"})
+    until = time.monotonic() + 60  # it is asked anew when the training has ended
+    while (answer := server.predict("old-keeper", params={"model": "fresh"})).status_code == 422:
+        assert time.monotonic() < until
+        time.sleep(0.1)
     assert predictions(answer) == {"model": "fresh", "files": ["conf", "weights.h5"]}
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while "fresh" not in _choices(server) and time.monotonic() < until:
         time.sleep(0.1)
     assert {"first", "second", "fresh", "none"} <= set(_choices(server))

@@ -96,7 +96,7 @@ def test_runs_of_a_model_that_is_not_served_any_more_can_be_seen_and_cancelled(s
     ]
     assert again.run(running)["status"] == "running"
     assert again.delete(running["links"]["self"]).json()["status"] == "cancelled"
-    assert again.wait_run(running, timeout=8)["phase"] == "finished"
+    assert again.wait_run(running)["phase"] == "finished"
     assert again.get("/v2/models/nobody/train/").status_code == 404
 
 
@@ -115,7 +115,8 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_507_and_the_server_goes_on_when_there_is_room_again(
     start_server, small_disk
 ):
-    server = start_server("--model-name", "files,counter", home=small_disk / "home")
+    flags = ("--model-name", "files,counter", "--min-free", "0")
+    server = start_server(*flags, home=small_disk / "home")
     server.wait_ready("files")
     server.wait_ready("counter")
     upload = server.predict("files", data=bytes(40_000_000), headers={"Content-Type": "image/png"})

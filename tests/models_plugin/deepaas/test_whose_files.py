@@ -273,4 +273,4 @@ with Hearing(lambda folder: None, Path("heard")):
 
 def test_hearing_costs_little(workplace):
     told = subprocess.check_output([sys.executable, "-c", HEARD], text=True)
-    assert float(told) < 3  # us for each event; 0.2 on an idle machine
+    assert float(told) < 30  # us for each event; 0.2 on an idle machine

@@ -191,8 +191,12 @@ async def test_submission_goes_on_when_its_client_hangs_up(yard: Any, eventually
         await asyncio.sleep(wait_s)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await asyncio.sleep(0.3)
-    records, _ = await yard.service.list("behaving")
-    assert {path.name for path in yard.home.runs.iterdir()} == {record.id for record in records}
+    for _ in range(200):
+        await asyncio.sleep(0.3)
+        records, _ = await yard.service.list("behaving")
+        if {path.name for path in yard.home.runs.iterdir()} == {one.id for one in records}:
+            break
+    else:
+        raise AssertionError([path.name for path in yard.home.runs.iterdir()])
     for record in records:
         assert (await yard.finished(record)).reason is Reason.PLUGIN_FAILED
