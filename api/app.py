@@ -28,6 +28,7 @@ from ..training.service import RunService, TrainingOptions
 from ..training.tensorboard import TensorBoard
 from .access.enforcing import enforce
 from .access.gate import Gate
+from .access.sessions import SESSIONS, Sessions
 from .access.trail import Trail
 from .access_log import access_log
 from .archives import PLACES, Places
@@ -80,6 +81,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     app[PLACES] = Places()
     app[EXPORTER] = Exporter()
     app[REPEATS] = Repeats()
+    app[SESSIONS] = Sessions()
 
     async def rooms(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:

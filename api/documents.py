@@ -11,6 +11,7 @@ from ..web import static_file
 from .access.principal import NOBODY, principal_of
 from .responses import json_response
 from .services import services
+from .sign_in import sent_to_sign_in
 
 API_VERSION = "v2"
 _UI_POLICY = (
@@ -83,6 +84,8 @@ async def ui(request: web.Request) -> web.StreamResponse:
 
     No redirect: DEEPaaS answers `/api` itself, and what watches a server there expects 200.
     """
+    if principal_of(request) is NOBODY and "text/html" in request.headers.get("Accept", ""):
+        raise sent_to_sign_in(request)
     if request.path.endswith("/"):
         return _page_file("index.html")
     path = static_file("swagger-ui", "index.html")

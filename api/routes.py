@@ -22,6 +22,7 @@ from . import (
     models,
     parameters,
     predict,
+    sign_in,
     tensorboard,
     train,
     watch,
@@ -318,6 +319,9 @@ def add_routes(app: web.Application, settings: Settings) -> None:
         for address in (page, f"{page}/"):
             add("GET", f"{base_path}/{address}", documents.ui, PUBLIC)
         add("GET", f"{base_path}/{page}/{{file}}", documents.ui_file, PUBLIC)
+    add("GET", f"{base_path}/sign-in", sign_in.page, PUBLIC)
+    add("POST", f"{base_path}/sign-in", sign_in.sign_in, PUBLIC)
+    add("POST", f"{base_path}/sign-out", sign_in.sign_out, PUBLIC)
     all_runs = Needs(Permission.READ, every_model=True)
     add("GET", f"{base_path}/tensorboard", tensorboard.redirect, all_runs)
     add("*", f"{base_path}/tensorboard/{{tail:.*}}", tensorboard.proxy, all_runs)

@@ -18,6 +18,7 @@ from ..errors import kind_of, status_of
 from ..metrics import route_of
 from ..services import services
 from .principal import PRINCIPAL, Principal
+from .sessions import SESSIONS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,6 +70,10 @@ async def _sender(request: web.Request, needs: Needs | None) -> Principal | None
     """Who sends it; None on a public address to which no valid key was sent."""
     gate = services(request).gate
     sent = request.headers.getall("Authorization", [])
+    if not sent and gate.closed:
+        holder = request.config_dict[SESSIONS].holder(request, gate)
+        if holder is not None:
+            return holder
     if needs is not None and needs.permission is None:
         return await gate.known(sent)
     return await gate.admitted(sent, request.remote or "")

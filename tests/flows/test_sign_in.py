@@ -1,0 +1,124 @@
+"""A browser signs in with a key, and has a session: what it opens, and how it ends."""
+
+import time
+
+import pytest
+import requests
+from yard_keys import id_of, keys, make_key
+
+PAGE = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def server(serve_module):
+    server = serve_module("--model-name", "kinds,counter", "--no-warm-start")
+    for model in ("kinds", "counter"):
+        server.wait_ready(model)
+    server.key = make_key(server.home, "ann", "read", "predict", "train")
+    until = time.monotonic() + 30
+    while server.get("/v2/models/").status_code != 401:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return server
+
+
+def own(server):
+    return {"Origin": server.url}
+
+
+def text_of(key):
+    return key["Authorization"].removeprefix("Bearer ")
+
+
+def browser(server, key=None, **form):
+    """A browser that has signed in, and what it was answered."""
+    session = requests.Session()
+    answer = session.post(
+        server.url + "/sign-in", data={"key": text_of(key or server.key), **form},
+        headers=own(server), allow_redirects=False, timeout=30,
+    )  # fmt: skip
+    return session, answer
+
+
+def test_swagger_ui_sends_a_browser_to_sign_in_and_back(server):
+    sent = server.get("/ui/", headers=PAGE, allow_redirects=False)
+    assert (sent.status_code, sent.headers["Location"]) == (303, "/sign-in?next=/ui/")
+    page = server.get("/sign-in?next=/ui/", headers=PAGE)
+    assert 'value="/ui/"' in page.text and "http" not in page.text.partition("<body>")[2]
+    assert "script" not in page.text and "form-action 'self'" in page.headers[
+        "Content-Security-Policy"
+    ]  # fmt: skip
+    session, answer = browser(server, next="/ui/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/ui/")
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Secure" not in cookie
+    assert session.get(server.url + "/ui/", headers=PAGE, timeout=30).status_code == 200
+    assert session.get(server.url + "/openapi.json", timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example", "/\\evil", "x"])
+def test_after_signing_in_a_browser_stays_on_this_server(server, elsewhere):
+    assert browser(server, next=elsewhere)[1].headers["Location"] == "/ui/"
+
+
+def test_a_wrong_key_begins_no_session_and_is_not_shown_again(server):
+    for wrong in ("my_0123456789ab_" + "A" * 43, "", "<script>"):
+        answer = server.post("/sign-in", data={"key": wrong}, headers=own(server))
+        assert answer.status_code == 401 and "Set-Cookie" not in answer.headers
+        assert not wrong or wrong not in answer.text
+
+
+def test_a_session_may_do_what_its_key_may(server):
+    session, _ = browser(server)
+    started = session.post(
+        server.url + "/v2/models/counter/train/", json={"steps": 1}, headers=own(server), timeout=30
+    )
+    assert started.json()["started_by"] == "key:ann"
+    denied = session.delete(
+        server.url + f"/v2/models/kinds/weights/{'0' * 32}", headers=own(server), timeout=30
+    )
+    assert denied.json()["permission"] == "manage"
+
+
+def test_another_site_can_do_nothing_with_a_session(server):
+    session, _ = browser(server)
+    path = server.url + "/v2/models/counter/train/"
+    for headers in (
+        {},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ):
+        answer = session.post(path, json={"steps": 1}, headers=headers, timeout=30)
+        assert answer.status_code == 403, headers
+    signed = {"Origin": "https://evil.example"}
+    other = server.post("/sign-in", data={"key": text_of(server.key)}, headers=signed)
+    assert other.status_code == 403 and "Set-Cookie" not in other.headers
+
+
+def test_a_session_ends_when_its_browser_signs_out(server):
+    session, _ = browser(server)
+    cookie = dict(session.cookies)
+    session.post(server.url + "/sign-out", headers=own(server), timeout=30)
+    assert not session.cookies
+    assert server.get("/v2/models/", cookies=cookie).status_code == 401
+
+
+def test_a_session_ends_with_its_key(server):
+    key = make_key(server.home, "leaver", "read")
+    session, _ = browser(server, key)
+    assert session.get(server.url + "/v2/models/", timeout=30).status_code == 200
+    assert keys(server.home, "revoke", id_of(key)).returncode == 0
+    until = time.monotonic() + 30
+    while session.get(server.url + "/v2/models/", timeout=30).status_code != 401:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_who_is_signed_in_is_told_and_a_guessed_cookie_opens_nothing(server):
+    session, _ = browser(server)
+    assert "<b>ann</b>" in session.get(server.url + "/sign-in", timeout=30).text
+    for value in ("x", "", "A" * 43, id_of(server.key)):
+        told = server.get("/v2/models/", cookies={"modelyard_session": value})
+        assert told.status_code == 401
