@@ -18,6 +18,7 @@ import marshmallow
 from ..errors import (
     InvalidArguments,
     InvalidRequest,
+    ModelyardError,
     NotAcceptable,
     PluginFailed,
     UnsupportedMediaType,
@@ -28,8 +29,8 @@ from ..schemas.jsonform import json_form
 from ..schemas.transport import FilePart, RequestData
 from .accept import choose
 from .answers import json_value
-from .redaction import holds_secret, without_secrets
-from .values import HeldFile, UploadedFile
+from .redaction import holds_secret, secret_texts, without_secrets
+from .values import UploadedFile, uploaded_file
 
 _STRUCTURED = ("list", "dict", "object", "tensor")
 _TEXT = ("string", "any", "url", "email")
@@ -117,6 +118,20 @@ class Arguments:
             and arguments.get(field.attribute or field.name) is not None
         ]
 
+    def secret_texts(self, request: RequestData) -> list[str]:
+        """What a request gives for secret arguments, right or wrong; [] if it cannot be read."""
+        if not self._holding_secrets:
+            return []
+        try:
+            given = self._collect(request)[0]
+        except ModelyardError:
+            return []
+        return [
+            text
+            for name in self._holding_secrets
+            for text in secret_texts(given.get(name), self._described[name])
+        ]
+
     def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """JSON values without secrets, uploaded files by the names that the client gave them."""
         record = {}
@@ -179,7 +194,7 @@ class Arguments:
             if slot is None:
                 self._note_unknown(key, wrong)
                 continue
-            uploaded = [_uploaded(key, part) for part in files]
+            uploaded = [uploaded_file(key, part) for part in files]
             try:
                 given[key] = uploaded if slot.kind == "list" else self._one_file(slot, uploaded)
             except InvalidArguments as error:
@@ -357,23 +372,6 @@ def _list_from_text(slot: Slot, values: list[str]) -> Any:
     if slot.item_kind in _STRUCTURED:
         return [_json_or_text(value) for value in values]
     return values
-
-
-def _uploaded(name: str, part: FilePart) -> UploadedFile:
-    filename = _last_part(part.filename)
-    if part.content is not None:
-        return HeldFile(name, part.path, part.content_type, filename, part.content)
-    return UploadedFile(name, part.path, part.content_type, filename, part.size)
-
-
-def _last_part(name: str) -> str:
-    """The client's name of a file without folders (RFC 7578, section 4.2).
-
-    Many plugins copy the file to `folder + "/" + original_filename`: a client's "../" would lead
-    them out of it.
-    """
-    last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
-    return "file" if last in ("", ".", "..") else last
 
 
 def _json_or_type(value: Any) -> Any:

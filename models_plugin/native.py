@@ -193,6 +193,9 @@ class NativePlugin:
     def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> list[str]:
         return self._arguments[which].secrets(arguments)
 
+    def secret_texts(self, which: str, request: RequestData) -> list[str]:
+        return self._arguments[which].secret_texts(request) if which in self._arguments else []
+
     def predict(self, arguments: Mapping[str, Any]) -> Any:
         if not self.method("predict"):
             return self.predict_batch([arguments])[0]

@@ -94,6 +94,9 @@ class Plugin(Protocol):
     def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> list[str]:
         """Names of the arguments that must not be stored or shown."""
 
+    def secret_texts(self, which: str, request: RequestData) -> list[str]:
+        """What a request gives for them, to be blotted out of texts. Raises nothing."""
+
     def predict(self, arguments: Mapping[str, Any]) -> Any:
         """One call's result."""
 

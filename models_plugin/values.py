@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import DiskFull
+from ..schemas.transport import FilePart
 
 EVENT_FILE_MARK = "tfevents"
 """What TensorBoard takes for an event file has this in its name (`IsTensorFlowEventsFile`)."""
@@ -103,3 +104,21 @@ class InvalidData(Exception):
         self.message = message
         self.file = None if file is None else str(file)
         self.line = line
+
+
+def uploaded_file(name: str, part: FilePart) -> UploadedFile:
+    """The file that a plugin gets for a part of a request."""
+    filename = _last_part(part.filename)
+    if part.content is not None:
+        return HeldFile(name, part.path, part.content_type, filename, part.content)
+    return UploadedFile(name, part.path, part.content_type, filename, part.size)
+
+
+def _last_part(name: str) -> str:
+    """The client's name of a file without folders (RFC 7578, section 4.2).
+
+    Many plugins copy the file to `folder + "/" + original_filename`: a client's "../" would lead
+    them out of it.
+    """
+    last = name.replace("\\", "/").rpartition("/")[2].replace("\0", "")
+    return "file" if last in ("", ".", "..") else last

@@ -36,6 +36,7 @@ from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.memory import limit_memory
 from ..models_plugin.plugin import Plugin, PluginSource
+from ..models_plugin.redaction import hidden_in, hide_in_output, hiding, install_output
 from ..models_plugin.refusals import told
 from ..models_plugin.tracing import traced
 from ..schemas.transport import RequestData
@@ -197,6 +198,7 @@ class Worker:
                 else:
                     with self._main.together():
                         self._predict(batch)
+            hide_in_output(None)
             self._surroundings.restore()
 
     def _start(self, message: Any) -> messages.Message:
@@ -223,7 +225,10 @@ class Worker:
                 arguments = self._opened().arguments("predict", request)
                 calls.append((_Asked(message.id, message, request), arguments))
             except BaseException as error:
-                self._main.send(_told(message.id, error))
+                self._main.send(self._told(message, error))
+        secret = [text for asked, _ in calls for text in self._secret_texts(asked)]
+        if secret:
+            hide_in_output(hiding(secret))
         timing = Timing(began, calls[-1][0].message if calls else None)
         if len(calls) > 1:
             try:
@@ -297,22 +302,34 @@ class Worker:
             raise errors.ModelUnavailable("The model is not imported yet.")
         return self._plugin
 
+    def _secret_texts(self, asked: Any) -> list[str]:
+        """What the request of a Predict, a Validate, or an _Asked tells in secret."""
+        if self._plugin is None or not hasattr(asked, "request"):
+            return []
+        request = asked.request
+        if not isinstance(request, RequestData):
+            request = RequestData.from_data(request, asked.body)
+        return self._plugin.secret_texts(getattr(asked, "which", "predict"), request)
+
+    def _told(self, asked: Any, error: BaseException) -> messages.Failed:
+        """The answer that tells an error, whose words may hold what the client sent in secret."""
+        ours = error if isinstance(error, errors.ModelyardError) else told(error, "answering")
+        said = failed(asked.id, ours)
+        hide = hiding(self._secret_texts(asked))
+        said.message, said.details = hidden_in(said.message, hide), hidden_in(said.details, hide)
+        return said
+
     def _guard(self, message: Any, do: Any, connection: Connection | None = None) -> None:
         """Answers with what `do` returns, or with the error it raises, whatever that is."""
         try:
             answer = do(message)
         except BaseException as error:
-            answer = _told(message.id, error)
+            answer = self._told(message, error)
             # The plugin's own exceptions come as errors of our family. What is left is our code's:
             # it cannot do here what it can elsewhere, since a call has changed what it needs.
             ours = isinstance(error, Exception) and not isinstance(error, errors.ModelyardError)
             self._spoiled = self._spoiled or ours
         (connection or self._main).send(answer)
-
-
-def _told(id: int, error: BaseException) -> messages.Failed:
-    ours = error if isinstance(error, errors.ModelyardError) else told(error, "answering")
-    return failed(id, ours)
 
 
 # -- the process -------------------------------------------------------------------------------
@@ -336,10 +353,8 @@ def begin(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         sys.exit(0)
+    install_output()  # by lines: what was printed before a crash is in the log too
     faulthandler.enable()  # the stack of a crash goes to the log
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # what was printed before a crash is in the log too
-            stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
 
 def main() -> None:

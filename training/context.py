@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models_plugin.contract import Checkpoint, Run
+from ..models_plugin.redaction import Hide
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Phase
 from .checkpoints import Checkpoints
@@ -55,6 +56,7 @@ class RunContext(Run):
         self._checkpoints = Checkpoints(paths)
         self._tell_best()
         self._stop = stop_byte(paths)
+        self.hide: Hide = None
         self._log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     @property
@@ -108,12 +110,14 @@ class RunContext(Run):
         self._names.update(scalars)
 
     def log(self, message: str) -> None:
+        if self.hide is not None:
+            message = self.hide(str(message))
         sys.stdout.flush()  # what was printed before stands before
         # One write on O_APPEND: lines of several processes do not mix.
         os.write(self._log, f"{message}\n".encode(errors="replace"))
 
     def note(self, message: str) -> None:
-        self.notes.append(message)
+        self.notes.append(message if self.hide is None else self.hide(str(message)))
         self.log(message)
 
     def watch(self, folder: str | os.PathLike[str]) -> None:
@@ -126,6 +130,8 @@ class RunContext(Run):
         self._reporter.training_at = None  # a plugin that speaks names its phase itself
         now = self._reporter.progress
         now.done, now.total, now.text = told
+        if self.hide is not None:
+            now.text = self.hide(now.text)
         self._reporter.changed()
 
     def phase(self, name: str) -> None:

@@ -17,13 +17,14 @@ import random
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
+from ..models_plugin.redaction import Hide, hidden_in, hide_in_output, hiding, install_output
 from ..schemas.states import Phase, Reason
 from ..schemas.transport import FilePart, RequestData
 from . import lineage
@@ -85,7 +86,10 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
         run.device = resolve_device(order.device)
         if not preloaded:  # in a cold start the plugin imports torch
             _seed_torch(order)
-        arguments = plugin.arguments("train", _request(paths, order), order.pinned)
+        request = _request(paths, order)
+        run.hide = hide = hiding(plugin.secret_texts("train", request))
+        hide_in_output(hide)
+        arguments = plugin.arguments("train", request, order.pinned)
         lineage.begin(paths, order)
         data.start()
         reporter.expect_training()
@@ -96,14 +100,14 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
     except Exception as error:
         _leave_if_forked(own)
         os.umask(umask)
-        failure = failure_of(error)
+        failure = hidden(failure_of(error), run.hide)
         _fail(paths, failure, started)
         return EXIT_DISK_FULL if failure.reason == Reason.DISK_FULL.value else EXIT_FAILED
     if run.should_stop:
         return EXIT_STOPPED
     reporter.flush()  # the numbers are on disk before the run can be seen as trained
     lineage.complete(paths)
-    output, note = _output(plugin, result, arguments, paths)
+    output, note = _output(plugin, result, arguments, paths, hide)
     note = "\n".join([*run.notes, *([] if note is None else [note])]) or None
     duration_s = time.monotonic() - started
     write_json(paths.trained, Trained(output, duration_s, note, this_moment()).to_data())
@@ -142,8 +146,14 @@ def _fail(paths: RunPaths, failure: Failure, started: float) -> None:
         say(f"result.json cannot be written: {error}")
 
 
+def hidden(failure: Failure, hide: Hide) -> Failure:
+    """What is told of it, without what the client sent in secret."""
+    told = hidden_in([failure.message, failure.traceback], hide)
+    return replace(failure, message=told[0], traceback=told[1])
+
+
 def _output(
-    plugin: Plugin, result: Any, arguments: dict[str, Any], paths: RunPaths
+    plugin: Plugin, result: Any, arguments: dict[str, Any], paths: RunPaths, hide: Hide
 ) -> tuple[Any, str | None]:
     """What train() returned, as JSON. A trained run is not lost because that has no JSON form.
 
@@ -158,6 +168,8 @@ def _output(
             file = paths.plugin / answer.path
             body = file.read_bytes()
             file.unlink()
+        if hide is not None:
+            body = json.dumps(hidden_in(json.loads(body), hide)).encode()
         if len(body) > _LARGEST_OUTPUT:
             return _kept_output(paths.plugin, body), None
         return json.loads(body), None
@@ -194,6 +206,8 @@ def _locate(part: FilePart, paths: RunPaths) -> None:
 
 
 def _prepare(order: RunOrder) -> None:
+    if order.secrets:
+        install_output()
     faulthandler.enable()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # to a file: the log is followed live

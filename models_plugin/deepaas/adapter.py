@@ -196,6 +196,9 @@ class DeepaasPlugin:
     def secrets_of(self, which: str, arguments: Mapping[str, Any]) -> list[str]:
         return self._arguments[which].secrets(arguments)
 
+    def secret_texts(self, which: str, request: RequestData) -> list[str]:
+        return self._arguments[which].secret_texts(request) if which in self._arguments else []
+
     def predict(self, arguments: Mapping[str, Any]) -> Any:
         with plugin_code("predicting"):
             result = self._target.predict(**self._as_module_knows("predict", arguments))

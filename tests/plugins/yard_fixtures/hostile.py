@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from marshmallow import ValidationError, fields
@@ -20,6 +21,10 @@ from modelyard.models_plugin import Model, ReturnedFile
 from modelyard.schemas.fields import File
 
 STATE = {}
+
+
+def _told_in_full(word):
+    raise ValidationError(f"{word} is wrong")
 
 
 class HTTPException(Exception):
@@ -36,14 +41,21 @@ class Hostile(Model):
         "do": fields.String(load_default="answer"),
         "seconds": fields.Float(load_default=0.0),
         "file": File(load_default=None),
+        "token": fields.String(load_default="", metadata={"format": "password"}),
+        "word": fields.String(validate=_told_in_full),
     }
-    train_arguments = {"do": fields.String(load_default="answer")}
+    train_arguments = {
+        "do": fields.String(load_default="answer"),
+        "token": fields.String(load_default="", metadata={"format": "password"}),
+    }
 
-    def predict(self, do, seconds, file):
+    def predict(self, do, seconds, file, token, word=""):
+        self.run, self.token = None, token
         self.place = None if file is None else Path(file.filename).parent
         return getattr(self, "_" + do)(seconds)
 
-    def train(self, run, do):
+    def train(self, run, do, token):
+        self.run, self.token = run, token
         self.place = run.folder.parent
         return getattr(self, "_" + do)(0)
 
@@ -259,3 +271,19 @@ class Hostile(Model):
         line = '{"event": "forged", "level": "info"}'
         print(f"\x1b[2J\r{line}\n{line}")
         raise ValueError(f"first\n{line}\n\x1b[31mred")
+
+    def _tell(self, seconds):
+        """Tells the secret wherever something can be told, and fails with it."""
+        print("printed:", self.token)
+        print(f"to stderr: {self.token!r}", file=sys.stderr)
+        if self.run is not None:
+            self.run.log(f"logged: {self.token}")
+            self.run.note(f"noted: {self.token}")
+            self.run.progress(1, 2, f"doing {self.token}")
+        raise RuntimeError(f"https://example.org/?token={quote(self.token)} refused {self.token}")
+
+    def _return_it(self, seconds):
+        if self.run is not None:
+            with self.run.checkpoint(1) as checkpoint:
+                (checkpoint.weights / "nothing").write_text("nothing")
+        return {"token": self.token, "list": [self.token]}

@@ -1,0 +1,73 @@
+"""What a client sends in secret is kept and told nowhere, whatever the model does with it."""
+
+import json
+
+import pytest
+
+SECRET = "canary/of a client+%"
+FORMS = (b"canary/of a client", b"canary/of%20a", b"canary%2Fof", b"canary/of+a")
+
+
+@pytest.fixture(scope="module")
+def server(serve_module):
+    server = serve_module("--model-name", "hostile", "--log-level", "debug", "--debug-endpoint")
+    server.wait_ready("hostile")
+    return server
+
+
+def check_kept_nowhere(server):
+    for path in server.home.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            assert not any(form in content for form in FORMS), path
+    printed = "".join(server.lines).encode() + server.get("/v2/debug/").content
+    assert not any(form in printed for form in FORMS)
+
+
+def check_answer(answer):
+    assert not any(form in answer.content for form in FORMS), answer.text
+
+
+def test_a_prediction_that_prints_and_raises_a_secret_tells_it_to_nobody(server):
+    sent = {"do": "tell", "token": SECRET}
+    for answer in (
+        server.predict("hostile", json=sent),
+        server.predict("hostile", data=sent),
+        server.predict("hostile", params=sent),
+    ):
+        assert answer.status_code == 500
+        assert "refused [secret]" in answer.json()["message"]
+        check_answer(answer)
+    log = (server.home / "logs" / "hostile.log").read_text()
+    assert "printed: [secret]" in log and "to stderr: '[secret]'" in log
+    check_kept_nowhere(server)
+    # What is said to the one who sent it is the model's own business, and the next call's output
+    # passes as it is.
+    told = server.predict("hostile", json={"do": "return_it", "token": SECRET})
+    assert told.json()["predictions"]["token"] == SECRET
+
+
+def test_an_error_of_arguments_that_repeats_a_secret_is_told_without_it(server):
+    answer = server.predict("hostile", json={"token": SECRET, "word": f"with {SECRET} in it"})
+    assert answer.status_code == 422
+    assert answer.json() == {"word": ["with [secret] in it is wrong"]}
+
+
+@pytest.mark.parametrize("do", ["tell", "return_it"])
+def test_a_training_that_tells_a_secret_everywhere_tells_it_to_nobody(server, do):
+    record = server.wait_run(server.train("hostile", do=do, token=SECRET))
+    links = record["links"]
+    answers = [server.get(links["self"]), server.get(f"{links['self']}/log")]
+    answers += [server.get(f"{links['self']}/events", stream=False)]
+    if record["weights"]:
+        answers.append(server.get(f"/v2/models/hostile/weights/{record['weights']}/lineage"))
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        check_answer(answer)
+    if do == "tell":
+        assert record["status"] == "error" and "refused [secret]" in record["message"]
+        assert "printed: [secret]" in answers[1].text and "logged: [secret]" in answers[1].text
+    else:
+        assert record["result"]["output"] == {"token": "[secret]", "list": ["[secret]"]}
+    assert SECRET not in json.dumps(record)
+    check_kept_nowhere(server)
