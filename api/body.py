@@ -122,7 +122,9 @@ class ModelRequestReader:
         self._size = 0
         self._text_size = 0
         self._files = 0
-        self._left_in_memory = ALL_IN_MEMORY if keep_small else 0
+        length = request.content_length
+        large = length is None or length > 2 * ALL_IN_MEMORY  # of many such it would be too much
+        self._left_in_memory = ALL_IN_MEMORY if keep_small and not large else 0
         self._coming = coming or Coming(None)
 
     def head(self) -> RequestData:
