@@ -52,7 +52,7 @@ async def test_groups_and_scopes_give_what_the_settings_say_each_for_its_models(
         ({"groups": ["Readers", " readers", "read"], "scope": "YARD"}, set()),
         ({"sub": "root-1", "groups": None, "scope": None}, {"read", "predict", "train", "manage"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 async def test_claims_of_other_forms_give_what_they_say_and_no_more(issuer, changed, expected):
     async with opened(issuer) as tokens:
