@@ -25,9 +25,15 @@ from ..errors import CannotStart, StorageUnavailable
 from ..seclusion import plain_environment
 from .engine import database_errors, open_engine, sqlite_url
 from .revision import newest_revision, revision_of
+from .tables import metadata
 
 T = TypeVar("T")
 _MIGRATION_LIMIT_S = 600
+_REVISION_TABLE = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+"""As alembic makes it."""
 
 
 class RecordStore:
@@ -89,16 +95,29 @@ class RecordStore:
                 return work(connection)
 
     def _prepare(self) -> Engine:
-        if revision_of(self.path) != newest_revision():
+        new = not self.path.exists()
+        if not new and revision_of(self.path) != newest_revision():
             self._migrate()
         engine = open_engine(sqlite_url(self.path))
         try:
-            with database_errors(self.path), engine.connect() as connection:
+            with database_errors(self.path), engine.begin() as connection:
+                if new:
+                    self._create(connection)
                 connection.exec_driver_sql("SELECT 1")
         except StorageUnavailable as error:
             engine.dispose()
             raise CannotStart(error.message) from error
         return engine
+
+    def _create(self, connection: Connection) -> None:
+        """All tables of this release at once, as the migrations would make them: a server on a new
+        home need not wait for a process that imports them."""
+        self.path.chmod(0o600)
+        metadata.create_all(connection)
+        connection.exec_driver_sql(_REVISION_TABLE)
+        connection.exec_driver_sql(
+            "INSERT INTO alembic_version (version_num) VALUES (?)", (newest_revision(),)
+        )
 
     def _migrate(self) -> None:
         # -P: the folder in which the server was started is not on the path of the new process; a

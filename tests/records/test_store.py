@@ -1,6 +1,7 @@
 """The record store: what it keeps, how durably, and what it says when it cannot be used."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -49,14 +51,39 @@ def database(new_database: Path, empty_home: Path) -> Path:
     return Path(shutil.copy(empty_home / "records.db", new_database))
 
 
-async def test_migrations_make_exactly_the_tables_of_the_code(new_database: Path) -> None:
-    store = await _opened(new_database)
+async def test_migrations_make_exactly_the_tables_of_the_code(tmp_path: Path) -> None:
+    """A new database is made by the code, an older one is brought there by migrations."""
+    made, migrated = tmp_path / "made.db", tmp_path / "migrated.db"
+    await (await _opened(made)).close()
+    migrate.migrate(engine.sqlite_url(migrated))
+    store = await _opened(migrated)
 
     def differences(connection):
         return compare_metadata(MigrationContext.configure(connection), metadata)
 
     assert await store.read(differences) == []
     await store.close()
+    assert _shape(made) == _shape(migrated)
+
+
+def _shape(path: Path) -> dict[str, Any]:
+    """Columns with their defaults, indices, foreign keys and the revision, as SQLite tells them."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+
+        def rows(question: str) -> list[tuple[Any, ...]]:
+            return sorted(connection.execute(question).fetchall(), key=str)
+
+        found: dict[str, Any] = {"revision": rows("SELECT * FROM alembic_version")}
+        for (table,) in rows("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            columns = rows(f"PRAGMA table_info({table})")
+            found[table] = sorted(column[1:] for column in columns)
+            found[f"{table} keys"] = [row[2:] for row in rows(f"PRAGMA foreign_key_list({table})")]
+            for index in rows(f"PRAGMA index_list({table})"):
+                parts = [row[2] for row in rows(f"PRAGMA index_info('{index[1]}')")]
+                name = "" if index[1].startswith("sqlite_") else index[1]
+                found[f"{table} {name} {parts}"] = index[2:]
+        others = rows("SELECT type, name, sql FROM sqlite_master WHERE type IN ('trigger', 'view')")
+        return {**found, "others": others}
 
 
 def test_newest_revision_is_the_head_of_the_migrations() -> None:
