@@ -279,15 +279,16 @@ def supervise(run_folder: Path, epoch: int, python: str | None = None) -> int:
 
     The process has its environment and log already.
     """
-    return guarded(lambda: _supervise(RunPaths(run_folder), epoch, python))
+    paths = RunPaths(run_folder)
+    order = RunOrder.from_data(read_json(paths.run) or {})
+    if order.cpus is not None:  # of the guardian too
+        stay_on(order.cpus)
+    return guarded(lambda: _supervise(paths, epoch, order, python))
 
 
-def _supervise(paths: RunPaths, epoch: int, python: str | None) -> int:
+def _supervise(paths: RunPaths, epoch: int, order: RunOrder, python: str | None) -> int:
     adopt_orphans()
     set_name("modelyard-sup")
-    order = RunOrder.from_data(read_json(paths.run) or {})
-    if order.cpus is not None:
-        stay_on(order.cpus)
     lower_session(order.nice)
     return Supervisor(paths, epoch, order, python).run()
 

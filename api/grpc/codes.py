@@ -44,6 +44,7 @@ CODE: dict[type[errors.ModelyardError], StatusCode] = {
     errors.Busy: StatusCode.UNAVAILABLE,
     errors.TooManyCalls: StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelUnavailable: StatusCode.UNAVAILABLE,
+    errors.IssuerUnavailable: StatusCode.UNAVAILABLE,
     errors.StorageUnavailable: StatusCode.UNAVAILABLE,
     errors.DiskFull: StatusCode.RESOURCE_EXHAUSTED,
     errors.StoreUnavailable: StatusCode.UNAVAILABLE,

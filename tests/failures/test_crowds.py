@@ -120,7 +120,14 @@ def test_parallel_uploads_leave_no_file_and_hardly_any_memory(server, count, siz
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("path", [KINDS, "/v2/models/files/predict/", "/v2/models/kinds/infer"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(KINDS, marks=FULL),
+        pytest.param("/v2/models/files/predict/", marks=FULL),
+        "/v2/models/kinds/infer",
+    ],
+)
 def test_a_small_body_that_unpacks_to_a_gigabyte_is_refused_soon(server, path):
     bomb = packed_nothing(1 << 30)
     assert len(bomb) < 1_100_000

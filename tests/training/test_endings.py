@@ -106,7 +106,9 @@ async def test_killed_supervisor_takes_along_what_cannot_be_told_by_its_environm
     await run.until((run.paths.plugin / "ready").exists)
     unmarked = Identity.of(int((run.paths.plugin / "unmarked").read_text()))
     assert unmarked.pid not in run.living(), "the test needs a process without the run's id"
-    os.kill(run.identity("supervisor").pid, signal.SIGKILL)
+    supervisor = run.identity("supervisor")
+    os.kill(supervisor.pid, signal.SIGKILL)
+    await run.until(lambda: not supervisor.alive())
     await run.executor.sweep(run.paths)
     assert not unmarked.alive()
     assert run.living() == []
