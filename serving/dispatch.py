@@ -87,9 +87,8 @@ class Dispatcher:
             return
         workers = max(1, sum(slot.free for slot in self._slots))
         known_s = self._pace.work_s(waiting.work)
-        queue_s = (known_s or 0.0) / workers
-        wait_s = queue_s + self._under_way_s() / workers
-        if items_there > own.max_waiting or (queue_s > own.queue_s and not few):
+        wait_s = ((known_s or 0.0) + self._under_way_s()) / workers
+        if items_there > own.max_waiting or (wait_s > own.queue_s and not few):
             told = f"{waiting.items} items wait for this model already"
         elif not fits:
             told = f"{waiting.size + self._coming} bytes wait for this model already"
