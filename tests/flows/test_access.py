@@ -6,13 +6,13 @@ import time
 
 import pytest
 import requests
-from talk import Talk, chunked, post
+from talk import Talk, post
+from yard_callers import KINDS, audit, both_ways, line, wait_until
 from yard_keys import id_of, keys, make_key
 
 from modelyard.api.routes import ROUTES
 from modelyard.schemas.permissions import Permission
 
-KINDS = "/v2/models/kinds/predict/"
 NEVER = "my_0123456789ab_" + "A" * 43
 
 
@@ -40,35 +40,6 @@ def until_ready(server, model):
             == "ready"
         )
     )
-
-
-def wait_until(true, limit_s=30):
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.05)
-
-
-def audit(server, name):
-    file = server.home / "audit" / name
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def line(header):
-    return f"Authorization: {header['Authorization']}"
-
-
-def both_ways(server, *headers, path=KINDS):
-    """The answers to one call by the lane (if it takes it) and by the framework."""
-    with Talk(server) as short, Talk(server) as long:
-        short.send(post(path, b'{"text": "a"}', *headers))
-        long.send(chunked(path, b'{"text": "a"}', *headers))
-        told = [short.answer(), long.answer()]
-    for _, said, _ in told:
-        for name in ("Date", "Content-Length", "Transfer-Encoding"):
-            said.pop(name, None)
-    assert told[0] == told[1]
-    return told[0]
 
 
 def test_a_valid_key_is_let_in_and_who_has_none_is_told_how_to_sign_in(server):

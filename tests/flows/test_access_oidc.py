@@ -5,12 +5,12 @@ import time
 
 import grpc
 import pytest
-from talk import Talk, chunked, post
+from talk import Talk, post
+from yard_callers import KINDS, audit, both_ways, line, wait_until
 from yard_grpc import Client, grpc_target, pb
 from yard_issuer import AUDIENCE, CLIENT, Issuer, rsa_key
 from yard_keys import make_key
 
-KINDS = "/v2/models/kinds/predict/"
 SETTINGS = """
 oidc_issuer = "{issuer}"
 oidc_audience = ["{audience}"]
@@ -52,32 +52,6 @@ def server(serve_module, issuer, config):
             )
         )
     return server
-
-
-def wait_until(true, limit_s=60):
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.05)
-
-
-def line(header):
-    return f"Authorization: {header['Authorization']}"
-
-
-def both_ways(server, *headers, path=KINDS):
-    """The answers to one call by the lane (if it takes it) and by the framework."""
-    with Talk(server) as short, Talk(server) as long:
-        short.send(post(path, b'{"text": "a"}', *headers))
-        long.send(chunked(path, b'{"text": "a"}', *headers))
-        told = [short.answer(), long.answer()]
-    assert told[0][0] == told[1][0] and told[0][2] == told[1][2]
-    return told[0]
-
-
-def audit(server, name):
-    file = server.home / "audit" / name
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def test_a_token_opens_what_its_groups_and_scopes_may_and_nothing_else(server, issuer):
