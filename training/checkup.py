@@ -87,9 +87,12 @@ def sweep(home: Home) -> Finding:
 
 def _leftovers(home: Home) -> Iterator[Path]:
     with suppress(OSError):
-        recorded = recorded_runs(home.database)
         for folder in (home.tmp, home.calls):
             yield from (path for path in _in(folder) if path != home.calls and _is_old(path))
+    # Without records nobody knows what of the rest is still needed; the fault itself is told by
+    # the check of the home.
+    with suppress(OSError, ModelyardError):
+        recorded = recorded_runs(home.database)
         for folder in (home.runs, home.weights, home.datasets):
             for path in _in(folder):
                 left = path.name.startswith(_LEFT) and _is_old(path)

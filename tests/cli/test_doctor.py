@@ -135,11 +135,16 @@ def test_what_nothing_refers_to_is_found_and_removed_beside_a_running_server(
     assert doctor(home, store)[0] == 0
 
 
-def test_damage_and_a_store_that_is_away_are_told_with_a_remedy(doctor, kept):
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [(0, 100), (4096, 8192), (4096, None)],
+    ids=["head", "one page", "all but one"],
+)
+def test_damage_and_a_store_that_is_away_are_told_with_a_remedy(doctor, kept, begin, end):
     home, _, _ = kept
     (home / "home.json").write_text("{")
     data = bytearray((home / "records.db").read_bytes())
-    data[4096:8192] = b"\xff" * 4096
+    data[begin:end] = b"\xff" * len(data[begin:end])
     (home / "records.db").write_bytes(data)
     _, faults, _ = doctor(home, "s3:no-store")
     assert any("home.json is damaged" in fault for fault in faults)
