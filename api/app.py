@@ -16,6 +16,7 @@ from ..records.home import Home
 from ..records.runs import RunRecord
 from ..records.store import RecordStore
 from ..schemas.states import Status
+from ..serving.leftovers import Leftovers
 from ..serving.options import ModelOptions, ServingOptions
 from ..serving.pool import ServingPool
 from ..settings import Settings
@@ -134,7 +135,10 @@ async def open_services(
     tensorboard = TensorBoard(home, f"{settings.base_path}/tensorboard")
     stack.push_async_callback(tensorboard.close)
 
-    pool = ServingPool(sources, _serving(settings), home.logs, metrics)
+    leftovers = Leftovers(home.server_id, home.logs / "leftovers.log")
+    stack.push_async_callback(leftovers.close)
+
+    pool = ServingPool(sources, _serving(settings), home.logs, metrics, leftovers)
     stack.push_async_callback(pool.close)
 
     rooms = await open_store_rooms(settings, home, store, pool, stack)

@@ -45,8 +45,9 @@ async def make_export(request: web.Request) -> web.StreamResponse:
     version = await here.rooms.keeper.local(version)
 
     async def perform(parameters: Mapping[str, Any]) -> dict[str, Any]:
-        source = here.pool.get(version.model).source
-        return await run_model_task(here.settings, here.home, source, "export", parameters, LIMIT_S)
+        return await run_model_task(
+            here.settings, here.home, here.pool, version.model, "export", parameters, LIMIT_S
+        )
 
     export, made = await request.config_dict[EXPORTER].make(version, wanted, perform)
     data = _data(here, version, export)

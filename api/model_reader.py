@@ -31,12 +31,12 @@ class ModelReader:
         report: the dataset is kept all the same."""
         if model not in self._pool:
             return None
-        source = self._pool.get(model).source
         try:
             told = await run_model_task(
                 self._settings,
                 self._home,
-                source,
+                self._pool,
+                model,
                 "read_dataset",
                 {"folder": str(folder)},
                 READING_LIMIT_S,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..models_plugin.environment import plugin_environment
-from ..models_plugin.plugin import PluginSource
 from ..records.home import Home
+from ..serving.pool import ServingPool
 from ..serving.tasks import run_plugin_task
 from ..settings import Settings
 
@@ -20,12 +20,14 @@ def keeps_s3(settings: Settings) -> bool:
 async def run_model_task(
     settings: Settings,
     home: Home,
-    source: PluginSource,
+    pool: ServingPool,
+    model: str,
     task: str,
     parameters: Mapping[str, Any],
     timeout_s: float,
 ) -> dict[str, Any]:
-    """What a task of this model returns. Raises as `run_plugin_task`."""
+    """What a task of a model of `pool` returns. Raises as `run_plugin_task`."""
+    source = pool.get(model).source
     own = settings.models.get(source.name)
     environment = plugin_environment(
         source,
@@ -37,4 +39,6 @@ async def run_model_task(
     log = home.logs / f"{source.name}.log"
     limit = own.memory_limit if own is not None else None
     limit = settings.memory_limit if limit is None else limit
-    return await run_plugin_task(source, environment, task, parameters, timeout_s, log, cpus, limit)
+    return await run_plugin_task(
+        source, environment, task, parameters, timeout_s, log, cpus, limit, pool.leftovers
+    )

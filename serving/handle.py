@@ -27,6 +27,7 @@ from .counting import counter
 from .default import DefaultVersion
 from .gate import LoadGate
 from .group import Waking, WorkerGroup
+from .leftovers import Leftovers
 from .load_error import LoadError
 from .making import GroupMaker
 from .messages import Describe, Described, Prediction, Validate, Validated, WeightsRef
@@ -55,6 +56,7 @@ class ModelHandle:
         gate: LoadGate | None = None,
         observer: Observer | None = None,
         waking: Waking | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self.source = source
         self.name = source.name
@@ -66,7 +68,7 @@ class ModelHandle:
         self._gate = gate or LoadGate()
         observer = observer or Unobserved()
         log_file = logs / f"{source.name}.log"
-        maker = GroupMaker(source, options, log_file, self._describe, observer, waking)
+        maker = GroupMaker(source, options, log_file, self._describe, observer, waking, leftovers)
         self._group = maker.group
         self._others = OtherVersions(maker.group, options.keep_versions)
         self.traffic = Traffic(

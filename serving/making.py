@@ -10,6 +10,7 @@ from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from .group import Waking, WorkerGroup
+from .leftovers import Leftovers
 from .messages import WeightsRef
 from .observer import Observer
 from .options import ServedOptions
@@ -27,6 +28,7 @@ class GroupMaker:
         on_described: Callable[[ModelDescription], None],
         observer: Observer,
         waking: Waking | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
         self._source = source
         self._options = options
@@ -34,6 +36,7 @@ class GroupMaker:
         self._on_described = on_described
         self._observer = observer
         self._waking = waking
+        self._leftovers = leftovers
 
     def group(self, ref: WeightsRef | None, load: bool = True) -> WorkerGroup:
         """A group that is not opened yet; without `load` one that cannot predict."""
@@ -64,5 +67,11 @@ class GroupMaker:
             self._source, own.env, own.threads, withhold_s3=own.withhold_s3
         )
         return WorkerProcess(
-            environment, self._log, on_end, self._source.python, own.cpus, own.memory_limit
+            environment,
+            self._log,
+            on_end,
+            self._source.python,
+            own.cpus,
+            own.memory_limit,
+            self._leftovers,
         )

@@ -13,6 +13,7 @@ from ..models_plugin.plugin import PluginSource
 from .choices import DefaultWeights
 from .gate import LoadGate
 from .handle import ModelHandle
+from .leftovers import Leftovers
 from .memory import MemoryBudget
 from .observer import Observer
 from .options import ServingOptions
@@ -24,7 +25,7 @@ _LOG_EVERY_S = 2.0
 
 
 class ServingPool:
-    """The models by name. Nothing is started before `start`."""
+    """The models by name. Nothing is started before `start`; `leftovers` ends what models leave."""
 
     def __init__(
         self,
@@ -32,12 +33,14 @@ class ServingPool:
         options: ServingOptions,
         logs: Path,
         observer: Observer | None = None,
+        leftovers: Leftovers | None = None,
     ) -> None:
+        self.leftovers = leftovers
         gate = LoadGate()
         self._memory = MemoryBudget(options.memory_budget, gate)
         self._handles = {
             source.name: ModelHandle(
-                source, options.of(source.name), logs, gate, observer, self._memory
+                source, options.of(source.name), logs, gate, observer, self._memory, leftovers
             )
             for source in sources
         }

@@ -18,6 +18,7 @@ from ..models_plugin.memory import family_of, pss_of, rss_of
 from .channel import Channel
 from .exits import ENDED, HUNG_UP, OUT_OF_MEMORY, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
+from .leftovers import Leftovers
 from .messages import Describe, Failed, Message, Validate
 from .placing import started_on
 
@@ -40,7 +41,7 @@ class WorkerProcess:
     which describes and validates meanwhile. `imported` and `max_batch` are what its plugin said.
     `python` is the interpreter of the model's own environment, `cpus` are those that it and what
     it starts may use (None: all of ours), `memory_limit` the bytes that they may have together (0:
-    no limit). Raises WorkerDied if it cannot be started.
+    no limit); `leftovers` ends what it leaves. Raises WorkerDied if it cannot be started.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
@@ -53,7 +54,10 @@ class WorkerProcess:
         python: str | None = None,
         cpus: Sequence[int] | None = None,
         memory_limit: int = 0,
+        leftovers: Leftovers | None = None,
     ) -> None:
+        self._leftovers = leftovers
+        self._mark = {} if leftovers is None else leftovers.mark()
         ours, theirs = socket.socketpair()
         our_side, their_side = socket.socketpair()
         with theirs, their_side, log.open("ab") as output, started_on(cpus):
@@ -67,7 +71,7 @@ class WorkerProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env=dict(environment),
+                    env={**environment, **self._mark},
                     # Its own session: Ctrl-C in the front's terminal is the front's to handle.
                     start_new_session=True,
                 )
@@ -191,6 +195,8 @@ class WorkerProcess:
         self._channel.drain()
         self._side.drain()
         self._kill_group()
+        if self._leftovers is not None:
+            self._leftovers.over(self._mark)
         os.close(self._pidfd)
         code = self._child.wait()
         self.exit = self._cause or exit_of(code, memory_kills() != self._memory_kills)

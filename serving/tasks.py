@@ -21,6 +21,7 @@ from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
 from .exits import exit_of
 from .failures import error_of
+from .leftovers import Leftovers
 from .messages import Failed
 from .placing import started_on
 
@@ -40,13 +41,14 @@ async def run_plugin_task(
     log: Path,
     cpus: Sequence[int] | None = None,
     memory_limit: int = 0,
+    leftovers: Leftovers | None = None,
 ) -> dict[str, Any]:
     """What one of `models_plugin.tasks.TASKS` returns, done in a process that ends with it.
 
     The process has the model's own interpreter and `environment` (`plugin_environment`); what it
     prints is appended to `log`; `cpus` are those that it may use (None: all of ours),
-    `memory_limit` the bytes that it may allocate (0: no limit). Cancelling
-    kills it, with all that it started.
+    `memory_limit` the bytes that it may allocate (0: no limit), and `leftovers` ends what it
+    leaves. Cancelling kills it, with all that it started.
 
     Raises NotSupported (also for a DEEPaaS module, which has none of these), InvalidArguments and
     PluginFailed as the task does; WorkerDied with how the process ended, DeadlineExceeded.
@@ -64,11 +66,12 @@ async def run_plugin_task(
         "memory_limit": memory_limit,
     }
     descriptor = os.memfd_create(f"task-{task}", os.MFD_CLOEXEC)
+    mark = {} if leftovers is None else leftovers.mark()
     try:
         os.write(descriptor, json.dumps(order).encode())
         with log.open("ab") as output, started_on(cpus):
             logged_from = output.tell()
-            child = _start(source, environment, descriptor, output)
+            child = _start(source, {**environment, **mark}, descriptor, output)
         try:
             code = await _ended(child, timeout_s)
         except TimeoutError:
@@ -83,6 +86,8 @@ async def run_plugin_task(
         return _answer(descriptor, task)
     finally:
         os.close(descriptor)
+        if leftovers is not None:
+            leftovers.over(mark)
 
 
 def _start(
@@ -97,7 +102,7 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=dict(environment),
+            env=environment,
             start_new_session=True,
         )
     except OSError as error:  # the model's environment was removed, say
