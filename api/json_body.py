@@ -32,7 +32,8 @@ async def parse_body(
             return None
         taken = [*([JSON] if schema is not None else []), *uploads]
         raise UnsupportedMediaType(f"A body of {kind} is not taken: send {', '.join(taken)}.")
-    if schema is None:
+    meant = kind in uploads and "Content-Type" in request.headers
+    if schema is None or (meant and not request.can_read_body):
         raise InvalidRequest(f"There is no body: send {', '.join(uploads)}.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")

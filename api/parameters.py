@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..schemas.states import Status
-from .idempotency import HEADER, LONGEST_KEY
+from .idempotency import HEADER, KEY, LONGEST_KEY
 
 LONGEST_PAGE = 1000
 
@@ -98,7 +99,8 @@ class KeyHeaders(Schema):
         validate=validate.Length(min=1, max=LONGEST_KEY),
         metadata={
             "description": "Makes a repeat safe for 24 hours: the same request with the same key "
-            "is done once and answered alike; another request with it is refused (409)."
+            "is done once and answered alike; another request with it is refused (409).",
+            "pattern": f"^{KEY}$",
         },
     )
 
@@ -108,6 +110,7 @@ class InferHeaders(Schema):
 
     json_size = fields.Integer(
         data_key="Inference-Header-Content-Length",
+        validate=validate.Range(min=0),
         metadata={"description": "Bytes of JSON, behind which tensors follow as bytes."},
     )
     weights = fields.String(
@@ -116,6 +119,7 @@ class InferHeaders(Schema):
     )
     timeout = fields.Float(
         data_key="X-Request-Timeout",
+        validate=validate.Range(min=SHORTEST_TIMEOUT_S, max=LONGEST_TIMEOUT_S),
         metadata={"description": "Seconds after which the call is given up."},
     )
 

@@ -34,6 +34,7 @@ from .export_routes import EXPORT_ROUTES
 from .idempotency import once
 from .infer_routes import INFER_ROUTES
 from .json_body import parse_body
+from .path_templates import templates
 from .query import parse_query
 from .room import require_room
 from .route import MODEL, RUN, Handler, Route, answer, text
@@ -304,6 +305,7 @@ def add_routes(app: web.Application, settings: Settings) -> None:
     """Registers everything under the prefix; every address answers with and without last slash."""
     base_path = settings.base_path
     needs: dict[web.AbstractRoute, Needs] = {}
+    declared = [route.doc.path for route in ROUTES]
 
     def add(method: str, address: str, handler: Handler, needed: Needs) -> None:
         for one in (method, "HEAD") if method == "GET" else (method,):
@@ -312,9 +314,8 @@ def add_routes(app: web.Application, settings: Settings) -> None:
     for route in ROUTES:
         handler = _validated(route) if _is_on(route, settings) else _switched_off
         needed = Needs(route.doc.permission, route.doc.every_model)
-        path = base_path + route.doc.path
-        for address in _both(path):
-            add(route.doc.method, address, handler, needed)
+        for template in templates(route.doc.path, declared, base_path):
+            add(route.doc.method, template, handler, needed)
     for page in ("ui", "api") if settings.doc_endpoint else ():
         for address in (page, f"{page}/"):
             add("GET", f"{base_path}/{address}", documents.ui, PUBLIC)
@@ -384,8 +385,3 @@ def _validated(route: Route) -> Handler:
 
 def _made(schema: SchemaLike | None) -> Schema | None:
     return schema() if isinstance(schema, type) else schema
-
-
-def _both(path: str) -> list[str]:
-    bare = path.rstrip("/")
-    return [bare + "/", bare] if bare else ["/"]

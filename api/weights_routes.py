@@ -11,8 +11,9 @@ from .route import MODEL, RUN, WEIGHTS, Route, answer
 _ALIAS = {
     **MODEL,
     "alias": PathParameter(
-        "The name; no id of a version, and no word of the addresses of versions (`archive`).",
-        "[A-Za-z][A-Za-z0-9._-]{0,99}",
+        "The name; no id of a version, and no word of the addresses of versions (`archive`). "
+        "`latest` moves by itself.",
+        "(?!latest$)[A-Za-z][A-Za-z0-9._-]{0,99}",
     ),
 }
 _CHECKPOINT = {**RUN, "name": PathParameter("Which of its checkpoints.", "best|last")}

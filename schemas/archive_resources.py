@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
-from .resource_fields import text_field, time_field
+from .resource_fields import WholeNumber, text_field, time_field
 
 FORMATS = ("tar.gz", "tar.xz", "zip")
 DAY_S = 86_400
@@ -33,8 +33,7 @@ class LinkRequestSchema(Schema):
     """What a new link gives, and for how long."""
 
     format = _format()
-    expires_s = fields.Integer(
-        strict=True,
+    expires_s = WholeNumber(
         load_default=DAY_S,
         validate=validate.Range(min=1, max=LONGEST_LINK_S),
         metadata={"description": "Seconds until it ends."},

@@ -9,7 +9,7 @@ import re
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from .resource_fields import id_field, text_field, time_field
+from .resource_fields import WholeNumber, id_field, text_field, time_field
 from .weights_resources import TransferSchema
 
 DATASET_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -137,10 +137,13 @@ class AddressSchema(Schema):
 
     name = DatasetName("Its name; without it that of the object.")
     model = text_field("As in the query.")
-    address = text_field(
-        "`s3://bucket/key` of an archive or a file, below one of the prefixes that this server "
-        "allows (--dataset-sources).",
+    address = fields.String(
         required=True,
+        metadata={
+            "description": "`s3://bucket/key` of an archive or a file, below one of the prefixes "
+            "that this server allows (--dataset-sources).",
+            "pattern": "^s3://[^/]+(/[^/]+)+$",
+        },
     )
 
 
@@ -161,9 +164,8 @@ class BeginUploadSchema(Schema):
         validate=validate.Length(1, _LONGEST_NAME),
         metadata={"description": "Its suffix tells whether it is an archive."},
     )
-    size = fields.Integer(
+    size = WholeNumber(
         required=True,
-        strict=True,
         validate=validate.Range(min=1, max=2**50),
         metadata={"description": "Bytes."},
     )

@@ -27,7 +27,8 @@ class FieldDescription:
     has -1 for a free axis; `dtype` is a numpy name; bounds are inclusive unless the `exclusive_*`
     flag says otherwise; lengths count characters or items. `pattern` is a regular expression that
     Python and ECMAScript read alike. A list of fixed places (a tuple) has them in `fields`, and no
-    `items`. `many`: the first axis of a tensor counts items. Of a file: `content_types`
+    `items`. `many`: the first axis of a tensor counts items. `closed`: an object
+    takes no other members. Of a file: `content_types`
     (`image/*`), `suffixes` (`.png`) and `max_bytes`.
     """
 
@@ -53,6 +54,7 @@ class FieldDescription:
     shape: list[int] | None = None
     dtype: str | None = None
     many: bool = False
+    closed: bool = False
     items: FieldDescription | None = None
     fields: list[FieldDescription] | None = None
     example: Any = None

@@ -149,6 +149,7 @@ def _add_nested(description: FieldDescription, field: Any, response: bool, above
         inner.required = False
     else:
         inner = FieldDescription(name="", kind="object")
+        inner.closed = not response and (field.unknown or schema.unknown) == marshmallow.RAISE
         # A schema that holds itself is told down to its second appearance.
         if above.count(type(schema)) < 1 and len(above) < _DEEPEST:
             inner.fields = _describe_all(schema, response, (*above, type(schema)))
@@ -158,7 +159,7 @@ def _add_nested(description: FieldDescription, field: Any, response: bool, above
     description.kind, description.format = inner.kind, inner.format
     for name in ("fields", "items", "choices", "minimum", "maximum", "min_length", "max_length"):
         setattr(description, name, getattr(inner, name))
-    for name in ("exclusive_minimum", "exclusive_maximum", "pattern", "shape", "dtype"):
+    for name in ("exclusive_minimum", "exclusive_maximum", "pattern", "shape", "dtype", "closed"):
         setattr(description, name, getattr(inner, name))
 
 

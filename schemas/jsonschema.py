@@ -218,7 +218,7 @@ def _dict(field: FieldDescription) -> JsonSchema:
 
 
 def _members(field: FieldDescription) -> JsonSchema:
-    return {"type": "object"} if field.fields is None else object_schema(field.fields)
+    return {"type": "object"} if field.fields is None else object_schema(field.fields, field.closed)
 
 
 def _tensor(field: FieldDescription) -> JsonSchema:

@@ -88,7 +88,8 @@ class _Builder(PathsBuilder):
         if route.body is not None:
             content[JSON] = {"schema": route.body}
         for kind in route.uploads:
-            content[kind] = {"schema": _form_of_a_file() if kind == MULTIPART else dict(_BYTES)}
+            one = {**_BYTES, "minLength": 1}
+            content[kind] = {"schema": _form_of_a_file() if kind == MULTIPART else one}
         operation["requestBody"] = {"required": body_is_required(route), "content": content}
 
     def _model_operation(self, route: RouteDoc, model: ServedModel) -> dict[str, Any]:
@@ -131,7 +132,12 @@ def _lines(about: str) -> dict[str, Any]:
 
 
 def _form_of_a_file() -> dict[str, Any]:
-    return {"type": "object", "properties": {"file": dict(_BYTES)}, "required": ["file"]}
+    return {
+        "type": "object",
+        "properties": {"file": dict(_BYTES)},
+        "required": ["file"],
+        "propertyNames": {"pattern": "^[ -~]+$"},  # what every writer of forms can say
+    }
 
 
 _WORDS = {

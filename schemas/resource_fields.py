@@ -43,6 +43,18 @@ def text_field(about: str, **kwargs: Any) -> fields.String:
     return fields.String(metadata={"description": about}, **kwargs)
 
 
+class WholeNumber(fields.Integer):
+    """A whole number in a JSON body, as JSON Schema's `integer`: 3, 3.0; not "3", 3.5 or true."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 def time_field(about: str, **kwargs: Any) -> fields.DateTime:
     """A moment, given and told in UTC."""
     return fields.DateTime(metadata={"description": f"{about} RFC 3339, UTC."}, **kwargs)
@@ -52,6 +64,9 @@ def time_field(about: str, **kwargs: Any) -> fields.DateTime:
 # UTF-8 at all (half of a surrogate pair, which JSON can name).
 _CONTROL = "\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff"
 _WHITE = "\n\r\t"
+WITHOUT_CONTROLS = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$"
+"""The same as a JSON Schema's pattern; in texts of several lines:"""
+LINES_WITHOUT_CONTROLS = WITHOUT_CONTROLS.replace("\\u001f", "\\u0008\\u000b\\u000c\\u000e-\\u001f")
 
 
 def without_controls(lines: bool = False) -> Callable[[str], None]:

@@ -10,7 +10,14 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from .resource_fields import id_field, text_field, time_field, without_controls
+from .resource_fields import (
+    LINES_WITHOUT_CONTROLS,
+    WITHOUT_CONTROLS,
+    id_field,
+    text_field,
+    time_field,
+    without_controls,
+)
 
 MOST_TAGS, LONGEST_TAG, LONGEST_NOTES = 100, 100, 20_000
 
@@ -92,7 +99,10 @@ class LabelsSchema(Schema):
     """What people say of a version; what is left out stays."""
 
     tags = fields.List(
-        fields.String(validate=[validate.Length(min=1, max=LONGEST_TAG), without_controls()]),
+        fields.String(
+            validate=[validate.Length(min=1, max=LONGEST_TAG), without_controls()],
+            metadata={"pattern": WITHOUT_CONTROLS},
+        ),
         validate=validate.Length(max=MOST_TAGS),
         metadata={
             "description": "All its tags, without control characters; an empty list removes them."
@@ -103,7 +113,8 @@ class LabelsSchema(Schema):
         validate=[validate.Length(max=LONGEST_NOTES), without_controls(lines=True)],
         metadata={
             "description": "Its notes, without control characters but ends of lines and tabs; null "
-            "removes them."
+            "removes them.",
+            "pattern": LINES_WITHOUT_CONTROLS,
         },
     )
 
@@ -122,7 +133,10 @@ class ShareSchema(Schema):
     weight = fields.Float(
         load_default=1.0,
         validate=validate.Range(min=0, max=1_000_000, min_inclusive=False),
-        metadata={"description": "Its part, beside the weights of the others."},
+        metadata={
+            "description": "Its part, beside the weights of the others.",
+            "exclusiveMinimum": 0,  # apispec does not read min_inclusive
+        },
     )
 
 
@@ -180,7 +194,10 @@ class MoveAliasSchema(Schema):
     shadow_share = fields.Float(
         load_default=1.0,
         validate=validate.Range(min=0, max=1, min_inclusive=False),
-        metadata={"description": "The part of the calls that the shadow gets."},
+        metadata={
+            "description": "The part of the calls that the shadow gets.",
+            "exclusiveMinimum": 0,
+        },
     )
 
     @validates_schema
