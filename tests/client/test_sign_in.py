@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from yard_issuer import AUDIENCE, CLIENT, Issuer
 from yard_keys import make_key
+from yard_waiting import wait_until
 
 from modelyard.client import AsyncClient, Client, ClientError, NotPermitted, TimedOut
 from modelyard.client.credentials import PLACE, Credential, CredentialStore, server_name
@@ -65,13 +66,6 @@ def ran(*words, said=""):
     process = command(*words)
     told, _ = process.communicate(said, timeout=60)
     return process.returncode, told
-
-
-def wait_until(true, limit_s=60):
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.05)
 
 
 def pending(issuer):

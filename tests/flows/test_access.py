@@ -7,8 +7,9 @@ import time
 import pytest
 import requests
 from talk import Talk, post
-from yard_callers import KINDS, audit, both_ways, line, wait_until
+from yard_callers import KINDS, audit, both_ways, line
 from yard_keys import id_of, keys, make_key
+from yard_waiting import wait_until
 
 from modelyard.api.routes import ROUTES
 from modelyard.schemas.permissions import Permission

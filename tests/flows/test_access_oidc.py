@@ -6,10 +6,11 @@ import time
 import grpc
 import pytest
 from talk import Talk, post
-from yard_callers import KINDS, audit, both_ways, line, wait_until
+from yard_callers import KINDS, audit, both_ways, line
 from yard_grpc import Client, grpc_target, pb
 from yard_issuer import AUDIENCE, CLIENT, Issuer, rsa_key
 from yard_keys import make_key
+from yard_waiting import wait_until
 
 SETTINGS = """
 oidc_issuer = "{issuer}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from yard_waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -191,13 +192,13 @@ def test_cancel_takes_the_whole_family_of_processes(server):
     assert marked(record)
     server.delete(record["links"]["self"])
     server.wait_run(record, timeout=30)
-    assert marked(record) == []
+    wait_until(lambda: not marked(record))
 
 
 def test_a_family_left_behind_by_a_training_that_ended_is_gone_too(server):
     record = server.train("counter", steps=2, end="family")
     assert server.wait_run(record)["status"] == "done"
-    assert marked(record) == []
+    wait_until(lambda: not marked(record))
 
 
 def marked(record):

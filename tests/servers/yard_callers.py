@@ -1,18 +1,10 @@
 """What tests of access ask of a server of `conftest`: by HTTP's two ways, and of its audit log."""
 
 import json
-import time
 
 from talk import Talk, chunked, post
 
 KINDS = "/v2/models/kinds/predict/"
-
-
-def wait_until(true, limit_s=60):
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.05)
 
 
 def line(header):

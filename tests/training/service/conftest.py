@@ -132,6 +132,10 @@ class Yard:
     async def in_phase(self, record: RunRecord, phase: Phase, within_s: float = 60.0) -> RunRecord:
         return await self.until(record, lambda now: now.phase is phase, within_s)
 
+    async def gone(self, record: RunRecord, within_s: float = 15.0) -> None:
+        """Waits until no process is the run's: its end is told a moment before the last one's."""
+        await eventually(lambda: not marked(record.id), within_s)
+
     def paths(self, record: RunRecord) -> RunPaths:
         return self.service.paths(record)
 

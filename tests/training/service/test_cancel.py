@@ -10,7 +10,6 @@ import pytest
 
 from modelyard.errors import RunNotFound
 from modelyard.schemas.states import Phase, Reason, Status
-from modelyard.training.marker import marked
 
 
 async def test_cancelled_run_keeps_its_record_and_its_processes_go(
@@ -20,7 +19,7 @@ async def test_cancelled_run_keeps_its_record_and_its_processes_go(
     await yard.until(record, lambda now: (yard.paths(now).plugin / "ready").exists())
     cancelled = await yard.service.cancel("behaving", record.id)
     assert (cancelled.status, cancelled.phase) == (Status.CANCELLED, Phase.CANCELLING)
-    await eventually(lambda: not marked(record.id), 15.0)
+    await yard.gone(record)
     finished = await yard.finished(record)
     assert (finished.status, finished.reason) == (Status.CANCELLED, Reason.CANCELLED)
     assert finished.ended_at is not None
@@ -52,7 +51,7 @@ async def test_cancel_while_starting_ends_the_run(yard: Any, eventually: Any) ->
     await yard.service.cancel("behaving", record.id)
     finished = await yard.finished(record)
     assert finished.status is Status.CANCELLED
-    await eventually(lambda: not marked(record.id), 15.0)
+    await yard.gone(record)
 
 
 async def test_stopped_supervisor_does_not_keep_a_cancelled_run(new_yard: Any) -> None:
@@ -63,7 +62,7 @@ async def test_stopped_supervisor_does_not_keep_a_cancelled_run(new_yard: Any) -
     await yard.service.cancel("behaving", record.id)
     finished = await yard.finished(record)
     assert (finished.status, finished.reason) == (Status.CANCELLED, Reason.CANCELLED)
-    assert marked(record.id) == []
+    await yard.gone(record)
 
 
 async def test_place_of_a_cancelled_run_is_free_only_when_its_processes_are_gone(
@@ -74,7 +73,7 @@ async def test_place_of_a_cancelled_run_is_free_only_when_its_processes_are_gone
     second = await yard.submit()
     await yard.service.cancel("behaving", first.id)
     started = await yard.until(second, lambda now: now.phase is not Phase.QUEUED)
-    assert marked(first.id) == []
+    await yard.gone(first)
     assert started.started_at >= (await yard.get(first)).created_at
 
 

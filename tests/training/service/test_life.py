@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 from modelyard.schemas.states import Phase, Reason, Status
-from modelyard.training.marker import marked
 from modelyard.training.paths import read_json
 
 
@@ -90,7 +89,7 @@ async def test_killed_supervisor_is_noticed_and_its_run_swept(yard: Any) -> None
     died = await yard.finished(record)
     assert time.monotonic() - at < 10
     assert (died.status, died.reason) == (Status.ERROR, Reason.PROCESS_DIED)
-    assert marked(record.id) == []
+    await yard.gone(record)
 
 
 async def test_supervisor_of_an_earlier_boot_means_interrupted(new_yard: Any) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from modelyard.errors import IdempotencyConflict
 from modelyard.schemas.states import Phase, Reason, Status
-from modelyard.training.marker import marked
 from modelyard.training.options import RunLimits, TrainingOptions
 from modelyard.training.paths import read_json
 
@@ -29,7 +28,7 @@ async def test_run_whose_time_is_over_saves_and_ends_as_time_limit(yard: Any) ->
     assert saved is not None and saved["last"] > 0, "should_stop let it save"
     again = await yard.service.resumption(ended)
     assert again.order.max_seconds == 1.0
-    assert marked(record.id) == []
+    await yard.gone(record)
 
 
 async def test_run_that_does_not_hear_that_its_time_is_over_is_killed_after_the_grace(
@@ -39,7 +38,7 @@ async def test_run_that_does_not_hear_that_its_time_is_over_is_killed_after_the_
     record = await yard.submit("deaf", limits=RunLimits(max_seconds=0.5))
     ended = await yard.finished(record, 60)
     assert (ended.status, ended.reason) == (Status.ERROR, Reason.TIME_LIMIT)
-    assert marked(record.id) == []
+    await yard.gone(record)
 
 
 async def test_time_in_the_queue_and_in_a_pause_does_not_count_and_attempts_add_up(
@@ -112,7 +111,8 @@ async def test_waiting_run_can_be_cancelled_paused_and_resumed_at_once(new_yard:
     limits = RunLimits(restarts=5)
     record = await yard.walk(steps=20, save_every=3, breaks=1, limits=limits)
     waiting = await yard.in_phase(record, Phase.RETRY_WAIT, 60)
-    assert waiting.status is Status.RUNNING and marked(record.id) == []
+    assert waiting.status is Status.RUNNING
+    await yard.gone(record)
     other = await yard.finished(await yard.submit())
     assert other.status is Status.DONE, "a run that waits holds no place"
     paused = await yard.service.pause("behaving", record.id)

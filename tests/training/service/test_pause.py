@@ -11,7 +11,6 @@ import pytest
 
 from modelyard.errors import Busy, RunConflict
 from modelyard.schemas.states import Phase, Status
-from modelyard.training.marker import marked
 from modelyard.training.messages import Control
 from modelyard.training.paths import RunPaths, read_json, write_json
 from modelyard.training.resuming import carry_over, count_interruption
@@ -33,7 +32,7 @@ async def test_pause_and_cancel_at_once_cancel(yard: Any, pause_first: bool) -> 
     assert not [a for a in answers if isinstance(a, Exception) and not isinstance(a, RunConflict)]
     ended = await yard.finished(record, 10)
     assert ended.status is Status.CANCELLED
-    assert marked(record.id) == []
+    await yard.gone(record)
     with pytest.raises(RunConflict, match="cancelled"):
         await yard.service.pause("behaving", record.id)
 
@@ -53,7 +52,7 @@ async def test_pause_at_any_moment_pauses_or_the_run_is_done(yard: Any, seed: in
         if now.ended:
             break
         assert now.message is None or "Paused" in now.message
-        assert marked(record.id) == []
+        await yard.gone(record)
         await yard.service.go_on("behaving", record.id)
     await check_ended_as_unbroken(yard, record, 8)
 
@@ -104,7 +103,7 @@ async def test_promised_pause_is_kept_by_the_next_server(new_yard: Any) -> None:
     yard = await new_yard()
     paused = await yard.in_phase(record, Phase.PAUSED)
     assert "goes on from its checkpoint of step" in paused.message
-    assert marked(record.id) == []
+    await yard.gone(record)
 
 
 async def test_pause_of_a_run_that_was_never_launched_is_kept(new_yard: Any) -> None:
