@@ -100,6 +100,7 @@ def test_records_that_are_not_in_the_file_yet_are_in_the_copy(modelyard, tmp_pat
     holder.close()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_copied_leaves_nothing_and_says_why(modelyard, tmp_path, empty_home):
     none = modelyard("backup", tmp_path / "copy", "--home", tmp_path / "nowhere")
     assert none.returncode == 1 and "is no home" in none.stderr

@@ -43,6 +43,7 @@ def test_pip_takes_deepaas_as_installed(environment: Path) -> None:
     assert "already satisfied" in after.stdout
 
 
+@pytest.mark.slow
 def test_stand_in_can_be_uninstalled_by_pip(environment: Path) -> None:
     _run(environment, "-c", CALL, "stand-in")
     gone = _run(environment, "-m", "pip", "uninstall", "-y", "deepaas")

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
 PINS = ("marshmallow==3.26.2", "webargs==5.5.3")
 
 
+@pytest.mark.slow
 def test_the_server_and_its_models_run_with_the_releases_that_modules_pin(start_server, tmp_path):
     pinned = tmp_path / "pinned"
     subprocess.run(

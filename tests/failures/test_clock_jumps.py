@@ -40,6 +40,7 @@ def clock(tmp_path):
     return Clock(tmp_path)
 
 
+@pytest.mark.slow
 def test_clock_jumps_of_hours_change_no_state_and_no_order(start_server, clock, tmp_path):
     server = start_server("--model-name", "counter", "--max-trainings", "2", env=clock.env)
     server.wait_ready("counter")

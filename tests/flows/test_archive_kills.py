@@ -116,6 +116,7 @@ def kill_packing(server, times, seed) -> int:
     return broken
 
 
+@pytest.mark.slow
 def test_an_archive_whose_process_is_killed_breaks_off_and_the_next_one_is_whole(server):
     kill_packing(server, 2, seed=1)
 

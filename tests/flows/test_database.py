@@ -103,6 +103,7 @@ def test_a_database_on_a_read_only_disk_is_told(start_server, home, tmp_path):
         subprocess.run(["umount", "-l", bound], check=True)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_locked_for_long_while_the_server_runs_is_no_fault_of_it(start_server):
     server = start_server("--model-name", "counter", "--no-warm-start")
     server.wait_ready("counter")

@@ -195,6 +195,7 @@ def kill_server(server, times, seed) -> int:
     return cut
 
 
+@pytest.mark.slow
 def test_a_server_killed_during_an_export_leaves_nothing_half_and_nothing_temporary(server):
     kill_server(server, 1, seed=3)
 

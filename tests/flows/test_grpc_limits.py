@@ -99,6 +99,7 @@ if "serve" in sys.orig_argv:
 """
 
 
+@pytest.mark.slow
 def test_streams_that_their_clients_have_left_harm_nobody(start_server, tmp_path):
     """What the garbage collector finds of one must not be asked of gRPC: that was a crash."""
     (tmp_path / "site").mkdir()

@@ -86,6 +86,7 @@ def test_an_import_predicts_until_there_is_a_training_and_again_after_a_restart(
     assert until(lambda: served(again) == trained)
 
 
+@pytest.mark.slow
 def test_a_production_that_cannot_be_loaded_gives_way_at_a_start_to_what_could(
     start_server, archives
 ):
@@ -102,6 +103,7 @@ def test_a_production_that_cannot_be_loaded_gives_way_at_a_start_to_what_could(
     assert broken in told["weights_error"] and served(again) == trained
 
 
+@pytest.mark.slow
 def test_a_production_that_cannot_be_loaded_ends_a_server_that_has_nothing_else(
     start_server, archives
 ):

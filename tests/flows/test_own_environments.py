@@ -121,6 +121,7 @@ def test_a_killed_worker_comes_back_in_the_same_environment(server, third):
     )
 
 
+@pytest.mark.slow
 def test_a_training_in_an_own_environment_outlives_the_server_and_is_adopted(start_server, flags):
     server = start_server(*flags, "--model-name", "third")
     server.wait_ready("third")
@@ -140,6 +141,7 @@ def test_a_cancelled_training_in_an_own_environment_ends_with_its_processes(serv
     assert server.wait_run(record, timeout=15)["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_the_servers_python_path_hides_nothing_of_the_models(start_server, flags, tmp_path):
     (tmp_path / "apart.py").write_text("raise RuntimeError('found by PYTHONPATH of the server')\n")
     ours = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(tmp_path)}

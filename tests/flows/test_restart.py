@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import pytest
 import requests
 
 from modelyard.training.identity import read_stat
@@ -30,6 +31,7 @@ def test_a_running_training_survives_kill_9_of_the_server_and_is_adopted(start_s
     assert again.wait_run(waiting)["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_training_that_ended_while_no_server_ran_is_told_as_it_ended(start_server):
     server = start_server("--model-name", "counter")
     server.wait_ready("counter")

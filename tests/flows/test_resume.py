@@ -247,6 +247,7 @@ def test_what_cannot_be_paused_or_resumed_says_why(server):
     assert server.post(f"/v2/models/counter/train/{'0' * 32}/pause").status_code == 404
 
 
+@pytest.mark.slow
 def test_folder_of_the_data_root_is_told_by_its_hash_and_again_when_it_is_repeated(
     server, data_root
 ):

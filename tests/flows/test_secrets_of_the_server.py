@@ -19,7 +19,13 @@ SECRETS = {
 }
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["our-interpreter", "own-interpreter"])
+@pytest.mark.parametrize(
+    "own",
+    [
+        pytest.param(False, id="our-interpreter"),
+        pytest.param(True, id="own-interpreter", marks=pytest.mark.slow),
+    ],
+)
 def test_a_model_that_looks_for_the_servers_secrets_finds_none_whatever_it_is_asked_to_do(
     start_server, tmp_path, own
 ):

@@ -74,7 +74,7 @@ def served_by(server, **parameters):
     return answer.headers.get("X-Modelyard-Weights"), answer
 
 
-@pytest.fixture(params=["folder", "rclone"])
+@pytest.fixture(params=[pytest.param("folder", marks=pytest.mark.slow), "rclone"])
 def store(request, tmp_path):
     """Flags and environment of a store that nobody else uses."""
     if request.param == "folder":
@@ -141,6 +141,7 @@ def test_two_servers_follow_each_other(start_server, tmp_path):
     until(lambda: not (second.home / "weights" / made[0]).exists())
 
 
+@pytest.mark.slow
 def test_what_another_server_has_just_named_is_not_deleted(start_server, tmp_path):
     flags = (*MODEL, "--storage", str(tmp_path / "store"))
     one = start_server(*flags, home=tmp_path / "one")
@@ -219,6 +220,7 @@ def test_what_is_only_in_a_store_that_is_down_is_503_with_a_time_to_come_again(
     until(lambda: served_by(second, weights=older)[0] == older)
 
 
+@pytest.mark.slow
 def test_old_versions_go_by_policy_but_for_the_best_and_the_named(start_server, tmp_path):
     config = tmp_path / "yard.toml"
     config.write_text('[models.counter]\nkeep_last = 1\nkeep_best_by = "count"\n')

@@ -102,6 +102,7 @@ def test_the_last_spans_are_sent_when_the_server_stops(start_server, collector):
     assert set(collector.wait(trace, 1, timeout=2)) == {"GET /healthz"}
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_harms_nobody(start_server):
     server = start_server("--model-name", "tracer", "--tracing", "http://127.0.0.1:9")
     server.wait_ready("tracer")

@@ -59,6 +59,7 @@ def test_the_wheel_holds_exactly_the_files_of_the_tree(copy, tmp_path):
     assert {"py.typed", "__main__.py"} <= built
 
 
+@pytest.mark.slow
 def test_a_stray_file_and_a_forgotten_package_would_be_seen(copy, tmp_path):
     """The two ways in which such a layout goes wrong without a word."""
     (copy / "scratch.py").write_text("")

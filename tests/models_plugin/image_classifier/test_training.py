@@ -36,6 +36,7 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     )
 
 
+@pytest.mark.slow
 def test_digits_are_learned_to_97_percent_within_a_minute(
     make_run: MakeRun, train: Train, digits: Path
 ) -> None:
