@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from aiohttp import web
 
 from ..models_plugin.discovery import OWN_DISTRIBUTION
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
+from ..models_plugin.scratch import OwnFolders
 from ..records.audit import AuditLog
 from ..records.home import Home
 from ..records.runs import RunRecord
@@ -138,7 +140,7 @@ async def open_services(
     leftovers = Leftovers(home.server_id, home.logs / "leftovers.log")
     stack.push_async_callback(leftovers.close)
 
-    pool = ServingPool(sources, _serving(settings), home.logs, metrics, leftovers)
+    pool = ServingPool(sources, _serving(settings, home), home.logs, metrics, leftovers)
     stack.push_async_callback(pool.close)
 
     rooms = await open_store_rooms(settings, home, store, pool, stack)
@@ -165,7 +167,9 @@ async def open_services(
 
     own = {name: model.keep_runs for name, model in settings.models.items()}
     purge = RunPurge(store, home, settings.keep_runs, own)
-    runs = RunService(store, home, executor, versions, _training(settings), on_ended, on_publishing)
+    runs = RunService(
+        store, home, executor, versions, _training(settings, home), on_ended, on_publishing
+    )
     await runs.start()
     stack.push_async_callback(runs.close)
 
@@ -207,7 +211,7 @@ async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:
                 await executor.preload([handle.source.value.partition(":")[0]])
 
 
-def _serving(settings: Settings) -> ServingOptions:
+def _serving(settings: Settings, home: Home) -> ServingOptions:
     return ServingOptions(
         load_timeout_s=settings.load_timeout,
         predict_timeout_s=settings.predict_timeout,
@@ -222,6 +226,8 @@ def _serving(settings: Settings) -> ServingOptions:
         memory_limit=settings.memory_limit,
         answer_limit=settings.answer_max_size,
         withhold_s3=keeps_s3(settings),
+        temporary=home.workers,
+        caches=home.cache,
         per_model={
             name: ModelOptions(
                 predict_timeout_s=own.predict_timeout,
@@ -238,13 +244,14 @@ def _serving(settings: Settings) -> ServingOptions:
     )
 
 
-def _training(settings: Settings) -> TrainingOptions:
+def _training(settings: Settings, home: Home) -> TrainingOptions:
     withheld = keeps_s3(settings)
 
-    def environment(source: PluginSource) -> dict[str, str]:
+    def environment(source: PluginSource, temporary: Path) -> dict[str, str]:
+        folders = OwnFolders(temporary, home.cache / source.name)
         own = settings.models.get(source.name)
         env = own.env if own is not None else {}
-        return plugin_environment(source, env, withhold_s3=withheld)
+        return plugin_environment(source, env, withhold_s3=withheld, folders=folders)
 
     return TrainingOptions(
         environment=environment,

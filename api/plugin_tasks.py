@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from ..clearing import remove_tree
 from ..models_plugin.environment import plugin_environment
+from ..models_plugin.scratch import OwnFolders
 from ..records.home import Home
 from ..serving.pool import ServingPool
 from ..serving.tasks import run_plugin_task
@@ -29,16 +33,22 @@ async def run_model_task(
     """What a task of a model of `pool` returns. Raises as `run_plugin_task`."""
     source = pool.get(model).source
     own = settings.models.get(source.name)
+    temporary = home.workers / uuid.uuid4().hex[:8]
     environment = plugin_environment(
         source,
         own.env if own is not None else {},
         threads=settings.threads or 1,
         withhold_s3=keeps_s3(settings),
+        folders=OwnFolders(temporary, home.cache / source.name),
     )
     cpus = settings.training_cpus  # it is work in the background as well
     log = home.logs / f"{source.name}.log"
     limit = own.memory_limit if own is not None else None
     limit = settings.memory_limit if limit is None else limit
-    return await run_plugin_task(
-        source, environment, task, parameters, timeout_s, log, cpus, limit, pool.leftovers
-    )
+    temporary.mkdir(mode=0o700)
+    try:
+        return await run_plugin_task(
+            source, environment, task, parameters, timeout_s, log, cpus, limit, pool.leftovers
+        )
+    finally:
+        await asyncio.shield(asyncio.to_thread(remove_tree, temporary))

@@ -33,6 +33,7 @@ from typing import Any, Optional  # noqa: E402
 
 KIT = (
     "modelyard",
+    "modelyard.clearing",
     "modelyard.digest",
     "modelyard.errors",
     "modelyard.models_plugin",
@@ -88,6 +89,7 @@ KIT = (
     "modelyard.models_plugin.plugin",
     "modelyard.models_plugin.redaction",
     "modelyard.models_plugin.refusals",
+    "modelyard.models_plugin.scratch",
     "modelyard.models_plugin.tasks",
     "modelyard.models_plugin.tracing",
     "modelyard.models_plugin.values",
@@ -110,6 +112,7 @@ KIT = (
     "modelyard.serving.messages",
     "modelyard.serving.surroundings",
     "modelyard.serving.task_process",
+    "modelyard.serving.temporary",
     "modelyard.serving.worker",
     "modelyard.training",
     "modelyard.training.checkpoints",

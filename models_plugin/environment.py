@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .plugin import DEEPAAS_GROUP, PluginSource
+from .scratch import OwnFolders
 
 _ALLOWED = re.compile(
     r"(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|PYTHON\w*"
     r"|VIRTUAL_ENV|CONDA_\w+|LD_LIBRARY_PATH|LD_PRELOAD|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|TORCH_\w+"
     r"|PYTORCH_\w+|OMP_\w+|MKL_\w+|OPENBLAS_\w+|GOMP_\w+|KMP_\w+|HF_\w+|TRANSFORMERS_\w+|XDG_\w+"
     r"|HTTPS?_PROXY|https?_proxy|NO_PROXY|no_proxy|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE"
-    r"|MALLOC_\w+|TF_\w+|JAX_\w+|XLA_\w+)\Z"
+    r"|MALLOC_\w+|TF_\w+|JAX_\w+|XLA_\w+|TORCHINDUCTOR_\w+|TRITON_\w+|TFHUB_CACHE_DIR"
+    r"|TIKTOKEN_CACHE_DIR|MPLCONFIGDIR)\Z"
 )
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY)", re.IGNORECASE)
 _SETTINGS = re.compile(r"MODELYARD_\w*\Z")
@@ -48,14 +50,16 @@ def plugin_environment(
     threads: int | None = None,
     environ: Mapping[str, str] | None = None,
     withhold_s3: bool = False,
+    folders: OwnFolders | None = None,
 ) -> dict[str, str]:
     """The environment of a worker or a run process.
 
-    `own` is the model's table `[models.NAME] env`, which wins and may name anything. With
-    `withhold_s3` no `AWS_*` is seen that it does not name: they open the server's store. Math
-    libraries are bounded to `threads`: two that take all cores slow each other down many times,
-    the more so if a thread that waits for its siblings spins meanwhile, as libgomp's do otherwise
-    (two threads beside one busy process on two cores: 640 ms a training step instead of 40).
+    `own` is the model's table `[models.NAME] env`, which wins and may name anything. `folders` are
+    where its temporary files and its libraries' caches go. With `withhold_s3` no `AWS_*` is seen
+    that `own` does not name: they open the server's store. Math libraries are bounded to `threads`:
+    two that take all cores slow each other down many times, the more so if a thread that waits for
+    its siblings spins meanwhile, as libgomp's do otherwise (two threads beside one busy process on
+    two cores: 640 ms a training step instead of 40).
     """
     environ = os.environ if environ is None else environ
     allowed = {name: value for name, value in environ.items() if _seen(name, source.group)}
@@ -68,6 +72,8 @@ def plugin_environment(
         allowed.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if not any(name.startswith("MALLOC_") for name in allowed):
             allowed.update(_MEMORY)
+    if folders is not None:
+        allowed.update(folders.variables({**allowed, **own}))
     return {**allowed, **own}
 
 

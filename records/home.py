@@ -12,7 +12,8 @@ HOME/
   logs/         what the models' processes print
   audit/        who changed what, and who was refused
   tensorboard/  what TensorBoard reads
-  tmp/          folders of calls under way; emptied at each start
+  tmp/          folders of calls under way, temporary files of workers; emptied at each start
+  cache/        what models' libraries keep for their next process, one folder a model
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import stat
 import uuid
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..errors import CannotStart, HomeInUse
 
 FORMAT = 1
@@ -95,6 +96,15 @@ class Home:
     def calls(self) -> Path:
         """One folder for each call under way."""
         return self.tmp / "calls"
+
+    @property
+    def workers(self) -> Path:
+        """One folder for the temporary files of each process that has a model."""
+        return self.tmp / "workers"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
 
     @property
     def format_file(self) -> Path:
@@ -171,11 +181,12 @@ class Home:
         self._check_format()
         self._restrict()
         kept = (self.runs, self.weights, self.datasets, self.uploads, self.store)
-        for folder in (*kept, self.logs, self.audit, self.tensorboard, self.tmp):
+        for folder in (*kept, self.logs, self.audit, self.tensorboard, self.tmp, self.cache):
             folder.mkdir(mode=0o700, exist_ok=True)
         self._refuse_lost_records()
         self._empty_tmp()
-        self.calls.mkdir(mode=0o700)
+        for folder in (self.calls, self.workers):
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def _refuse_lost_records(self) -> None:
         # SQLite would make a new, empty database of a missing or empty file, and every run and
@@ -229,6 +240,6 @@ class Home:
     def _empty_tmp(self) -> None:
         for path in self.tmp.iterdir():
             if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
             else:
                 path.unlink(missing_ok=True)

@@ -309,6 +309,7 @@ class WorkerGroup:
                 path=path,
                 memory_limit=self._options.memory_limit,
                 answer_limit=self._options.answer_limit,
+                temporary=None if process.temporary is None else str(process.temporary),
             )
             described = await process.question(start, limit)
         except TimeoutError:

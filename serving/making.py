@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
+from ..models_plugin.scratch import OwnFolders
 from ..schemas.description import ModelDescription
 from .group import Waking, WorkerGroup
 from .leftovers import Leftovers
@@ -63,8 +65,14 @@ class GroupMaker:
 
     def _start(self, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
         own = self._options
+        # A short name: sockets are bound below it.
+        folder = None if own.temporary is None else own.temporary / uuid.uuid4().hex[:8]
         environment = plugin_environment(
-            self._source, own.env, own.threads, withhold_s3=own.withhold_s3
+            self._source,
+            own.env,
+            own.threads,
+            withhold_s3=own.withhold_s3,
+            folders=None if folder is None else OwnFolders(folder, own.caches),
         )
         return WorkerProcess(
             environment,
@@ -74,4 +82,5 @@ class GroupMaker:
             own.cpus,
             own.memory_limit,
             self._leftovers,
+            folder,
         )

@@ -42,6 +42,7 @@ class Start(Message):
 
     `path` is the front's `sys.path`, where it found the plugin's entry point; empty for a model
     that has an environment of its own. `memory_limit` and `answer_limit` are bytes, 0 for no limit.
+    `temporary` is the worker's own folder for temporary files, if it has one.
     """
 
     format: int = FORMAT
@@ -49,6 +50,7 @@ class Start(Message):
     path: list[str] = field(default_factory=list)
     memory_limit: int = 0
     answer_limit: int = 0
+    temporary: str | None = None
 
 
 @dataclass

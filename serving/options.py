@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class ServingOptions:
     long its queue may last, in which `least_waiting` items are always allowed. Without `warm` a
     plugin's `warm()` is not called. `memory_budget` is the bytes of all models' workers together, 0
     for no limit; `memory_limit` those of one worker with all that it starts, `answer_limit` those
-    of one answer, likewise. `withhold_s3`: see `plugin_environment`.
+    of one answer, likewise. `withhold_s3`: see `plugin_environment`. Each worker has a folder of
+    its own in `temporary` (None: what the environment says), and each model one in `caches`.
     """
 
     load_timeout_s: float = 60.0
@@ -49,6 +51,8 @@ class ServingOptions:
     least_waiting: int = 64
     warm: bool = True
     withhold_s3: bool = False
+    temporary: Path | None = None
+    caches: Path | None = None
     memory_budget: int = 0
     memory_limit: int = 0
     answer_limit: int = 0
@@ -77,6 +81,8 @@ class ServingOptions:
             latency_target_s=own.latency_target_ms and own.latency_target_ms / 1000,
             warm=self.warm,
             withhold_s3=self.withhold_s3,
+            temporary=self.temporary,
+            caches=None if self.caches is None else self.caches / model,
             memory_limit=self.memory_limit if own.memory_limit is None else own.memory_limit,
             answer_limit=self.answer_limit,
             env=own.env,
@@ -103,6 +109,8 @@ class ServedOptions:
     latency_target_s: float | None
     warm: bool
     withhold_s3: bool
+    temporary: Path | None
+    caches: Path | None
     memory_limit: int
     answer_limit: int
     env: Mapping[str, str]

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.memory import family_of, pss_of, rss_of
@@ -41,7 +42,8 @@ class WorkerProcess:
     which describes and validates meanwhile. `imported` and `max_batch` are what its plugin said.
     `python` is the interpreter of the model's own environment, `cpus` are those that it and what
     it starts may use (None: all of ours), `memory_limit` the bytes that they may have together (0:
-    no limit); `leftovers` ends what it leaves. Raises WorkerDied if it cannot be started.
+    no limit); `leftovers` ends what it leaves; `temporary` is a folder that is made for it, and
+    removed when it has ended. Raises WorkerDied if it cannot be started, and OSError.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
@@ -55,9 +57,13 @@ class WorkerProcess:
         cpus: Sequence[int] | None = None,
         memory_limit: int = 0,
         leftovers: Leftovers | None = None,
+        temporary: Path | None = None,
     ) -> None:
         self._leftovers = leftovers
         self._mark = {} if leftovers is None else leftovers.mark()
+        if temporary is not None:
+            temporary.mkdir(mode=0o700, parents=True)
+        self.temporary = temporary
         ours, theirs = socket.socketpair()
         our_side, their_side = socket.socketpair()
         with theirs, their_side, log.open("ab") as output, started_on(cpus):
@@ -76,6 +82,8 @@ class WorkerProcess:
                     start_new_session=True,
                 )
             except OSError as error:  # the model's environment was removed, say
+                if temporary is not None:
+                    temporary.rmdir()
                 ours.close()
                 our_side.close()
                 interpreter = python or sys.executable
@@ -197,6 +205,8 @@ class WorkerProcess:
         self._kill_group()
         if self._leftovers is not None:
             self._leftovers.over(self._mark)
+        if self.temporary is not None:  # it may be large
+            self._loop.run_in_executor(None, remove_tree, self.temporary)
         os.close(self._pidfd)
         code = self._child.wait()
         self.exit = self._cause or exit_of(code, memory_kills() != self._memory_kills)

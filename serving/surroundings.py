@@ -1,10 +1,10 @@
 """What a call may change of its process and the next one relies on, put back. Runs in the worker.
 
-Output, folder, umask, an alarm, blocked signals, handlers of the usual signals, and those functions
-of the standard library that everybody uses. What a plugin keeps in its own memory (its globals, its
-`os.environ`) stays as it leaves it: plugins keep settings and caches there. What it replaced while
-it was imported or loaded was meant to be so, and stays too. Some microseconds a batch, after its
-answers have left. Standard library only, Python 3.8 syntax.
+Output, folder, temporary folder, umask, an alarm, blocked signals, handlers of the usual signals,
+and those functions of the standard library that everybody uses. What a plugin keeps in its own
+memory (its globals, its `os.environ`) stays as it leaves it: plugins keep settings and caches
+there. What it replaced while it was imported or loaded was meant to be so, and stays too. Some
+microseconds a batch, after its answers have left. Standard library only, Python 3.8 syntax.
 """
 
 from __future__ import annotations
@@ -18,10 +18,13 @@ import os
 import resource
 import signal
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
+
+from ..models_plugin.scratch import use_temporary_folder
 
 _HIGH_FD = 900  # plugins that close "all" descriptors rarely go so far
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
@@ -33,6 +36,7 @@ _FUNCTIONS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (os, ("open", "read", "write", "close", "stat", "getpid", "getcwd", "fspath", "unlink")),
     (socket, ("socket",)),
     (threading, ("Thread",)),
+    (tempfile, ("tempdir",)),
 )
 
 
@@ -54,6 +58,7 @@ class Surroundings:
             self._folder = str(Path.cwd())
         except FileNotFoundError:
             self._folder = "/"
+        self._temporary = tempfile.tempdir
         self._mask = _signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._handlers = [(int(number), _signal.getsignal(number)) for number in _SIGNALS]
         self._functions = [
@@ -86,6 +91,10 @@ class Surroundings:
         self.restore_umask()
         with contextlib.suppress(OSError):
             os.chdir(self._folder)
+        if self._temporary is not None and not os.access(self._temporary, os.F_OK):
+            with contextlib.suppress(OSError):
+                os.mkdir(self._temporary, 0o700)  # noqa: PTH102 - a string
+                use_temporary_folder()
 
 
 def out_of_reach(fd: int) -> int:

@@ -38,12 +38,14 @@ from ..models_plugin.memory import limit_memory
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..models_plugin.redaction import hidden_in, hide_in_output, hiding, install_output
 from ..models_plugin.refusals import told
+from ..models_plugin.scratch import use_temporary_folder
 from ..models_plugin.tracing import traced
 from ..schemas.transport import RequestData
 from . import messages
 from .failures import failed
 from .frames import BrokenFrame, FrameReader, Parcel, receive, send
 from .surroundings import Surroundings, out_of_reach
+from .temporary import TemporaryFiles
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CHUNK = 1 << 16
@@ -161,6 +163,7 @@ class Worker:
         self._side = side
         self._surroundings = Surroundings()
         self._plugin: Plugin | None = None
+        self._temporary: TemporaryFiles | None = None
         self._spoiled = False
 
     def run(self) -> None:
@@ -200,10 +203,14 @@ class Worker:
                         self._predict(batch)
             hide_in_output(None)
             self._surroundings.restore()
+            if self._temporary is not None:
+                self._temporary.busy = False
 
     def _start(self, message: Any) -> messages.Message:
         if message.format != messages.FORMAT:
             raise errors.PluginFailed("This worker is of another release than the server.")
+        if message.temporary is not None and os.environ.get("TMPDIR") == message.temporary:
+            self._temporary = TemporaryFiles(message.temporary)
         limit_memory(message.memory_limit)
         sys.path.extend(entry for entry in message.path if entry not in sys.path)
         self._plugin = open_plugin(PluginSource.from_data(message.source))
@@ -214,10 +221,14 @@ class Worker:
         folder = None if message.weights is None else Path(message.weights)
         self._opened().load(folder, resolve_device(message.device), message.warm)
         self._surroundings.remember()
+        if self._temporary is not None:
+            self._temporary.begin()
         return messages.Done(message.id)
 
     def _predict(self, batch: list[messages.Predict]) -> None:
         began = time.perf_counter()
+        if self._temporary is not None:
+            self._temporary.busy = True
         calls: list[tuple[_Asked, Any]] = []
         for message in batch:
             try:
@@ -353,6 +364,7 @@ def begin(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         sys.exit(0)
+    use_temporary_folder()
     install_output()  # by lines: what was printed before a crash is in the log too
     faulthandler.enable()  # the stack of a crash goes to the log
 

@@ -26,6 +26,7 @@ FORMAT = 1
 _TRIES = 5
 _OF_PROCESSES = {
     "claim", "supervisor.json", "process.json", "heartbeat", "control.json", "stop", "exit.json",
+    "tmp",
 }  # fmt: skip
 """Files of a run that tell of its processes: they are none of the copy's."""
 _NOT_COPIED = {"lock", "home.json.new", "records.db", "records.db-wal", "records.db-shm"}

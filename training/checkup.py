@@ -87,8 +87,9 @@ def sweep(home: Home) -> Finding:
 
 def _leftovers(home: Home) -> Iterator[Path]:
     with suppress(OSError):
-        for folder in (home.tmp, home.calls):
-            yield from (path for path in _in(folder) if path != home.calls and _is_old(path))
+        rooms = (home.calls, home.workers)
+        for folder in (home.tmp, *rooms):
+            yield from (path for path in _in(folder) if path not in rooms and _is_old(path))
     # Without records nobody knows what of the rest is still needed; the fault itself is told by
     # the check of the home.
     with suppress(OSError, ModelyardError):

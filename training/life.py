@@ -149,7 +149,7 @@ class RunLife:
         try:
             names = await self._names()
             source = await asyncio.to_thread(prepare_launch, self._paths, record.epoch, names)
-            environment = around.options.environment(source)
+            environment = around.options.environment(source, self._paths.tmp)
             await around.executor.launch(self._paths, record.epoch, environment, source.python)
         except (FileNotFoundError, ValueError, TypeError) as error:
             return f"Its folder is damaged: {error}"

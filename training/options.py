@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..models_plugin.plugin import PluginSource
+from ..models_plugin.scratch import OwnFolders
 
 
-def server_environment(source: PluginSource) -> dict[str, str]:
+def server_environment(source: PluginSource, temporary: Path) -> dict[str, str]:
     """The server's own environment without its settings, which may hold secrets."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
+    seen = {name: value for name, value in os.environ.items() if not name.startswith("MODELYARD_")}
+    return {**seen, **OwnFolders(temporary).variables(seen)}
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class TrainingOptions:
     (None: those CPUs divided by `max_trainings`), and no more than `cpus`; `nice` is added to a
     training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`,
     `pause` (they save a checkpoint, and the next server goes on with them) or `cancel`.
-    `environment` gives a plugin's run process its environment. `start_limit_s` is how long a
+    `environment` gives a plugin's run process its environment, with the folder that its temporary
+    files go to. `start_limit_s` is how long a
     supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled run
     before the server does so itself. A version that cannot be put in its place (disk full) is tried
     again for `publish_limit_s`. An interrupted run goes on by itself at most `resume_attempts`
@@ -54,7 +57,7 @@ class TrainingOptions:
     weights_folders: Mapping[str, Path] = field(default_factory=dict)
     memory_limits: Mapping[str, int] = field(default_factory=dict)
     memory_limit: int = 0
-    environment: Callable[[PluginSource], Mapping[str, str]] = server_environment
+    environment: Callable[[PluginSource, Path], Mapping[str, str]] = server_environment
     poll_s: float = 0.1
     progress_s: float = 0.5
     start_limit_s: float = 30.0

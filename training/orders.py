@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..clearing import remove_tree
 from ..models_plugin.plugin import PluginSource
 from ..schemas.transport import FilePart, RequestData
 from .ending import goes_on, scrub
@@ -123,7 +124,7 @@ def claimed(paths: RunPaths, epoch: int) -> bool:
 
 
 def tidy(paths: RunPaths, done: bool) -> bool:
-    """Removes the request and the uploads of an ended run; False if something is left.
+    """Removes the request, uploads and temporary files of an ended run; False if something is left.
 
     The recorded arguments stay, without secrets; of a run that is not `done` and can be resumed
     the request too, if it held no secrets. Doing it again changes nothing.
@@ -135,6 +136,8 @@ def tidy(paths: RunPaths, done: bool) -> bool:
                 _forget_request(paths)
         if paths.files.exists():
             shutil.rmtree(paths.files)
+        if not remove_tree(paths.tmp):
+            raise OSError(f"{paths.tmp} cannot be removed")
     except (OSError, ValueError) as error:
         log.warning("run %s: its request could not be removed: %s", paths.id, error)
         return False

@@ -178,6 +178,11 @@ class RunPaths:
         return self.root / "plugin"
 
     @property
+    def tmp(self) -> Path:
+        """The temporary files of the run's processes; made and removed by the supervisor."""
+        return self.root / "tmp"
+
+    @property
     def version(self) -> Path:
         """The weights version that the run's finish step makes."""
         return self.root / "version"

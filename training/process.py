@@ -25,6 +25,7 @@ from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..models_plugin.redaction import Hide, hidden_in, hide_in_output, hiding, install_output
+from ..models_plugin.scratch import use_temporary_folder
 from ..schemas.states import Phase, Reason
 from ..schemas.transport import FilePart, RequestData
 from . import lineage
@@ -206,6 +207,7 @@ def _locate(part: FilePart, paths: RunPaths) -> None:
 
 
 def _prepare(order: RunOrder) -> None:
+    use_temporary_folder()
     if order.secrets:
         install_output()
     faulthandler.enable()

@@ -21,6 +21,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..schemas.states import Reason
 from . import process
 from .allowance import Allowance
@@ -216,6 +217,8 @@ class Supervisor:
 
     def _start(self) -> None:
         self._result_seen_at = None
+        remove_tree(self._paths.tmp)
+        self._paths.tmp.mkdir(mode=0o700, exist_ok=True)
         parent = os.getpid()
         child = os.fork()
         if child == 0:
@@ -262,6 +265,7 @@ class Supervisor:
         while True:
             try:
                 self._claim.check_epoch()
+                remove_tree(self._paths.tmp)
                 scrub_unless_resumed(self._paths, record)
                 write_json(self._paths.exit, record.to_data())
                 return

@@ -63,6 +63,7 @@ def test_two_models_that_could_not_share_an_environment_predict_side_by_side(ser
         assert answer.status_code == 200, answer.text
         told[model] = answer.json()["predictions"]
         assert told[model]["prefix"] == told[model]["virtual_env"] == str(python.parents[1])
+        assert Path(told[model]["temporary"]).parent == server.home / "tmp" / "workers"
         assert told[model]["has"] == []  # nothing of the server's libraries is needed, or seen
     assert told["third"]["marshmallow"].startswith("3.")
     assert told["third"]["webargs"] == "5.5.3"
@@ -91,6 +92,9 @@ def test_a_training_runs_in_the_models_environment_and_its_weights_serve(
     prefix = str({"third": third, "fourth": fourth}[model].parents[1])
     assert output["prefix"] == prefix and output["has"] == []
     assert (output["spawned"]["number"], output["spawned"]["prefix"]) == (7, prefix)
+    folder = server.home / "runs" / Path(record["links"]["self"]).name
+    assert {output["temporary"], output["spawned"]["temporary"]} == {str(folder / "tmp")}
+    assert folder.exists() and not (folder / "tmp").exists()
     series = server.get(record["links"]["metrics"]).json()["series"]
     assert [point[2] for point in series["loss"]] == [1.0, 0.5, 1 / 3]
     assert [point[2] for point in series["odd"]] == [None] * 3

@@ -30,6 +30,7 @@ KNOWS["cli"] = {*KNOWS, "client"}
 # "" is the package itself: the version.
 GROUND = {
     "addresses",
+    "clearing",
     "digest",
     "errors",
     "seclusion",

@@ -37,11 +37,13 @@ def test_home_opened_again_is_restricted_and_its_calls_swept(tmp_path: Path) -> 
     (home.calls / "a call" / "upload.png").write_bytes(b"left")
     (home.tmp / "file").write_bytes(b"left")
     (home.tmp / "link").symlink_to(tmp_path)
+    (home.workers / "one" / "shut").mkdir(parents=True)
+    (home.workers / "one" / "shut").chmod(0)
     home.close()
     root.chmod(0o755)
     home.open()
     assert root.stat().st_mode & 0o777 == 0o700
-    assert [path.name for path in home.tmp.rglob("*")] == ["calls"]
+    assert sorted(path.name for path in home.tmp.rglob("*")) == ["calls", "workers"]
     assert tmp_path.exists()
     home.close()
 

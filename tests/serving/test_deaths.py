@@ -166,6 +166,16 @@ async def test_processes_that_the_model_started_end_with_its_worker(serve, tmp_p
     await until(lambda: gone(child))
 
 
+async def test_temporary_files_are_gone_with_their_worker_however_it_ends(serve, tmp_path):
+    serving = await serve(odd=ODD, options={"temporary": tmp_path / "workers"})
+    (folder,) = (tmp_path / "workers").iterdir()
+    (folder / "left").write_text("left")
+    os.kill(serving.worker("odd")["pid"], signal.SIGKILL)
+    await until(lambda: not folder.exists(), 60.0)
+    assert (await serving.predict("odd", 60.0))["pid"]
+    assert folder not in list((tmp_path / "workers").iterdir())
+
+
 async def test_an_answer_given_just_before_the_end_is_an_answer(serve):
     serving = await serve(odd=ODD)
     first = await serving.predict("odd", do="answer_and_die")

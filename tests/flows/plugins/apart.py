@@ -4,6 +4,7 @@ import importlib.util
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 
@@ -28,6 +29,7 @@ def where(number=0):
             if importlib.util.find_spec(name)
         ],
         "virtual_env": os.environ.get("VIRTUAL_ENV"),
+        "temporary": tempfile.gettempdir(),
     }
 
 

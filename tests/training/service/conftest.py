@@ -66,7 +66,9 @@ class Yard:
             self.home,
             self.executor,
             self.versions,
-            TrainingOptions(environment=plugin_environment, nice=0, **options),
+            TrainingOptions(
+                environment=lambda source, _: plugin_environment(source), nice=0, **options
+            ),
             self._on_ended,
             self.publishing.append,
         )
