@@ -53,7 +53,7 @@ async def check_ready(here: Services, handles: Sequence[ModelHandle]) -> None:
     """Raises ModelUnavailable if the server, or one of these models, cannot do its work."""
     if here.stopping.is_set():
         raise ModelUnavailable("The server is stopping.")
-    await here.store.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    await here.store.check()
     if not await asyncio.to_thread(os.access, here.home.root, os.W_OK):
         raise ModelUnavailable("The home folder cannot be written.")
     waiting = [handle for handle in handles if handle.state not in ("ready", "unloaded")]

@@ -40,16 +40,22 @@ def sqlite_path(url: str) -> Path:
     return Path(parsed.database)
 
 
-def open_engine(url: str) -> Engine:
-    """An engine whose every committed transaction is durable. Connects to nothing yet."""
-    sqlite_path(url)
+def open_engine(url: str, make: bool = False) -> Engine:
+    """An engine whose every committed transaction is durable. Connects to nothing yet.
+
+    To a database that is there: SQLite would make a new, empty one of a missing file. With `make`
+    it may.
+    """
+    address = f"{sqlite_path(url).absolute().as_uri()}?mode={'rwc' if make else 'rw'}"
     # One connection, and no check of its thread: the store uses it from its one thread, and closes
     # it from wherever the server is closed.
     engine = create_engine(
         url,
         pool_size=1,
         max_overflow=0,
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        creator=lambda: sqlite3.connect(
+            address, uri=True, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+        ),
         json_serializer=_to_json,
     )
     event.listen(engine, "connect", _set_up)

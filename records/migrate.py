@@ -23,7 +23,7 @@ def migrate(url: str) -> None:
     """Runs what migrations are missing. Raises StorageUnavailable, naming file and remedy."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    engine = open_engine(url)
+    engine = open_engine(url, make=True)
     try:
         with database_errors(sqlite_path(url)), engine.begin() as connection:
             config.attributes["connection"] = connection

@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine
 from ..errors import CannotStart, StorageUnavailable
 from ..seclusion import plain_environment
 from .engine import database_errors, open_engine, sqlite_url
+from .presence import Presence
 from .revision import newest_revision, revision_of
 from .tables import metadata
 
@@ -42,6 +43,7 @@ class RecordStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._engine: Engine | None = None
+        self._presence = Presence(path)
         self._thread: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
@@ -70,9 +72,14 @@ class RecordStore:
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in one transaction; what it did is on disk when this returns.
 
-        Raises what `work` raises (then nothing was done), DiskFull and StorageUnavailable.
+        Raises what `work` raises (then nothing was done), DiskFull and StorageUnavailable; this
+        also where the database was removed or replaced meanwhile.
         """
         return await self._in_thread(self._transaction, work, False)
+
+    async def check(self) -> None:
+        """Raises StorageUnavailable unless the database can be read, and is still the home's."""
+        await self._in_thread(self._check)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` on one consistent state of the database."""
@@ -87,15 +94,28 @@ class RecordStore:
         return await asyncio.shield(loop.run_in_executor(self._thread, call, *arguments))
 
     def _transaction(self, work: Callable[[Connection], T], reads: bool) -> T:
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             raise StorageUnavailable("the record store is closed")
-        with database_errors(self.path), self._engine.connect() as connection:
+        if not reads:
+            self._presence.check(engine)
+        with database_errors(self.path), engine.connect() as connection:
             connection = connection.execution_options(reads=reads)
             with connection.begin():
-                return work(connection)
+                result = work(connection)
+        if not reads:  # nothing is acknowledged that is in files without a name
+            self._presence.check(engine)
+        return result
+
+    def _check(self) -> None:
+        self._transaction(lambda connection: connection.exec_driver_sql("SELECT 1"), True)
+        assert self._engine is not None
+        self._presence.check(self._engine)
 
     def _prepare(self) -> Engine:
         new = not self.path.exists()
+        if new:
+            self._make()
         if not new and revision_of(self.path) != newest_revision():
             self._migrate()
         engine = open_engine(sqlite_url(self.path))
@@ -104,15 +124,22 @@ class RecordStore:
                 if new:
                     self._create(connection)
                 connection.exec_driver_sql("SELECT 1")
+            self._presence.note()
         except StorageUnavailable as error:
             engine.dispose()
             raise CannotStart(error.message) from error
         return engine
 
+    def _make(self) -> None:
+        """An empty file, by us and not by SQLite, which would make one at any time later too."""
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise CannotStart(f"{self.path}: cannot be made ({error.strerror}).") from error
+
     def _create(self, connection: Connection) -> None:
         """All tables of this release at once, as the migrations would make them: a server on a new
         home need not wait for a process that imports them."""
-        self.path.chmod(0o600)
         metadata.create_all(connection)
         connection.exec_driver_sql(_REVISION_TABLE)
         connection.exec_driver_sql(

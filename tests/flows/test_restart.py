@@ -110,3 +110,33 @@ def gone(pids, within_s):
             return False
         time.sleep(0.05)
     return True
+
+
+def test_a_training_that_waits_to_be_restarted_is_so_after_kill_9_of_the_server(start_server):
+    server = start_server("--model-name", "counter")
+    server.wait_ready("counter")
+    headers = {"X-Modelyard-Restart-On-Failure": "20"}  # each wait is longer than the one before
+    path = "/v2/models/counter/train/"
+    record = server.post(path, json={"end": "raise"}, headers=headers).json()
+    wait_until(lambda: server.run(record)["phase"] == "retry_wait")
+    before = server.run(record)
+    server.kill()
+    server.start()
+    after = server.run(record)
+    assert after["status"] == "running"
+    wait_until(lambda: server.run(record)["attempt"] > before["attempt"])
+    wait_until(lambda: len(server.run(record)["attempts"]) > len(before["attempts"]))
+    told = server.run(record)["attempts"]
+    assert [one["number"] for one in told] == list(range(1, len(told) + 1))
+    assert all(one["reason"] == "plugin_failed" for one in told[:-1])
+    assert server.delete(record["links"]["self"]).json()["status"] == "cancelled"
+    server.kill()
+    server.start()
+    assert server.wait_run(record)["status"] == "cancelled", "and not begun again"
+
+
+def wait_until(condition, within_s=60):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -118,7 +118,7 @@ async def test_server_process_never_imports_the_migration_tool(tmp_path: Path) -
 
 async def test_migration_killed_in_the_middle_is_made_by_the_next_start(new_database: Path) -> None:
     """A migration is one transaction: what a killed one leaves is a database without tables."""
-    half = engine.open_engine(engine.sqlite_url(new_database))
+    half = engine.open_engine(engine.sqlite_url(new_database), make=True)
     with half.connect() as connection, connection.begin() as transaction:
         metadata.tables["runs"].create(connection)
         transaction.rollback()
