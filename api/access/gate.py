@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _REVIEW_S = 600.0
 """Kept answers are asked for anew after so long, which tells when keys were used last."""
-_MISSES_AT_ONCE, _MISSES_PER_S = 5, 5
+_MISSES_AT_ONCE, _MISSES_PER_S = 50, 20
+"""Keys that are not known and may be looked for, over all callers: each costs a question to the
+database whether it has changed."""
 _WRONG_AT_ONCE, _WRONG_PER_S = 30, 1
 _WRONG_RETRY_S = 10.0
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
@@ -153,11 +155,15 @@ class Gate:
         if parsed is None or parsed[0] in self._keys or not self._misses.bears(""):
             return None
         try:
-            await self._read()
+            await self._read_if_changed()
         except StorageUnavailable as error:
             log.warning("the keys cannot be read: %s", error)
             return None
         return self.settled(authorization)
+
+    async def _read_if_changed(self) -> None:
+        if await self._store.read(data_version) != self._version:
+            await self._read()
 
     async def _read(self) -> None:
         async with self._reading:
@@ -188,8 +194,7 @@ class Gate:
             if self.tokens is not None:
                 self.tokens.review()
             try:
-                if await self._store.read(data_version) != self._version:
-                    await self._read()
+                await self._read_if_changed()
                 if loop.time() - reviewed > _REVIEW_S:
                     reviewed = loop.time()
                     self.generation += 1

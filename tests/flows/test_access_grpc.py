@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from yard_grpc import Client, grpc_target, pb
 from yard_keys import id_of, keys, make_key
+from yard_waiting import wait_until
 
 ROWS = {"x": np.arange(6, dtype="float32").reshape(2, 3)}
 
@@ -22,6 +23,7 @@ def server(serve_module):
         "read": make_key(server.home, "read", "read"),
         "plain": make_key(server.home, "plain", "predict", "read", model="plain"),
     }
+    wait_until(lambda: server.get("/v2/models/").status_code == 401)
     return server
 
 
