@@ -10,6 +10,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
+from .addresses import UrlRule
+
 _RANGE = re.compile(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*\Z")
 _ONLINE = Path("/sys/devices/system/cpu/online")
 
@@ -110,3 +112,16 @@ def _present_cpus() -> set[int]:
         return set(parse_cpus(_ONLINE.read_text()))
     except (OSError, ValidationError):  # a sandbox without /sys
         return set(range(os.cpu_count() or 1))
+
+
+class UrlRules(fields.String):
+    """Where URLs that clients give may lead, as `addresses.UrlRule.parse` reads it."""
+
+    def _deserialize(self, value: Any, *args: Any, **more: Any) -> str:
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        text = str(super()._deserialize(text, *args, **more))
+        try:
+            UrlRule.parse(text)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+        return text

@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from .addresses import is_loopback_host
-from .settings_fields import CpuSet, LocalPath, NameList, Size, Switch
+from .settings_fields import CpuSet, LocalPath, NameList, Size, Switch, UrlRules
 from .settings_http import PortSettings, PortSettingsSchema
 from .settings_oidc import OidcSettings, OidcSettingsSchema
 
@@ -31,6 +31,7 @@ class ModelSettings:
     latency_target_ms: float | None = None
     memory_limit: int | None = None
     python: str | None = None
+    urls: str | None = None
     weights_folder: Path | None = None
     keep_last: int | None = None
     keep_best_by: str | None = None
@@ -135,6 +136,7 @@ class ModelSettingsSchema(Schema):
     python = fields.String(
         metadata=_about("interpreter of the model's own environment, such as /venv/bin/python")
     )
+    urls = UrlRules(metadata=_about("where clients' URLs may lead: public, none, any, hosts"))
     weights_folder = LocalPath(
         metadata=_about("folder where the model's train() leaves its weights")
     )
@@ -378,7 +380,7 @@ class SettingsSchema(PortSettingsSchema, OidcSettingsSchema):
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(
             "one table per model: predict_timeout, workers, device, cpus, max_wait_ms, "
-            "latency_target_ms, memory_limit, python, weights_folder, "
+            "latency_target_ms, memory_limit, python, urls, weights_folder, "
             "keep_last, keep_best_by, keep_runs, max_seconds, restart_on_failure, env",
             flag=False,
         ),

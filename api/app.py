@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
 
 from ..models_plugin.discovery import OWN_DISTRIBUTION
 from ..models_plugin.environment import plugin_environment
-from ..models_plugin.plugin import PluginSource
+from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
 from ..models_plugin.scratch import OwnFolders
 from ..records.audit import AuditLog
 from ..records.home import Home
@@ -140,7 +141,9 @@ async def open_services(
     leftovers = Leftovers(home.server_id, home.logs / "leftovers.log")
     stack.push_async_callback(leftovers.close)
 
-    pool = ServingPool(sources, _serving(settings, home), home.logs, metrics, leftovers)
+    pool = ServingPool(
+        with_url_rules(settings, sources), _serving(settings, home), home.logs, metrics, leftovers
+    )
     stack.push_async_callback(pool.close)
 
     rooms = await open_store_rooms(settings, home, store, pool, stack)
@@ -209,6 +212,16 @@ async def _preload(pool: ServingPool, executor: LocalExecutor) -> None:
             await executor.preload(TORCH_MODULES)
             if handle.source.distribution == OWN_DISTRIBUTION:
                 await executor.preload([handle.source.value.partition(":")[0]])
+
+
+def with_url_rules(settings: Settings, sources: Sequence[PluginSource]) -> list[PluginSource]:
+    """The models with where clients' URLs may lead: old modules fetch what they are given."""
+    found = []
+    for source in sources:
+        own = settings.models.get(source.name)
+        usual = "public" if source.group == DEEPAAS_GROUP else "any"
+        found.append(replace(source, urls=(own.urls if own else None) or usual))
+    return found
 
 
 def _serving(settings: Settings, home: Home) -> ServingOptions:

@@ -113,7 +113,7 @@ class Arguments:
         """Names (as the client spells them) of the arguments given that are, or hold, secrets."""
         return [
             key
-            for key, field in self._fields().items()
+            for key, field in self.declared().items()
             if key in self._holding_secrets
             and arguments.get(field.attribute or field.name) is not None
         ]
@@ -135,7 +135,7 @@ class Arguments:
     def record(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """JSON values without secrets, uploaded files by the names that the client gave them."""
         record = {}
-        for key, field in self._fields().items():
+        for key, field in self.declared().items():
             name = field.attribute or field.name
             if key in self._secret or name not in arguments:
                 continue
@@ -267,7 +267,7 @@ class Arguments:
 
         A default need not be what the field itself takes: then the function is asked again.
         """
-        field = self._fields().get(key)
+        field = self.declared().get(key)
         default = getattr(field, "load_default", None)
         if field is None or not callable(default):
             return False
@@ -279,7 +279,7 @@ class Arguments:
             return False
         return True
 
-    def _fields(self) -> dict[str, Any]:
+    def declared(self) -> dict[str, Any]:
         """The schema's fields by the name that a client uses."""
         return {
             field.data_key if field.data_key is not None else name: field

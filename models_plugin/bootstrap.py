@@ -33,6 +33,7 @@ from typing import Any, Optional  # noqa: E402
 
 KIT = (
     "modelyard",
+    "modelyard.addresses",
     "modelyard.clearing",
     "modelyard.digest",
     "modelyard.errors",
@@ -80,6 +81,7 @@ KIT = (
     "modelyard.models_plugin.deepaas.web_exceptions",
     "modelyard.models_plugin.device",
     "modelyard.models_plugin.entry_points",
+    "modelyard.models_plugin.fetching",
     "modelyard.models_plugin.inference",
     "modelyard.models_plugin.loading",
     "modelyard.models_plugin.memory",

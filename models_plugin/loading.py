@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, cast
 
 from ..errors import PluginFailed
 from .plugin import DEEPAAS_GROUP, NATIVE_GROUP, Plugin, PluginSource
@@ -17,6 +17,15 @@ def open_plugin(source: PluginSource) -> Plugin:
     """
     if source.problem:
         raise PluginFailed(source.problem)
+    plugin = _opened(source)
+    if source.urls == "any":
+        return plugin
+    from .fetching import UrlGuarded
+
+    return cast(Plugin, UrlGuarded(plugin, source.name, source.urls))
+
+
+def _opened(source: PluginSource) -> Plugin:
     # Each contract's own imports only: a worker is small, and its environment may lack the other's.
     if source.group == DEEPAAS_GROUP:
         from .deepaas.adapter import DeepaasPlugin

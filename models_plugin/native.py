@@ -187,6 +187,9 @@ class NativePlugin:
             loaded = None if plain is None else plain.load(request)
             return self._arguments[which].load(request, pinned) if loaded is None else loaded
 
+    def fields_of(self, which: str) -> dict[str, Any]:
+        return self._arguments[which].declared()
+
     def record_of(self, which: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._arguments[which].record(arguments)
 

@@ -27,7 +27,8 @@ class PluginSource:
 
     `name` is the model's name in URLs; `value` is `package.module:attribute`; `problem` is set
     when discovery already knows that it cannot be served (two plugins of one name, say). `python`
-    is the interpreter of an environment of its own, None for the server's.
+    is the interpreter of an environment of its own, None for the server's. `urls` is where URLs
+    that clients give may lead (`addresses.UrlRule`).
     """
 
     name: str
@@ -37,6 +38,7 @@ class PluginSource:
     distribution_version: str | None = None
     problem: str | None = None
     python: str | None = None
+    urls: str = "any"
 
     def to_data(self) -> dict[str, Any]:
         return asdict(self)
@@ -87,6 +89,9 @@ class Plugin(Protocol):
         that a default made by a function is the same in the run process as in the record.
         Raises InvalidArguments, InvalidRequest and its children, NotSupported.
         """
+
+    def fields_of(self, which: str) -> dict[str, Any]:
+        """The author's fields of its arguments, by the names that clients use."""
 
     def record_of(self, which: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as JSON values for a record: no secrets, files by the client's name."""

@@ -190,6 +190,9 @@ class DeepaasPlugin:
                 self._read()
                 return self._arguments[which].load(request, pinned)
 
+    def fields_of(self, which: str) -> dict[str, Any]:
+        return self._arguments[which].declared()
+
     def record_of(self, which: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return self._arguments[which].record(arguments)
 
