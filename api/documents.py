@@ -9,9 +9,9 @@ from aiohttp import web
 from .. import __version__
 from ..web import static_file
 from .access.principal import NOBODY, principal_of
+from .access.sessions import sent_to_sign_in
 from .responses import json_response
 from .services import services
-from .sign_in import sent_to_sign_in
 
 API_VERSION = "v2"
 _UI_POLICY = (

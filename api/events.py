@@ -22,6 +22,7 @@ from ..training.log_limit import read_log
 from ..training.metrics import read_points
 from ..training.paths import RunPaths
 from ..training.service import RunRecord
+from .access.staying import Stay
 from .body import CHUNK
 from .services import QUERY, services
 from .train import run_data, run_of
@@ -57,7 +58,7 @@ class Position:
 async def events(request: web.Request) -> web.StreamResponse:
     """Event types `record` (the record changed), `metrics` (new points) and, with `log`, `log`.
 
-    Ends after the record that tells the run's end.
+    Ends after the record that tells the run's end, and when the client may not read it any more.
     """
     record = await run_of(request)
     position = Position.parse(request.headers.get("Last-Event-ID"))
@@ -86,6 +87,7 @@ class _Stream:
         with_log: bool,
     ) -> None:
         self._here = services(request)
+        self._stay = Stay(request)
         self._response = response
         self._position = position
         self._with_log = with_log
@@ -94,6 +96,8 @@ class _Stream:
     async def run(self, record: RunRecord) -> None:
         paths = self._here.runs.paths(record)
         while True:
+            if await self._stay.refusal() is not None:
+                return
             ended = record.phase == Phase.FINISHED
             await self._send_metrics(paths)
             if self._with_log:

@@ -28,6 +28,7 @@ from ..errors import (
 from ..models_plugin.answers import JSON
 from ..schemas.transport import LINES, RequestData
 from ..serving.messages import Prediction
+from .access.staying import Stay
 from .body import CHUNK, TEXT_LIMIT, UNREADABLE, SizeLimit
 from .errors import error_response
 from .outbox import Outbox
@@ -65,6 +66,7 @@ class _Stream:
         self, request: web.Request, terms: Terms, head: RequestData, folder: Path, most: int
     ) -> None:
         self._request = request
+        self._stay = Stay(request)
         self._terms = terms
         self._head = head
         self._folder = folder
@@ -102,6 +104,9 @@ class _Stream:
     async def _start_all(self, calls: asyncio.TaskGroup) -> None:
         try:
             async for line in _lines(self._request, self._limit):
+                refusal = await self._stay.refusal()
+                if refusal is not None:
+                    raise refusal
                 index, self._index = self._index, self._index + 1
                 if line is None:
                     told = f"The line is longer than {TEXT_LIMIT} bytes."

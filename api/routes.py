@@ -323,7 +323,7 @@ def add_routes(app: web.Application, settings: Settings) -> None:
     add("GET", f"{base_path}/sign-in", sign_in.page, PUBLIC)
     add("POST", f"{base_path}/sign-in", sign_in.sign_in, PUBLIC)
     add("POST", f"{base_path}/sign-out", sign_in.sign_out, PUBLIC)
-    all_runs = Needs(Permission.READ, every_model=True)
+    all_runs = Needs(Permission.READ, every_model=True, page=True)
     add("GET", f"{base_path}/tensorboard", tensorboard.redirect, all_runs)
     add("*", f"{base_path}/tensorboard/{{tail:.*}}", tensorboard.proxy, all_runs)
     app[NEEDS] = needs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -79,12 +78,6 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     answer = web.Response(status=303, headers={"Location": here.url("/sign-in")})
     answer.del_cookie(COOKIE, path=here.settings.base_path or "/")
     return answer
-
-
-def sent_to_sign_in(request: web.Request) -> web.HTTPSeeOther:
-    """For a person's browser that has no session: to the form, and back afterwards."""
-    there = services(request).url("/sign-in")
-    return web.HTTPSeeOther(f"{there}?next={quote(request.path, safe='/')}")
 
 
 def _after(here: Services, wanted: str) -> str:

@@ -11,6 +11,7 @@ from ..schemas.states import Phase
 from ..training.log_limit import read_log
 from ..training.metrics import read_series
 from ..training.paths import read_json
+from .access.staying import Stay
 from .body import CHUNK
 from .responses import json_response
 from .services import QUERY, services
@@ -28,7 +29,8 @@ async def log(request: web.Request) -> web.StreamResponse:
     offset = await asyncio.to_thread(_tail_offset, path, query.get("tail"))
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
     await response.prepare(request)
-    while True:
+    stay = Stay(request)
+    while await stay.refusal() is None:
         ended = record.phase == Phase.FINISHED
         while True:
             chunk, offset = await asyncio.to_thread(read_log, path, offset, CHUNK)

@@ -18,7 +18,7 @@ from ..errors import kind_of, status_of
 from ..metrics import route_of
 from ..services import services
 from .principal import PRINCIPAL, Principal
-from .sessions import SESSIONS
+from .sessions import SESSIONS, sent_to_sign_in
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,10 +30,12 @@ _MADE = re.compile(r"/([0-9a-f]{32})\Z")
 
 
 class Needs(NamedTuple):
-    """What a route asks for; `permission` None: nothing. `every_model`: it tells of all models."""
+    """What a route asks for; `permission` None: nothing. `every_model`: it tells of all models.
+    `page`: people open it, so a browser without a session is sent to sign in."""
 
     permission: Permission | None
     every_model: bool = False
+    page: bool = False
 
 
 PUBLIC = Needs(None)
@@ -44,8 +46,21 @@ NEEDS = web.AppKey("needs", Mapping[web.AbstractRoute, Needs])
 @web.middleware
 async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Raises NotSignedIn and MissingPermission; writes the audit log."""
-    here = services(request)
     needs = request.config_dict[NEEDS].get(request.match_info.route)
+    principal = await admit(request, needs)
+    if principal is None or needs is None or needs.permission not in _AUDITED:
+        return await handler(request)
+    if request.method in _SAFE:
+        return await handler(request)
+    return await _audited(request, handler, principal)
+
+
+async def admit(request: web.Request, needs: Needs | None) -> Principal | None:
+    """Who sends the request, if they may; None on a public address without a valid key.
+
+    Raises NotSignedIn and MissingPermission, which are in the audit log then; `HTTPSeeOther` for a
+    browser that opens a page and has said nothing of who it is.
+    """
     principal: Principal | None = None
     try:
         principal = await _sender(request, needs)
@@ -56,14 +71,18 @@ async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
         if needs is not None and needs.permission is not None and principal is not None:
             _check(principal, needs, request.match_info.get("model"))
     except (NotSignedIn, NotPermitted) as error:
+        if needs is not None and needs.page and _may_sign_in(request, error):
+            raise sent_to_sign_in(request) from None
         told = _told(request, status_of(error))
-        await here.trail.refused(principal, **told, why=kind_of(error))
+        await services(request).trail.refused(principal, **told, why=kind_of(error))
         raise
-    if principal is None or needs is None or needs.permission not in _AUDITED:
-        return await handler(request)
-    if request.method in _SAFE:
-        return await handler(request)
-    return await _audited(request, handler, principal)
+    return principal
+
+
+def _may_sign_in(request: web.Request, error: Exception) -> bool:
+    if not isinstance(error, NotSignedIn) or error.presented or request.method != "GET":
+        return False
+    return "text/html" in request.headers.get("Accept", "")
 
 
 async def _sender(request: web.Request, needs: Needs | None) -> Principal | None:

@@ -10,10 +10,12 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
+from urllib.parse import quote
 
 from aiohttp import web
 
 from ...errors import NotPermitted
+from ..services import services
 from .gate import Gate
 from .principal import Principal
 
@@ -57,6 +59,12 @@ class Sessions:
                 "site it comes from; a program sends `Authorization: Bearer KEY`."
             )
         return principal
+
+
+def sent_to_sign_in(request: web.Request) -> web.HTTPSeeOther:
+    """For a person's browser that has no session: to the form, and back afterwards."""
+    there = services(request).url("/sign-in")
+    return web.HTTPSeeOther(f"{there}?next={quote(str(request.rel_url), safe='/')}")
 
 
 SESSIONS = web.AppKey("sessions", Sessions)

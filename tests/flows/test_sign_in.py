@@ -4,7 +4,7 @@ import time
 
 import pytest
 import requests
-from yard_keys import id_of, keys, make_key
+from yard_keys import id_of, keys, make_key, put_key
 
 PAGE = {"Accept": "text/html"}
 
@@ -122,3 +122,24 @@ def test_who_is_signed_in_is_told_and_a_guessed_cookie_opens_nothing(server):
     for value in ("x", "", "A" * 43, id_of(server.key)):
         told = server.get("/v2/models/", cookies={"modelyard_session": value})
         assert told.status_code == 401
+
+
+def test_tensorboard_sends_a_browser_to_sign_in_and_a_program_gets_401(server):
+    path = "/tensorboard/?darkMode=true"
+    sent = server.get(path, headers=PAGE, allow_redirects=False)
+    assert sent.status_code == 303
+    assert sent.headers["Location"] == "/sign-in?next=/tensorboard/?darkMode%3Dtrue"
+    page = server.get(sent.headers["Location"], headers=PAGE)
+    assert 'value="/tensorboard/?darkMode=true"' in page.text
+    for headers in ({}, {"Accept": "application/json"}, {**PAGE, "Authorization": "Bearer x"}):
+        told = server.get(path, headers=headers, allow_redirects=False)
+        assert told.status_code == 401 and told.json()["type"] == "urn:modelyard:not-signed-in"
+    assert server.post(path, headers=PAGE, allow_redirects=False).status_code == 401
+    for path in ("/v2/models/", "/metrics", "/openapi.json", "/no/such"):
+        assert server.get(path, headers=PAGE, allow_redirects=False).status_code == 401, path
+
+
+def test_who_has_signed_in_without_the_permission_is_told_and_not_sent_round_in_circles(server):
+    session, _ = browser(server, put_key(server.home, "for-kinds", "read", model="kinds"))
+    told = session.get(server.url + "/tensorboard/", headers=PAGE, timeout=30)
+    assert told.status_code == 403 and "only for: kinds" in told.json()["detail"]
