@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 from marshmallow import Schema, ValidationError, fields, validate
 
 from .addresses import is_loopback_host
-from .settings_fields import NameList
+from .settings_fields import LocalPath, NameList
 
 PERMISSIONS = ("read", "predict", "train", "manage")
 ANYBODY = "anybody"
@@ -43,6 +44,8 @@ class OidcSettings:
     oidc_clients: tuple[str, ...] = ()
     oidc_client_id: str | None = None
     oidc_login_scopes: str = "openid profile"
+    oidc_web_client_id: str | None = None
+    oidc_web_secret_file: Path | None = None
 
 
 class IssuerUrl(fields.String):
@@ -133,5 +136,15 @@ class OidcSettingsSchema(Schema):
         metadata=_about("public client at the issuer for modelyard login (RFC 8628)"),
     )
     oidc_login_scopes = fields.String(
-        metadata=_about("scopes that modelyard login asks for, divided by spaces"),
+        metadata=_about("scopes that modelyard login and browsers ask for, divided by spaces"),
+    )
+    oidc_web_client_id = fields.String(
+        validate=validate.Length(min=1),
+        metadata=_about(
+            "client at the issuer as which browsers sign in (authorization code with PKCE); "
+            "default: they show a key"
+        ),
+    )
+    oidc_web_secret_file = LocalPath(
+        metadata=_about("file with that client's secret, if it is no public client"),
     )

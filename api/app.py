@@ -39,6 +39,7 @@ from .archives import PLACES, Places
 from .compression import compress
 from .debug import PRINTED, Printed
 from .describe import add_documents
+from .documents import name_metadata
 from .door import Door
 from .errors import errors_to_responses, mark_begun
 from .exporting import EXPORTER, Exporter
@@ -109,6 +110,8 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     app.on_response_prepare.append(harden)
     app.on_response_prepare.append(Sites(settings).share)
     app.on_response_prepare.append(mark_begun)
+    if settings.oidc_issuer is not None:
+        app.on_response_prepare.append(name_metadata)
     add_routes(app, settings)
     return app
 

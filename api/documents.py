@@ -10,8 +10,9 @@ from .. import __version__
 from ..web import static_file
 from .access.principal import NOBODY, principal_of
 from .access.sessions import sent_to_sign_in
+from .errors import REALM
 from .responses import json_response
-from .services import services
+from .services import root_of, services
 
 API_VERSION = "v2"
 _UI_POLICY = (
@@ -67,7 +68,7 @@ async def protected_resource(request: web.Request) -> web.StreamResponse:
     """Where to get a token for this server (RFC 9728), and how `modelyard login` does."""
     here = services(request).settings
     told: dict[str, object] = {
-        "resource": here.public_url or f"{request.scheme}://{request.host}{here.base_path}",
+        "resource": root_of(request),
         "resource_name": "Modelyard",
         "bearer_methods_supported": ["header"],
         "authorization_servers": [] if here.oidc_issuer is None else [here.oidc_issuer],
@@ -77,6 +78,15 @@ async def protected_resource(request: web.Request) -> web.StreamResponse:
         told["modelyard_scopes"] = here.oidc_login_scopes
         told["modelyard_audience"] = here.oidc_audience[0]
     return json_response(told)
+
+
+async def name_metadata(request: web.Request, response: web.StreamResponse) -> None:
+    """For `on_response_prepare`, where there is an issuer: whoever is asked for a token is told
+    where to learn how to get one (RFC 9728 section 5.1)."""
+    challenge = response.headers.get("WWW-Authenticate", "")
+    if challenge.startswith(REALM):
+        address = f"{root_of(request)}/.well-known/oauth-protected-resource"
+        response.headers["WWW-Authenticate"] = f'{challenge}, resource_metadata="{address}"'
 
 
 async def ui(request: web.Request) -> web.StreamResponse:

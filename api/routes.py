@@ -18,6 +18,7 @@ from . import (
     documents,
     events,
     health,
+    issuer_sign_in,
     metrics_page,
     models,
     parameters,
@@ -322,6 +323,8 @@ def add_routes(app: web.Application, settings: Settings) -> None:
         add("GET", f"{base_path}/{page}/{{file}}", documents.ui_file, PUBLIC)
     add("GET", f"{base_path}/sign-in", sign_in.page, PUBLIC)
     add("POST", f"{base_path}/sign-in", sign_in.sign_in, PUBLIC)
+    add("GET", f"{base_path}/sign-in/start", issuer_sign_in.start, PUBLIC)
+    add("GET", f"{base_path}/sign-in/callback", issuer_sign_in.callback, PUBLIC)
     add("POST", f"{base_path}/sign-out", sign_in.sign_out, PUBLIC)
     all_runs = Needs(Permission.READ, every_model=True, page=True)
     add("GET", f"{base_path}/tensorboard", tensorboard.redirect, all_runs)

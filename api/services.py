@@ -135,6 +135,15 @@ BODY = web.RequestKey("body", dict[str, Any])
 """Key of a request's validated JSON body; not there if the body is an upload."""
 
 
+def root_of(request: web.Request) -> str:
+    """The address of this server's root as the sender sees it, without a last slash.
+
+    By `public_url`, else by the name that they called us by, which is one of ours (`guard.py`).
+    """
+    settings = services(request).settings
+    return settings.public_url or f"{request.scheme}://{request.host}{settings.base_path}"
+
+
 def services(request: web.Request) -> Services:
     """The services of the application that got this request."""
     return request.config_dict[SERVICES]

@@ -1,14 +1,17 @@
-"""`/sign-in` and `/sign-out`: a browser shows a key once, and has a session from then on."""
+"""`/sign-in` and `/sign-out`: a browser shows a key once, or its person signs in at the issuer
+(`issuer_sign_in.py`), and has a session from then on."""
 
 from __future__ import annotations
 
 from html import escape
+from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
 from ..errors import NotSignedIn
+from .access.code_flow import CodeFlow
 from .access.principal import NOBODY, Principal, principal_of
-from .access.sessions import COOKIE, LASTS_S, SESSIONS
+from .access.sessions import COOKIE, LASTS_S, SESSIONS, Holder
 from .services import Services, services
 
 _POLICY = (
@@ -16,13 +19,14 @@ _POLICY = (
     "base-uri 'none'"
 )
 _PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Modelyard: sign in</title>
+<html lang="en"><head><meta charset="utf-8"><title>Modelyard: sign in</title>{head}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:15vh auto;padding:0 1rem}}
 input,button{{font:inherit;width:100%;box-sizing:border-box;padding:.5rem;margin:.3rem 0 1rem}}
 [role=alert]{{color:#a00}}</style></head><body><main><h1>Modelyard</h1>{body}</main></body></html>
 """
-_FORM = """{told}<form method="post" action="{action}" autocomplete="off">
+_ISSUER = """<p><a id="issuer" href="{start}">Sign in at {issuer}</a>, or:</p>"""
+_FORM = """{told}{issuer}<form method="post" action="{action}" autocomplete="off">
 <input type="hidden" name="next" value="{next}"><label for="key">Your key</label>
 <input id="key" name="key" type="password" required autofocus autocomplete="off" spellcheck="false">
 <button>Sign in</button></form>"""
@@ -33,41 +37,38 @@ _SIGNED_IN = """<p>You are signed in as <b>{name}</b>.</p><p><a href="{next}">Go
 async def page(request: web.Request) -> web.StreamResponse:
     """The form, or who is signed in."""
     here, principal = services(request), principal_of(request)
-    after = _after(here, request.query.get("next", ""))
+    after = path_after(here, request.query.get("next", ""))
     if principal is NOBODY:
-        return _form(here, after, "", 200)
-    name = escape(principal.name.partition(":")[2] or "anybody")
+        return form(here, after, "", 200)
+    name = escape(principal.label or principal.name.partition(":")[2] or "anybody")
     action = escape(here.url("/sign-out"), quote=True)
-    return _page(_SIGNED_IN.format(name=name, next=escape(after, quote=True), action=action), 200)
+    return a_page(_SIGNED_IN.format(name=name, next=escape(after, quote=True), action=action), 200)
 
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Begins a session if the key is valid; else the form again, with 401."""
-    here, form = services(request), await request.post()
-    key, after = form.get("key"), _after(here, str(form.get("next", "")))
-    holder: Principal | None = None
+    here, sent = services(request), await request.post()
+    key, after = sent.get("key"), path_after(here, str(sent.get("next", "")))
+    principal: Principal | None = None
     told = "This key is not valid."
     try:
-        sent = key.strip() if isinstance(key, str) else ""
-        shown = await here.gate.admitted([f"Bearer {sent}"], request.remote or "")
-        holder = here.gate.holder_of(shown.credential)
+        text = key.strip() if isinstance(key, str) else ""
+        shown = await here.gate.admitted([f"Bearer {text}"], request.remote or "")
+        principal = here.gate.holder_of(shown.credential)
     except NotSignedIn as error:
         told = error.message
     about = {"peer": request.remote, "method": "POST", "route": here.url("/sign-in")}
-    if holder is None:
+    if principal is None:
         await here.trail.refused(None, **about, status=401, why="not-signed-in")
-        return _form(here, after, f'<p role="alert">{escape(told)}</p>', 401)
-    await here.trail.changed(holder, **about, status=303)
+        return form(here, after, told, 401)
+    credential = principal.credential
+    await here.trail.changed(principal, **about, status=303)
     answer = web.Response(status=303, headers={"Location": after, "Cache-Control": "no-store"})
-    answer.set_cookie(
-        COOKIE,
-        request.config_dict[SESSIONS].begin(holder.credential),
-        max_age=LASTS_S,
-        path=here.settings.base_path or "/",
-        httponly=True,
-        samesite="Strict",
-        secure=request.secure or (here.settings.public_url or "").startswith("https:"),
-    )
+
+    async def holder() -> Principal | None:
+        return here.gate.holder_of(credential)
+
+    begin_session(request, answer, holder)
     return answer
 
 
@@ -80,18 +81,57 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-def _after(here: Services, wanted: str) -> str:
+def begin_session(request: web.Request, answer: web.Response, holder: Holder) -> None:
+    """Gives the browser a session with this answer; one that it had before ends."""
+    sessions, base_path = request.config_dict[SESSIONS], services(request).settings.base_path
+    sessions.end(request.cookies.get(COOKIE, ""))
+    answer.set_cookie(
+        COOKIE,
+        sessions.begin(holder),
+        max_age=LASTS_S,
+        path=base_path or "/",
+        httponly=True,
+        samesite="Strict",
+        secure=is_https(request),
+    )
+
+
+def is_https(request: web.Request) -> bool:
+    """Whether the browser came by HTTPS, to us or to a proxy before us."""
+    return request.secure or (services(request).settings.public_url or "").startswith("https:")
+
+
+def flow_of(here: Services) -> CodeFlow | None:
+    """How browsers sign in at the issuer, if they may."""
+    return None if here.gate.tokens is None else here.gate.tokens.flow
+
+
+def path_after(here: Services, wanted: str) -> str:
     """A path of this server, whatever is wanted."""
     mine = wanted.startswith("/") and not wanted.startswith("//")
     return wanted if mine and wanted.isprintable() and "\\" not in wanted else here.url("/ui/")
 
 
-def _form(here: Services, after: str, told: str, status: int) -> web.Response:
-    action = escape(here.url("/sign-in"), quote=True)
-    return _page(_FORM.format(told=told, action=action, next=escape(after, quote=True)), status)
+def form(here: Services, after: str, told: str, status: int) -> web.Response:
+    """The page on which a browser signs in; `told` is what went wrong before."""
+    alert = f'<p role="alert">{escape(told)}</p>' if told else ""
+    action, issuer = escape(here.url("/sign-in"), quote=True), here.settings.oidc_issuer
+    link = ""
+    if flow_of(here) is not None and issuer is not None:
+        start = f"{here.url('/sign-in/start')}?next={quote(after, safe='/')}"
+        name = escape(urlsplit(issuer).netloc)
+        link = _ISSUER.format(start=escape(start, quote=True), issuer=name)
+    return a_page(
+        _FORM.format(told=alert, issuer=link, action=action, next=escape(after, quote=True)), status
+    )
 
 
-def _page(body: str, status: int) -> web.Response:
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-store"}
-    text = _PAGE.format(body=body)
+def a_page(body: str, status: int, head: str = "") -> web.Response:
+    """One of our own pages for a person: no script, shown in no frame, kept by nobody."""
+    headers = {
+        "Content-Security-Policy": _POLICY,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "same-origin",
+    }
+    text = _PAGE.format(body=body, head=head)
     return web.Response(text=text, status=status, content_type="text/html", headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -58,6 +59,34 @@ def _check_kind(claims: Mapping[str, Any]) -> None:
         raise RefusedToken("This is no access token.")
     if "cnf" in claims:  # RFC 7800: of use only with a proof that we cannot check
         raise RefusedToken("The token is bound to a key of its holder, which is not supported.")
+
+
+def check_id_token(
+    claims: Mapping[str, Any], settings: OidcSettings, nonce: str, now_s: float
+) -> str:
+    """Whom an ID token tells of (`sub`) that was made for this `nonce` and our own client.
+
+    OpenID Connect Core 1.0 section 3.1.3.7; its signature has been checked. Raises RefusedToken.
+    """
+    client = settings.oidc_web_client_id
+    if claims.get("iss") != settings.oidc_issuer:
+        raise RefusedToken("it is from another issuer.")
+    audience = claims.get("aud")
+    named = audience if isinstance(audience, list) else [audience]
+    if client not in named or (len(named) > 1 and "azp" not in claims):
+        raise RefusedToken("it is for another client.")
+    if claims.get("azp", client) != client:
+        raise RefusedToken("it is for another client.")
+    until, since = _time(claims, "exp"), _time(claims, "iat")
+    if until is None or since is None or not since - LEEWAY_S < now_s < until + LEEWAY_S:
+        raise RefusedToken("it has expired, or is not valid yet.")
+    told = claims.get("nonce")
+    if not isinstance(told, str) or not hmac.compare_digest(told.encode(), nonce.encode()):
+        raise RefusedToken("it is of another sign-in.")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject:
+        raise RefusedToken("it does not say whose it is.")
+    return subject
 
 
 def principal_of_claims(claims: Mapping[str, Any], settings: OidcSettings) -> Principal:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from ...errors import ModelyardError, NotPermitted, NotSignedIn
+from ...errors import IssuerUnavailable, ModelyardError, NotPermitted, NotSignedIn
 from ...schemas.permissions import Permission
 from ..errors import kind_of, status_of
 from ..metrics import route_of
@@ -88,12 +88,18 @@ def _may_sign_in(request: web.Request, error: Exception) -> bool:
 async def _sender(request: web.Request, needs: Needs | None) -> Principal | None:
     """Who sends it; None on a public address to which no valid key was sent."""
     gate = services(request).gate
+    public = needs is not None and needs.permission is None
     sent = request.headers.getall("Authorization", [])
     if not sent and gate.closed:
-        holder = request.config_dict[SESSIONS].holder(request, gate)
+        try:
+            holder = await request.config_dict[SESSIONS].holder(request)
+        except IssuerUnavailable:
+            if not public:
+                raise
+            holder = None
         if holder is not None:
             return holder
-    if needs is not None and needs.permission is None:
+    if public:
         return await gate.known(sent)
     return await gate.admitted(sent, request.remote or "")
 

@@ -12,12 +12,13 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from ...errors import IssuerUnavailable
 from ...settings_oidc import OidcSettings
 from .claims import RefusedToken, check_claims, principal_of_claims
+from .code_flow import CodeFlow
 from .issuer import Issuer, IssuerFault
 from .patience import Patience
 from .principal import Principal
@@ -65,6 +66,8 @@ class Tokens:
         self._overflowed = False
         self._refused: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         self._telling = Patience(_TOLD_AT_ONCE, _TOLD_PER_S)
+        offered = settings.oidc_web_client_id is not None
+        self.flow = CodeFlow(settings, self._issuer, self) if offered else None
 
     async def open(self) -> None:
         """Begins to fetch the keys; the server does not wait for them."""
@@ -105,6 +108,27 @@ class Tokens:
             if self._down:  # it may have such a key by now
                 raise self._unavailable() from None
             return None
+
+    async def signed(self, token: str) -> Mapping[str, Any]:
+        """The claims of what the issuer has signed, of which nothing else was looked at.
+
+        Raises RefusedToken and IssuerUnavailable.
+        """
+        raw = token.encode("utf-8", "surrogateescape")
+        for ask in (True, False):
+            keys = self._usable_keys()
+            try:
+                if keys is not None:
+                    return keys.verified(raw)
+            except BadToken as error:
+                raise RefusedToken("it is not valid.") from error
+            except UnknownKey:
+                pass
+            if ask:
+                await self._ask()
+        if keys is None or self._down:
+            raise self._unavailable()
+        raise RefusedToken("none of the issuer's keys has signed it.")
 
     def refusal(self, token: str) -> str:
         """Why it is not valid, as far as its sender may know: more if the issuer has signed it."""

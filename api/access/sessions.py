@@ -1,6 +1,7 @@
-"""Sessions of browsers that have signed in with a key. Kept in memory: they end with the server.
+"""Sessions of browsers that have signed in. Kept in memory: they end with the server.
 
-A session is for a key and never more than it: who has revoked the key has ended its sessions. The
+A session is for a key, or a token of the issuer, and never more than that: who has revoked the key
+has ended its sessions, and a token that the issuer does not renew ends them when it expires. The
 cookie is `HttpOnly` and `SameSite=Strict`; what is kept of it is its SHA-256.
 """
 
@@ -10,13 +11,13 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from aiohttp import web
 
 from ...errors import NotPermitted
 from ..services import services
-from .gate import Gate
 from .principal import Principal
 
 COOKIE = "modelyard_session"
@@ -25,16 +26,21 @@ _MOST = 10_000
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+Holder = Callable[[], Awaitable[Principal | None]]
+"""Whose a session is at present; None: it has ended."""
+
+
 class Sessions:
     """Those of one application; beyond 10,000 the oldest ends."""
 
-    def __init__(self) -> None:
-        self._open: OrderedDict[str, tuple[str, float]] = OrderedDict()
+    def __init__(self, lasts_s: float = LASTS_S) -> None:
+        self._lasts_s = lasts_s
+        self._open: OrderedDict[str, tuple[Holder, float]] = OrderedDict()
 
-    def begin(self, key_id: str) -> str:
-        """A new session for the holder of this key: the cookie's value."""
+    def begin(self, holder: Holder) -> str:
+        """A new session: the cookie's value."""
         text = secrets.token_urlsafe(32)
-        self._open[_digest(text)] = (key_id, time.monotonic() + LASTS_S)
+        self._open[_digest(text)] = (holder, time.monotonic() + self._lasts_s)
         while len(self._open) > _MOST:
             self._open.popitem(last=False)
         return text
@@ -43,17 +49,24 @@ class Sessions:
         """It opens nothing any more."""
         self._open.pop(_digest(text), None)
 
-    def holder(self, request: web.Request, gate: Gate) -> Principal | None:
+    async def holder(self, request: web.Request) -> Principal | None:
         """Who sends the request, by its cookie; None: it has no session.
 
         Raises NotPermitted for a request that changes something and does not say which site it
-        comes from, as every browser does: the guard has nothing to compare then.
+        comes from, as every browser does: the guard has nothing to compare then. Raises
+        IssuerUnavailable.
         """
         text = request.cookies.get(COOKIE)
-        key_id, until = self._open.get(_digest(text), ("", 0.0)) if text else ("", 0.0)
-        principal = gate.holder_of(key_id) if time.monotonic() < until else None
+        session = self._open.get(_digest(text)) if text else None
+        if session is None or text is None:
+            return None
+        holder, until = session
+        principal = await holder() if time.monotonic() < until else None
+        if principal is None:
+            self.end(text)
+            return None
         told = "Origin" in request.headers or "Sec-Fetch-Site" in request.headers
-        if principal is not None and request.method not in _SAFE and not told:
+        if request.method not in _SAFE and not told:
             raise NotPermitted(
                 "A request with a session's cookie has to say by Origin or Sec-Fetch-Site which "
                 "site it comes from; a program sends `Authorization: Bearer KEY`."

@@ -7,11 +7,15 @@ from typing import Protocol
 
 from ...errors import InvalidSettings
 from ...settings_oidc import OidcSettings
+from .code_flow import CodeFlow
 from .principal import Principal
 
 
 class TokenPort(Protocol):
     """What the gate does with them. See `oidc.py`."""
+
+    flow: CodeFlow | None
+    """How browsers sign in at the issuer; None: they do not."""
 
     async def open(self) -> None:
         """Begins to fetch the issuer's keys."""
@@ -59,6 +63,9 @@ def check_oidc(settings: OidcSettings) -> None:
     """Raises InvalidSettings if there is an issuer, and no audience or nobody who may anything."""
     if settings.oidc_issuer is None:
         return
+    if settings.oidc_web_secret_file is not None and settings.oidc_web_client_id is None:
+        told = "It is the secret of oidc_web_client_id, which is not set."
+        raise InvalidSettings(f"oidc_web_secret_file: {told}", {"oidc_web_secret_file": [told]})
     missing = {
         "oidc_audience": "A token is for somebody: name this server as the issuer does (aud).",
         "oidc_permissions": "Nobody could do anything: name groups, scopes or subjects.",

@@ -21,6 +21,8 @@ PUBLIC = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/sign-in"),
+    ("GET", "/sign-in/callback"),
+    ("GET", "/sign-in/start"),
     ("GET", "/ui"),
     ("GET", "/ui/"),
     ("GET", "/ui/{file}"),

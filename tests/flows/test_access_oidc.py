@@ -5,6 +5,7 @@ import time
 
 import grpc
 import pytest
+import requests
 from talk import Talk, post
 from yard_callers import KINDS, audit, both_ways, line
 from yard_grpc import Client, grpc_target, pb
@@ -171,6 +172,22 @@ def test_anybody_may_ask_where_to_get_a_token(server, issuer):
     told = server.get("/.well-known/oauth-protected-resource").json()
     assert told["authorization_servers"] == [issuer.url] and told["resource"] == server.url
     assert told["modelyard_client_id"] == CLIENT
+
+
+def test_who_is_refused_is_told_where_to_learn_how_to_get_a_token(server, issuer):
+    address = server.url + "/.well-known/oauth-protected-resource"
+    where = f', resource_metadata="{address}"'
+    realm = 'Bearer realm="modelyard"'
+    for headers, status, expected in [
+        ({}, 401, realm),
+        ({"Authorization": "Bearer x"}, 401, f'{realm}, error="invalid_token"'),
+        (issuer.bearer(exp=1), 401, f'{realm}, error="invalid_token"'),
+        (issuer.bearer(groups=["trainers"]), 403, f'{realm}, error="insufficient_scope"'),
+    ]:
+        told = server.get("/v2/debug/", headers=headers)
+        assert told.status_code == status
+        assert told.headers["WWW-Authenticate"] == expected + where
+    assert requests.get(address, timeout=60).json()["resource"] == server.url
 
 
 def test_probes_for_a_model_take_tokens_that_were_never_seen(server, issuer):

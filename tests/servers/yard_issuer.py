@@ -5,11 +5,13 @@ It runs in a thread, can be stopped and started again at its port, and counts wh
 
 import asyncio
 import base64
+import hashlib
 import json
 import secrets
 import threading
 import time
 from collections import Counter
+from urllib.parse import urlencode
 
 from aiohttp import web
 from joserfc import jws
@@ -18,6 +20,7 @@ from joserfc.registry import HeaderParameter
 
 AUDIENCE = "modelyard-test"
 CLIENT = "modelyard-cli"
+WEB_CLIENT, WEB_SECRET = "modelyard-web", "a secret: with % and +"
 REGISTRY = jws.JWSRegistry(
     {"exp": HeaderParameter("an extension of ours", "int")},
     algorithms=[*jws.JWSRegistry.algorithms],
@@ -63,6 +66,17 @@ class Issuer:
         self.device = {}
         """Device codes: what the token endpoint says of each."""
         self.refreshed = []
+        self.codes = {}
+        """Codes of browsers that have signed in: what was asked for with each."""
+        self.says_no = None
+        """What a person's browser brings back in place of a code: an error of RFC 6749."""
+        self.id_changes = {}
+        """What its ID tokens tell otherwise than they should."""
+        self.token_changes = {}
+        self.token_forms = []
+        """What its token endpoint was sent by browsers' client."""
+        self.gives = {}
+        """What its token endpoint gives otherwise; None leaves a member out."""
         self.token_lasts_s = 300
         self.interval_s = 1
         self._port = 0
@@ -122,6 +136,7 @@ class Issuer:
         app.router.add_get("/realms/lab/.well-known/openid-configuration", self._about)
         app.router.add_get("/realms/lab/keys", self._key_set)
         app.router.add_post("/realms/lab/device", self._device)
+        app.router.add_get("/realms/lab/authorize", self._authorize)
         app.router.add_post("/realms/lab/token", self._token)
         app.router.add_post("/realms/lab/revoke", self._revoke)
         app.middlewares.append(self._count)
@@ -147,6 +162,7 @@ class Issuer:
                 "issuer": self.calls_itself or self.url,
                 "jwks_uri": self.url + "/keys",
                 "device_authorization_endpoint": self.url + "/device",
+                "authorization_endpoint": self.url + "/authorize",
                 "token_endpoint": self.url + "/token",
                 "revocation_endpoint": self.url + "/revoke",
                 **self.metadata,
@@ -183,8 +199,37 @@ class Issuer:
         for told in self.device.values():
             told["error"] = error
 
+    async def _authorize(self, request):
+        """A person who has signed in here before, and says yes at once."""
+        asked = dict(request.query)
+        if asked["client_id"] != WEB_CLIENT or not asked["redirect_uri"].endswith(
+            "/sign-in/callback"
+        ):
+            return web.Response(status=400, text="no such client, or it is not sent there")
+        assert asked["response_type"] == "code" and "openid" in asked["scope"].split()
+        assert asked["code_challenge_method"] == "S256"
+        code = secrets.token_urlsafe(24)
+        self.codes[code] = asked
+        told = {"code": code} if self.says_no is None else {"error": self.says_no}
+        told |= {"state": asked["state"], "iss": self.url}
+        raise web.HTTPFound(f"{asked['redirect_uri']}?{urlencode(told)}")
+
+    def _exchanged(self, request, form):
+        """RFC 6749 section 4.1.3 and RFC 7636 section 4.6."""
+        self.token_forms.append({**form, "Authorization": request.headers.get("Authorization")})
+        asked = self.codes.pop(form.get("code"), None)
+        verifier = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        if asked is None or part(verifier) != asked["code_challenge"]:
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        if form.get("redirect_uri") != asked["redirect_uri"]:
+            return web.json_response({"error": "invalid_grant"}, status=400)
+        told = {"aud": WEB_CLIENT, "azp": None, "nonce": asked["nonce"], "scope": None}
+        return self._given(id_token=self.token(**{**told, **self.id_changes}))
+
     async def _token(self, request):
         form = await request.post()
+        if form.get("grant_type") == "authorization_code":
+            return self._exchanged(request, form)
         if form.get("grant_type") == "refresh_token":
             if form.get("refresh_token") not in self.refreshed[-1:]:
                 return web.json_response({"error": "invalid_grant"}, status=400)
@@ -199,17 +244,18 @@ class Issuer:
             return web.json_response({"error": error}, status=400)
         return self._given()
 
-    def _given(self):
+    def _given(self, **more):
         self.refreshed.append(secrets.token_urlsafe(24))
         exp = int(time.time()) + self.token_lasts_s
-        return web.json_response(
-            {
-                "access_token": self.token(exp=exp),
-                "token_type": "Bearer",
-                "expires_in": self.token_lasts_s,
-                "refresh_token": self.refreshed[-1],
-            }
-        )
+        told = {
+            "access_token": self.token(**{"exp": exp, **self.token_changes}),
+            "token_type": "Bearer",
+            "expires_in": self.token_lasts_s,
+            "refresh_token": self.refreshed[-1],
+            **more,
+            **self.gives,
+        }
+        return web.json_response({name: one for name, one in told.items() if one is not None})
 
     async def _revoke(self, request):
         form = await request.post()
