@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 import requests
 from talk import Talk, post
-from yard_callers import KINDS, both_ways, line, wait_until
+from yard_callers import KINDS, line, wait_until
 from yard_keys import end_key, id_of, put_key
 
 
@@ -93,7 +93,7 @@ def test_lines_of_a_request_that_goes_on_are_refused_when_its_key_is_revoked(ser
         got = talk._until(lambda got: b'"index":0' in got)
         assert b'"status":200' in got
         assert end_key(server.home, id_of(key)) == [id_of(key)]
-        wait_until(lambda: both_ways(server, line(key))[0] == 401)
+        wait_until(lambda: answers(server, key) == {401})
         talk.send(b"%x\r\n%s\r\n" % (len(sent), sent))
         got = talk._until(lambda got: b'"index":1' in got and b"not-signed-in" in got)
     (last,) = [part for part in got.split(b"\r\n") if b'"index":1' in part]
@@ -149,9 +149,8 @@ def test_two_operators_make_and_revoke_keys_at_the_same_time(server):
         worker.join(120)
     assert errors == [] and len(made) == 20
     for key, revoked in made:
-        wait_until(lambda key=key, revoked=revoked: (
-            both_ways(server, line(key))[0] == (401 if revoked else 200)
-        ))  # fmt: skip
+        expected = {401 if revoked else 200}
+        wait_until(lambda key=key, expected=expected: answers(server, key) == expected)
 
 
 def test_the_limit_of_calls_is_each_principals_own_not_their_address(server):
