@@ -4,8 +4,9 @@ import re
 
 import pytest
 import requests
-from yard_callers import KINDS, both_ways, line, wait_until
+from yard_callers import KINDS, both_ways, line
 from yard_keys import put_key
+from yard_waiting import wait_until
 
 from modelyard.api.access.enforcing import NEEDS
 from modelyard.api.app import create_app

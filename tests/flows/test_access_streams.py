@@ -8,8 +8,9 @@ from contextlib import suppress
 import pytest
 import requests
 from talk import Talk, post
-from yard_callers import KINDS, line, wait_until
+from yard_callers import KINDS, line
 from yard_keys import end_key, id_of, put_key
+from yard_waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
-from yard_callers import audit, wait_until
+from yard_callers import audit
 from yard_issuer import AUDIENCE, WEB_CLIENT, WEB_SECRET, Issuer
 from yard_keys import put_key
+from yard_waiting import wait_until
 
 SETTINGS = """
 oidc_issuer = "{issuer}"
