@@ -30,6 +30,7 @@ from .errors import BadArchive
 
 _CHUNK = 1 << 20
 _TAR_HEADER_LIMIT = 1 << 20  # bytes
+_MOST_HEADERS = 20  # before one member; programs write two or three
 _NAME_LIMIT = 255  # bytes of one part of a path: what file systems take
 _PATH_LIMIT = 1000  # bytes
 
@@ -100,7 +101,8 @@ def unpack(
     except (NotImplementedError, UnicodeError) as error:
         raise budget.refused(f"the archive cannot be read: {error}") from error
     except OSError as error:
-        if error.errno is not None:  # the disk's, not the decompressors'
+        # The disk's, not the decompressors', nor that of a zip that names places beyond any file.
+        if error.errno not in (None, errno.EINVAL):
             raise
         raise budget.refused(f"the archive is damaged: {error}") from error
     if budget.members == 0:
@@ -117,7 +119,7 @@ def is_archive(file: BinaryIO) -> bool:
         budget = _Budget("", Limits(), 4 * _TAR_HEADER_LIMIT)
         with _decompressed(file) as plain:
             counted = cast("IO[bytes]", _Counted(plain, budget))
-            with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
+            with _Headers.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
                 return archive.next() is not None
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, BadArchive):
         return False
@@ -211,8 +213,11 @@ def _unpack_tar(work: _Work) -> None:
     budget = work.budget
     with _decompressed(work.archive) as plain:
         counted = cast("IO[bytes]", _Counted(plain, budget))
-        with tarfile.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
+        with _Headers.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
             for member in archive:
+                cast(
+                    Any, archive
+                ).members.clear()  # tarfile keeps every header: a million are 400 MB
                 budget.count_member()
                 if not (member.isreg() or member.isdir()):
                     raise budget.refusal(f"{member.name} is a link or a device")
@@ -252,14 +257,27 @@ class _Counted:
         return data
 
 
+class _Headers(tarfile.TarFile):
+    """A tar with headers that stand before one member, counted."""
+
+    in_a_row = 0
+
+
 class _TarHeader(tarfile.TarInfo):
     """Refuses a header of a member (a long name, pax records) that would be read whole into memory:
-    tarfile believes its stated size, up to 8 GB."""
+    tarfile believes its stated size, up to 8 GB. And a long row of them: each is read by a call of
+    the one before it."""
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         extended = self.type in (b"L", b"K", b"x", b"g", b"X")
         if extended and self.size > _TAR_HEADER_LIMIT:
             raise tarfile.ReadError("a member's header is too long")
+        if self.size < 0:
+            raise tarfile.ReadError("a member has less than no bytes")
+        counted = cast("_Headers", archive)
+        counted.in_a_row = counted.in_a_row + 1 if extended else 0
+        if counted.in_a_row > _MOST_HEADERS:
+            raise tarfile.ReadError("a member has too many headers")
         return super()._proc_member(archive)  # type: ignore[misc]
 
 

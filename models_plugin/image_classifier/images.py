@@ -9,7 +9,7 @@ to the square. Of a file with several pictures (TIFF) the first is taken.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 64_000_000
 """Width times height above which a file is refused unread: RGBA then takes 256 MB."""
 
+_AT_ONCE = 1 << 20  # pixels
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _GREY = {"1", "L", "LA", "La", "I", "F"}
 
@@ -109,14 +110,25 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _from_integers(values: np.ndarray[Any, Any]) -> Image.Image:
     if values.min() < 0 or values.max() > 65535:
         raise BadImage("its grey values do not fit 16 bits: save it with 8 or 16 bits")
-    scaled = (values.astype(np.uint32) * 255 + 32767) // 65535
-    return Image.fromarray(scaled.astype(np.uint8))
+    return _by_rows(values, lambda rows: (rows.astype(np.uint32) * 255 + 32767) // 65535)
 
 
 def _from_floats(values: np.ndarray[Any, Any]) -> Image.Image:
     if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
         raise BadImage("its floating-point values are not all between 0 and 1")
-    return Image.fromarray(np.round(values * 255).astype(np.uint8))
+    return _by_rows(values, lambda rows: np.round(rows * 255))
+
+
+def _by_rows(
+    values: np.ndarray[Any, Any],
+    scaled: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]],
+) -> Image.Image:
+    """8 bits, some rows at a time: of all at once the wider values would take 0.7 GB."""
+    out = np.empty(values.shape, np.uint8)
+    count = max(1, _AT_ONCE // max(1, values.shape[1]))
+    for start in range(0, len(values), count):
+        out[start : start + count] = scaled(values[start : start + count])
+    return Image.fromarray(out)
 
 
 def _resized(image: Image.Image, size: int) -> Image.Image:
