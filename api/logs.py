@@ -6,7 +6,9 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import re
 import sys
+import warnings
 from contextlib import suppress
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
@@ -14,10 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam
 
 from ..errors import CannotStart
 
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_UNSEEN = "\x80-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""Beyond ASCII: what ends lines for some readers, steers terminals, or turns text around."""
+_CONTROLS = re.compile(f"[\\x00-\\x08\\x0b-\\x1f\\x7f{_UNSEEN}]")
+_BEYOND_ASCII = re.compile(f"[{_UNSEEN}]")
 _COLOURS = (
     (logging.ERROR, "\x1b[31;1m"),
     (logging.WARNING, "\x1b[33;1m"),
@@ -62,14 +69,25 @@ class _ForPeople(_Lines):
         )
         colour = next(code for least, code in _COLOURS if record.levelno >= least)
         extra = "".join(f" \x1b[36m{name}\x1b[0m={value!r}" for name, value in line.items())
+        event = _harmless(str(event))
         head = f"\x1b[2m{time}\x1b[0m {colour}{level:<8}\x1b[0m {event} \x1b[2m[{logger}]\x1b[0m"
-        return "\n".join([head + extra, *below])
+        return "\n".join([head + extra, *(_harmless(text) for text in below)])
+
+
+def _harmless(text: str) -> str:
+    """For a terminal: nothing steers it, and what begins at its left edge is a line of ours."""
+    return _CONTROLS.sub(_escaped, text).replace("\n", "\n    ")
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _as_json(line: dict[str, Any]) -> str:
     """One line: newlines are escaped, so that nobody can forge one."""
     try:
-        return orjson.dumps(line, default=repr).decode()
+        text = orjson.dumps(line, default=repr).decode()
+        return text if text.isascii() else _BEYOND_ASCII.sub(_escaped, text)
     except TypeError:  # half a surrogate pair, say, or a number of more than 64 bits
         return json.dumps(line, default=repr, separators=(",", ":"))
 
@@ -129,6 +147,11 @@ def configure_logging(level: str, file: Path | None = None, limit: int = 0) -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Else they are printed beside the log, with whatever text a client sent. Those of bad forms are
+    # left out: the client is told, and the interpreter would remember each text for ever.
+    logging.captureWarnings(True)
+    for bad in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.filterwarnings("ignore", category=bad)
     # Malformed HTTP is the client's fault, and a port scan must not fill the log.
     logging.getLogger("aiohttp.server").setLevel("DEBUG" if level == "debug" else "CRITICAL")
     logging.getLogger("modelyard.access").setLevel(

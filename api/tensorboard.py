@@ -6,6 +6,7 @@ The child is started by the first request and listens nowhere else; see `trainin
 from __future__ import annotations
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, UnixConnector, web
+from yarl import URL
 
 from ..errors import Busy
 from .services import services
@@ -61,7 +62,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
             session,
             session.request(
                 request.method,
-                f"http://tensorboard{request.raw_path}",
+                URL(f"http://tensorboard{request.rel_url}", encoded=True),
                 headers=headers,
                 data=body,
                 allow_redirects=False,

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import subprocess
 import sys
 
 import pytest
@@ -85,3 +86,39 @@ def test_a_log_file_is_begun_anew_when_it_is_full_and_three_older_ones_stay(tmp_
     told = [json.loads(line)["event"] for line in whole]
     assert told == [f"line {number}" for number in range(6000 - len(told), 6000)]
     assert all((tmp_path / name).stat().st_size < 20_000 + 256 * 200 for name in names)
+
+
+STRANGE = "a\n2026-01-01 forged\r\x1b[2J\x9b2J\x85\u2028\u202ez"
+
+
+def test_whoever_reads_a_line_sees_one_line():
+    for record in ({"msg": STRANGE}, {"msg": "it", "model": STRANGE}):
+        line = written(**record)
+        assert line.splitlines() == [line]
+        assert not re.search("[\x00-\x1f\x80-\x9f\u2028\u202e]", line)
+        assert STRANGE in json.loads(line).values()
+
+
+def test_on_a_terminal_nothing_that_was_sent_begins_a_line_or_steers_it():
+    record = {"name": "a", "levelname": "INFO", "levelno": 20, "created": 0.0, "msg": STRANGE}
+    try:
+        raise ValueError(STRANGE)
+    except ValueError:
+        made = logging.makeLogRecord({**record, "exc_info": sys.exc_info(), "model": STRANGE})
+    text = re.sub(r"\x1b\[[0-9;]*m", "", line_formatter(colours=True).format(made))
+    first, *others = text.splitlines()
+    assert first.startswith("1970-01-01T00:00:00") and "\x1b" not in text and "\x9b" not in text
+    assert others and all(line.startswith(("    ", "Traceback")) for line in others), others
+
+
+def test_what_a_library_warns_of_is_a_line_of_the_log():
+    code = (
+        "import warnings; from modelyard.api.logs import configure_logging as c; c('info');"
+        "import aiohttp; warnings.warn('one\\ntwo');"
+        "warnings.warn(aiohttp.BadContentDispositionHeader('from a client'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == ["py.warnings"]
+    assert "one\ntwo" in lines[0]["event"]
