@@ -109,6 +109,8 @@ def server(serve_module):
     server.ids = {"model": "counter", "id": record["uuid"], "version": record["weights"]}
     server.ids |= {"name": "best", "number": "1", "token": "x", "alias": "old", "format": "onnx"}
     assert server.get("/tensorboard/").status_code == 200  # it is started by the first request
+    link = server.post("/v2/models/counter/weights/latest/link", json={})
+    assert link.status_code == 201  # the first makes the key
     (server.home.parent / "secret.txt").write_text(OUTSIDE)
     (server.home / "secret.txt").write_text(OUTSIDE)
     server.rooms = rooms(server)
