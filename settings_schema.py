@@ -32,6 +32,7 @@ class ModelSettings:
     memory_limit: int | None = None
     python: str | None = None
     urls: str | None = None
+    torch_files: bool = False
     weights_folder: Path | None = None
     keep_last: int | None = None
     keep_best_by: str | None = None
@@ -137,6 +138,7 @@ class ModelSettingsSchema(Schema):
         metadata=_about("interpreter of the model's own environment, such as /venv/bin/python")
     )
     urls = UrlRules(metadata=_about("where clients' URLs may lead: public, none, any, hosts"))
+    torch_files = Switch(metadata=_about("read weights in .pt files (weights only)"))
     weights_folder = LocalPath(
         metadata=_about("folder where the model's train() leaves its weights")
     )
@@ -380,7 +382,7 @@ class SettingsSchema(PortSettingsSchema, OidcSettingsSchema):
         values=fields.Nested(ModelSettingsSchema),
         metadata=_about(
             "one table per model: predict_timeout, workers, device, cpus, max_wait_ms, "
-            "latency_target_ms, memory_limit, python, urls, weights_folder, "
+            "latency_target_ms, memory_limit, python, urls, torch_files, weights_folder, "
             "keep_last, keep_best_by, keep_runs, max_seconds, restart_on_failure, env",
             flag=False,
         ),

@@ -48,7 +48,7 @@ from .guard import guard, harden
 from .idempotency import REPEATS, Repeats
 from .metrics import Metrics
 from .metrics_page import METRICS
-from .plugin_tasks import keeps_s3
+from .plugin_tasks import environment_of, keeps_s3
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 from .sites import Sites
@@ -253,7 +253,7 @@ def _serving(settings: Settings, home: Home) -> ServingOptions:
                 max_wait_ms=own.max_wait_ms,
                 latency_target_ms=own.latency_target_ms,
                 memory_limit=own.memory_limit,
-                env=own.env,
+                env=environment_of(own),
             )
             for name, own in settings.models.items()
         },
@@ -265,8 +265,7 @@ def _training(settings: Settings, home: Home) -> TrainingOptions:
 
     def environment(source: PluginSource, temporary: Path) -> dict[str, str]:
         folders = OwnFolders(temporary, home.cache / source.name)
-        own = settings.models.get(source.name)
-        env = own.env if own is not None else {}
+        env = environment_of(settings.models.get(source.name))
         return plugin_environment(source, env, withhold_s3=withheld, folders=folders)
 
     return TrainingOptions(

@@ -10,10 +10,19 @@ from typing import Any
 from ..clearing import remove_tree
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.scratch import OwnFolders
+from ..models_plugin.torch_files import ALLOWED
 from ..records.home import Home
 from ..serving.pool import ServingPool
 from ..serving.tasks import run_plugin_task
 from ..settings import Settings
+from ..settings_schema import ModelSettings
+
+
+def environment_of(own: ModelSettings | None) -> dict[str, str]:
+    """What a model's table puts into the environment of its processes."""
+    if own is None:
+        return {}
+    return {**own.env, **({ALLOWED: "1"} if own.torch_files else {})}
 
 
 def keeps_s3(settings: Settings) -> bool:
@@ -36,7 +45,7 @@ async def run_model_task(
     temporary = home.workers / uuid.uuid4().hex[:8]
     environment = plugin_environment(
         source,
-        own.env if own is not None else {},
+        environment_of(own),
         threads=settings.threads or 1,
         withhold_s3=keeps_s3(settings),
         folders=OwnFolders(temporary, home.cache / source.name),

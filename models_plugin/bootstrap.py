@@ -93,6 +93,7 @@ KIT = (
     "modelyard.models_plugin.refusals",
     "modelyard.models_plugin.scratch",
     "modelyard.models_plugin.tasks",
+    "modelyard.models_plugin.torch_files",
     "modelyard.models_plugin.tracing",
     "modelyard.models_plugin.values",
     "modelyard.schemas",

@@ -1,4 +1,5 @@
-"""A weights folder: model.safetensors, and description.json that says what it is. No pickle.
+"""A weights folder: model.safetensors, and description.json that says what it is. No pickle, but
+a model.pt in the place of the tensors where the operator allows it (`torch_files`).
 
 description.json  {"format": 1, "classes", "info", "normalisation": {"mean", "std"}, "image_size",
                    "channels", "architecture", "arguments"}
@@ -17,11 +18,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ...errors import NotPermitted, PluginFailed
+from ..torch_files import load_torch_state
 from .network import SIZES, Network
 from .normalisation import Normalisation
 
 FORMAT = 1
 _TENSORS, _DESCRIPTION = "model.safetensors", "description.json"
+_PICKLED = "model.pt"
 
 
 class BadWeights(Exception):
@@ -97,6 +101,11 @@ def read_description(folder: Path) -> WeightsDescription:
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
     """All tensors, mapped from the file. Raises BadWeights."""
+    if not (folder / _TENSORS).exists() and (folder / _PICKLED).exists():
+        try:
+            return load_torch_state(folder / _PICKLED)
+        except (NotPermitted, PluginFailed, OSError) as error:
+            raise BadWeights(str(error)) from error
     try:
         return load_file(folder / _TENSORS)
     except (OSError, SafetensorError) as error:

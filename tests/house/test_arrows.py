@@ -54,7 +54,7 @@ ONLY_IN = {
     "joserfc": {"api.access"},
     "boto3": {"storage"},
     "botocore": {"storage"},
-    "torch": {"models_plugin.image_classifier"},
+    "torch": {"models_plugin.image_classifier", "models_plugin.torch_files"},
     "sklearn": {"models_plugin.image_classifier"},
     "PIL": {"models_plugin.image_classifier"},
     "safetensors": {"models_plugin.image_classifier"},

@@ -23,7 +23,12 @@ ENTRIES = (
     command_process.__name__,
     checking_process.__name__,
 )
-MAY_LACK = {"blake3", "orjson", "numpy"}  # used where they are; "marshmallow" has to be there
+MAY_LACK = {
+    "blake3",
+    "orjson",
+    "numpy",
+    "torch",
+}  # used where they are; "marshmallow" has to be there
 # What the adapter of DEEPaaS modules looks for in the module's environment, and does without.
 OF_MODULES = {"webargs", "aiohttp", "deepaas", "oslo_config", "oslo_log"}
 
