@@ -22,8 +22,11 @@ from ..schemas.routes import JSON
 from ..schemas.tensors import BARE, NPY
 from ..schemas.transport import FilePart, RequestData
 from ..serving.coming import Coming
+from .port.handler import is_crowded, using
 
 CHUNK = 256 * 1024
+_SMALL_CHUNK = 16 * 1024
+"""Of a form, whose reader keeps the last one, while it waits for its turn to send more."""
 TEXT_LIMIT = 64 * 1024**2
 """Bytes of JSON, or of form fields, that one request may hold: they are kept in memory."""
 FIELDS_LIMIT = 1000
@@ -258,16 +261,19 @@ class ModelRequestReader:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         digest = hashlib.sha256() if self._hash_files else None
         size = len(begin)
+        request, is_part = self._request, isinstance(source, BodyPartReader)
         with path.open("wb") as file:
             if begin:
                 await asyncio.to_thread(_write, file, begin, digest)
-            while chunk := await read(CHUNK):
+            while chunk := await read(_SMALL_CHUNK if is_part and is_crowded(request) else CHUNK):
                 size += len(chunk)
                 self._count(len(chunk))
                 if len(chunk) < CHUNK // 4 and digest is None:
                     file.write(chunk)  # into the page cache: cheaper than a hop to a thread
                 else:
-                    await asyncio.to_thread(_write, file, chunk, digest)
+                    with using(request, len(chunk)):
+                        await asyncio.to_thread(_write, file, chunk, digest)
+                    del chunk
         sha256 = digest.hexdigest() if digest else ""
         return FilePart(field, str(path), name, content_type, size, sha256)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from ..errors import BEGUN, told, told_problem
 from ..guard import HEADERS
 from ..lane.answers import whole
 from .addresses import Addresses
+from .intake import LEAST, SMALL, Intake, State, Turn
 from .pace import Pace, Phase
 from .roster import Roster
 
@@ -31,11 +33,28 @@ _NEVER_S = 30 * 86_400.0
 class Handler(web.RequestHandler):
     """One connection. `between_lines` is set by who reads a body of lines, while none is begun."""
 
-    __slots__ = ("_partial", "_reading", "_requests", "_roster", "between_lines", "pace")
+    __slots__ = (
+        "_partial",
+        "_reading",
+        "_requests",
+        "_roster",
+        "between_lines",
+        "intake",
+        "pace",
+        "turn",
+    )
 
-    def __init__(self, roster: Roster, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        intake: Intake,
+        server: web.Server,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         super().__init__(server, loop=loop, keepalive_timeout=_NEVER_S, access_log=None)  # type: ignore[arg-type]
         self._roster = roster
+        self.intake = intake
+        self.turn = Turn()
         self.pace = Pace()
         self.between_lines = False
         self._requests = 0
@@ -46,14 +65,17 @@ class Handler(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._roster.leave(self)
+        self.intake.leave(self)
         self._reading = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self.pace.came += len(data)
-        if self._reading is None:
+        if data and self._reading is None:
             self._partial = True
         super().data_received(data)
+        if self._reading is not None and self.unused() >= LEAST and self._is_large():
+            self.intake.came(self)
 
     def resume_writing(self) -> None:
         self.pace.resumed()
@@ -63,6 +85,8 @@ class Handler(web.RequestHandler):
         """The head of a request has been read."""
         self._reading, self._partial = request, False
         self._requests += 1
+        if self._is_large():
+            self.intake.begins(self)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -96,6 +120,37 @@ class Handler(web.RequestHandler):
         response.force_close()
         return response
 
+    # -- for the intake -----------------------------------------------------------------------
+
+    def _is_large(self) -> bool:
+        """True if more of a body is to come that was not announced as a small one."""
+        request = self._reading
+        if request is None or request.content.is_eof():
+            return False
+        length = request.content_length
+        return length is None or length > SMALL
+
+    def unused(self) -> int:
+        return 0 if self._reading is None else unread(self._reading)
+
+    def hold(self) -> None:
+        if self.transport is not None:
+            super().pause_reading()
+
+    def let(self) -> None:
+        if self.transport is not None:
+            super().resume_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called by the framework whenever something of a body was taken, and at its end."""
+        if self.turn.state is State.NONE:
+            super().resume_reading(resume_parser)
+        elif resume_parser:
+            self.intake.asks(self)
+        else:
+            self.intake.leave(self)
+            super().resume_reading(resume_parser)
+
     # -- for the roster -----------------------------------------------------------------------
 
     def phase(self) -> Phase | None:
@@ -107,6 +162,8 @@ class Handler(web.RequestHandler):
         request = self._reading
         if request is None:
             return Phase.HEAD if self._partial else Phase.IDLE
+        if self.turn.state is State.WAITING:
+            return Phase.HELD
         if request.content.is_eof() or not transport.is_reading():
             return Phase.BUSY
         return Phase.LINES if self.between_lines else Phase.BODY
@@ -135,13 +192,14 @@ class Framework:
     def __init__(self, server: web.Server, roster: Roster, proxies: Addresses) -> None:
         self._server = server
         self._roster = roster
+        self._intake = Intake()
         self._proxies = proxies
         self._make_request: Any = server.request_factory
         server.request_factory = self._request
         self._loop = asyncio.get_running_loop()
 
     def __call__(self) -> Handler:
-        return Handler(self._roster, self._server, self._loop)
+        return Handler(self._roster, self._intake, self._server, self._loop)
 
     async def close(self, until: float) -> None:
         """Closes connections that wait for a request; returns when the others have been answered,
@@ -179,6 +237,23 @@ def between_lines(request: web.BaseRequest, so: bool) -> None:
     """Told by who reads a body of lines: whether none is begun, so that silence is no fault."""
     if isinstance(request.protocol, Handler):
         request.protocol.between_lines = so
+
+
+def unread(request: web.BaseRequest) -> int:
+    """Bytes of its body that have come and that nobody has taken."""
+    size: int = request.content._size  # nothing public tells it
+    return size
+
+
+def using(request: web.BaseRequest, size: int) -> AbstractContextManager[None]:
+    """Counts so many bytes of its body, which are on their way to a file, while the block lasts."""
+    protocol = request.protocol
+    return protocol.intake.using(size) if isinstance(protocol, Handler) else nullcontext()
+
+
+def is_crowded(request: web.BaseRequest) -> bool:
+    """True if large bodies wait for each other: each is to keep little in memory then."""
+    return isinstance(request.protocol, Handler) and request.protocol.intake.is_full
 
 
 def _in_words(error: HttpProcessingError) -> str:

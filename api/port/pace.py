@@ -22,6 +22,7 @@ class Phase(Enum):
     IDLE = "idle"  # no byte of a request has come
     HEAD = "head"  # of a request; not all of it is here
     BODY = "body"  # of a request; more is to come, and there is room for it
+    HELD = "held"  # of a body; more may be there, and waits for our turn
     LINES = "lines"  # a body of lines, between two of them
     BUSY = "busy"  # nothing is waited for but ourselves
     ANSWER = "answer"  # bytes wait for the client to take them
@@ -79,6 +80,9 @@ class Pace:
         """
         if phase is Phase.BUSY:
             self._phase = phase
+            return False
+        if phase is Phase.HELD:  # its clock stands still: it neither runs out nor begins anew
+            self._until += LOOK_S
             return False
         most = now + (
             limits.client_s if phase in _BY_RATE or phase is Phase.HEAD else limits.idle_s

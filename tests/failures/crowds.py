@@ -5,6 +5,7 @@ import gzip
 import io
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -112,33 +113,53 @@ def cut_at(server, phase):
     return 0
 
 
-async def uploading(server, path, count, size):
-    """`count` uploads at the same time; how often each status was answered."""
-    port, statuses = urlsplit(server.url).port, {}
-    piece = b"\x89PNG" * 16_384
+PIECE = b"\x89PNG" * 16_384
+FORM = b'--b\r\nContent-Disposition: form-data; name="upload"; filename="a.png"\r\n\r\n'
 
-    async def one():
+
+def upload_of(path, size, kind):
+    """Head and end of an upload, and how many times `PIECE` stands between; as a file, a form's
+    part, or in chunks."""
+    count = size // len(PIECE)
+    size, begin, end = count * len(PIECE), b"", b""
+    head = body_of(path, size, "Connection: close").replace(b"application/json", b"image/png")
+    if kind == "form":
+        begin, end = FORM, b"\r\n--b--\r\n"
+        head = body_of(path, size + len(begin + end), "Connection: close").replace(
+            b"application/json", b"multipart/form-data; boundary=b"
+        )
+    elif kind == "chunked":
+        head = head.replace(b"Content-Length: %d" % size, b"Transfer-Encoding: chunked")
+        begin, end = b"", b"0\r\n\r\n"
+    return head + begin, count, end
+
+
+async def uploading(server, path, count, size, kinds=("file",), patience_s=570.0):
+    """`count` uploads at the same time; how often each status was answered."""
+    port, statuses = urlsplit(server.url).port, Counter()
+    chunk = b"%x\r\n%s\r\n" % (len(PIECE), PIECE)
+
+    async def one(kind):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         status = "cut"
         try:
-            head = body_of(path, size, "Connection: close").replace(
-                b"application/json", b"image/png"
-            )
-            writer.write(head)
-            for _ in range(size // len(piece)):
-                writer.write(piece)
+            begin, pieces, end = upload_of(path, size, kind)
+            writer.write(begin)
+            for _ in range(pieces):
+                writer.write(chunk if kind == "chunked" else PIECE)
                 await writer.drain()
-            writer.write(piece[: size % len(piece)])
+            writer.write(end)
             status = (await reader.readline()).split()[1].decode()
             await reader.read()
         except (ConnectionError, IndexError):
             pass
         finally:
             writer.transport.abort()
-        statuses[status] = statuses.get(status, 0) + 1
+        statuses[status] += 1
 
-    await asyncio.gather(*(one() for _ in range(count)))
-    return statuses
+    work = (one(kinds[number % len(kinds)]) for number in range(count))
+    await asyncio.wait_for(asyncio.gather(*work), patience_s)
+    return dict(statuses)
 
 
 def packed_nothing(size):
