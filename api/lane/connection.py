@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._shared.roster.pass_on(self, protocol)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        protocol.data_received(buffer)
+        protocol.begin_with(buffer)
 
     # -- answers ------------------------------------------------------------------------------
 

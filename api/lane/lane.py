@@ -10,6 +10,7 @@ from ..port.handler import Framework
 from ..port.roster import Roster
 from ..services import Services
 from .connection import Connection
+from .opening import FIRST, Opening
 from .shared import Shared
 
 _END_S = 0.02
@@ -30,10 +31,11 @@ class Lane:
         self.listening: asyncio.Server | None = None
         self._roster = roster
         self._shared = Shared(here, settings, metrics, framework, roster)
+        self._first = bytearray(FIRST)
         self._loop = asyncio.get_running_loop()
 
-    def __call__(self) -> Connection:
-        return Connection(self._shared)
+    def __call__(self) -> Opening:
+        return Opening(Connection(self._shared), self._first)
 
     @property
     def connections(self) -> list[Connection]:

@@ -69,6 +69,18 @@ class Handler(web.RequestHandler):
         self._reading = None
         super().connection_lost(exc)
 
+    def begin_with(self, data: bytes) -> None:
+        """What came before the connection was ours. The next read is after `begun`, which may hold
+        it: the transport's loop would go on with what is there."""
+        self.data_received(data)
+        if self.transport is not None:
+            self.transport.pause_reading()
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.transport is not None and not self._reading_paused:
+            self.transport.resume_reading()
+
     def data_received(self, data: bytes) -> None:
         self.pace.came += len(data)
         if data and self._reading is None:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import Protocol
 
-BUDGET = 16 * 1024**2
+BUDGET = 4 * 1024**2
 """Bytes of bodies that are here and not used yet, over all connections."""
 LEAST = 32 * 1024
 """Bytes of one body that are no piece yet."""

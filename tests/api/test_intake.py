@@ -8,6 +8,7 @@ from modelyard.api.port import intake as taking
 from modelyard.api.port.intake import BUDGET, LEAST, Intake, Turn
 
 PIECE = 256 * 1024
+PLACES = BUDGET // PIECE
 
 
 class Sender:
@@ -91,14 +92,14 @@ async def test_who_began_first_goes_first(intake):
                 taken[one] += 1
                 one.used()
         await turns()
-    assert [taken[one] for one in crowd[:50]] == [40] * 50
-    assert sum(taken[one] for one in crowd[100:]) == 0
+    assert [taken[one] for one in crowd[:PLACES]] == [40] * PLACES
+    assert sum(taken[one] for one in crowd[PLACES + 1 :]) == 0
 
 
 async def test_who_has_sent_much_goes_behind_the_others(intake, monkeypatch):
     monkeypatch.setattr(taking, "_SHARE", 4 * PIECE)
     crowd = senders(intake, 200)
-    for _ in range(100):
+    for _ in range(4 * 200 * 4 // PLACES):
         for one in crowd:
             if one.may:
                 one.sends()
