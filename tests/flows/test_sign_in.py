@@ -1,10 +1,9 @@
 """A browser signs in with a key, and has a session: what it opens, and how it ends."""
 
-import time
-
 import pytest
 import requests
 from yard_keys import id_of, keys, make_key, put_key
+from yard_waiting import wait_until
 
 PAGE = {"Accept": "text/html"}
 
@@ -15,10 +14,7 @@ def server(serve_module):
     for model in ("kinds", "counter"):
         server.wait_ready(model)
     server.key = make_key(server.home, "ann", "read", "predict", "train")
-    until = time.monotonic() + 30
-    while server.get("/v2/models/").status_code != 401:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: server.get("/v2/models/").status_code == 401)
     return server
 
 
@@ -110,10 +106,7 @@ def test_a_session_ends_with_its_key(server):
     session, _ = browser(server, key)
     assert session.get(server.url + "/v2/models/", timeout=30).status_code == 200
     assert keys(server.home, "revoke", id_of(key)).returncode == 0
-    until = time.monotonic() + 30
-    while session.get(server.url + "/v2/models/", timeout=30).status_code != 401:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: session.get(server.url + "/v2/models/", timeout=30).status_code == 401)
 
 
 def test_who_is_signed_in_is_told_and_a_guessed_cookie_opens_nothing(server):
@@ -143,3 +136,27 @@ def test_who_has_signed_in_without_the_permission_is_told_and_not_sent_round_in_
     session, _ = browser(server, put_key(server.home, "for-kinds", "read", model="kinds"))
     told = session.get(server.url + "/tensorboard/", headers=PAGE, timeout=30)
     assert told.status_code == 403 and "only for: kinds" in told.json()["detail"]
+
+
+def secure(server, **headers):
+    """Whether the cookie of a session is for HTTPS alone."""
+    answer = server.post(
+        "/sign-in", data={"key": text_of(server.key)}, headers={**own(server), **headers},
+        allow_redirects=False,
+    )  # fmt: skip
+    assert answer.status_code == 303, answer.text
+    return "; Secure" in answer.headers["Set-Cookie"]
+
+
+def test_a_sessions_cookie_is_for_https_alone_where_that_is_how_browsers_come(server, start_server):
+    assert not secure(server, **{"X-Forwarded-Proto": "https"}), "no trusted proxy says so"
+    flags = ("--model-name", "bare", "--no-warm-start")
+    behind = start_server(*flags, "--trusted-proxies", "127.0.0.1")
+    behind.key = put_key(behind.home, "ann", "read")
+    wait_until(lambda: behind.get("/v2/models/").status_code == 401)
+    assert secure(behind, **{"X-Forwarded-Proto": "https"})
+    assert not secure(behind, **{"X-Forwarded-Proto": "http"}) and not secure(behind)
+    assert behind.stop() == 0
+    public = start_server(*flags, "--public-url", "https://yard.example")
+    public.key = behind.key
+    assert secure(public)
