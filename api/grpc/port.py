@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from ...errors import CannotStart
 from ...settings import Settings
 from ..body import TEXT_LIMIT
 from ..metrics import Metrics
-from ..port.tls import certificate_of
+from ..port.tls import Certificate, certificate_of
 from ..services import Services
 from ..tracing import Tracing
 from .admitting import admitted
@@ -40,6 +40,7 @@ class GrpcPort:
         self._calls = Calls(metrics, tracing)
         self._server: aio.Server | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     def bind(self, host: str) -> None:
         """Takes the port; nobody is answered yet. Raises CannotStart."""
@@ -56,7 +57,8 @@ class GrpcPort:
             if self._certificate is None:
                 self.port = self._server.add_insecure_port(f"{shown}:{self.port}")
             else:
-                pair = grpc.ssl_server_credentials([self._certificate.pem()])
+                renewed = _configured(self._certificate)
+                pair = grpc.dynamic_ssl_server_credentials(renewed(), renewed)
                 self.port = self._server.add_secure_port(f"{shown}:{self.port}", pair)
         except RuntimeError as error:
             raise CannotStart(
@@ -67,6 +69,8 @@ class GrpcPort:
     async def start(self, here: Services) -> None:
         """Begins to answer."""
         assert self._server is not None, "bind() comes first"
+        if self._certificate is not None:
+            self._following = asyncio.ensure_future(self._certificate.follow())
         self._server.add_generic_rpc_handlers((_Methods(here, self._calls),))
         await self._server.start()
 
@@ -77,6 +81,8 @@ class GrpcPort:
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:
         """For `cleanup_ctx`: at its end no call is under way."""
         yield
+        if self._following is not None:
+            self._following.cancel()
         if self._leaving is not None:
             await self._leaving
         elif self._server is not None:
@@ -88,6 +94,15 @@ class GrpcPort:
         self._calls.closed = True
         await self._calls.over(self._grace_s)
         await self._server.stop(None)
+
+
+def _configured(certificate: Certificate) -> Callable[[], grpc.ServerCertificateConfiguration]:
+    """What gRPC asks, in a thread of its own, for each new connection."""
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration([certificate.pem()])
+
+    return configuration
 
 
 class _Methods(grpc.GenericRpcHandler):

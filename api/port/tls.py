@@ -29,7 +29,7 @@ class Certificate:
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
         self.context.set_alpn_protocols(["http/1.1"])
         try:
-            self._stamp = self._load()
+            self._stamp = self._load(self.context)
         except (OSError, ssl.SSLError) as error:
             raise CannotStart(
                 f"The certificate cannot be used: {error}. --tls-cert is its file (PEM, with its "
@@ -37,24 +37,28 @@ class Certificate:
             ) from error
 
     def pem(self) -> tuple[bytes, bytes]:
-        """Key and certificate as they are in the files now."""
-        return (self._key or self._cert).read_bytes(), self._cert.read_bytes()
+        """Key and certificate as they were when both could be used last."""
+        return self._pem
 
-    async def follow(self) -> None:
+    async def follow(self, every_s: float = _LOOK_S) -> None:
         """Takes what is renewed: connections from then on have it. Until it is cancelled."""
         while True:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(every_s)
             try:
-                if self._stamped() != self._stamp:
-                    self._stamp = self._load()
-                    log.info("a renewed certificate was taken")
-            except (OSError, ssl.SSLError) as error:  # half of it may have been written
+                if self._stamped() == self._stamp:
+                    continue
+                # Half of it may have been written: the context that is used would lose its key.
+                self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+                self._stamp = self._load(self.context)
+                log.info("a renewed certificate was taken")
+            except (OSError, ssl.SSLError) as error:
                 log.warning("the renewed certificate cannot be used yet: %s", error)
 
-    def _load(self) -> tuple[float, float]:
+    def _load(self, context: ssl.SSLContext) -> tuple[float, float]:
         stamp = self._stamped()
         # Without the callback a key with a password would ask for it on the terminal.
-        self.context.load_cert_chain(self._cert, self._key, password=lambda: "")
+        context.load_cert_chain(self._cert, self._key, password=lambda: "")
+        self._pem = (self._key or self._cert).read_bytes(), self._cert.read_bytes()
         return stamp
 
     def _stamped(self) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """SIGTERM: what was asked is answered, nothing new is taken, and no process is left."""
 
 import asyncio
+import re
 import signal
 import threading
 import time
@@ -8,8 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
+import numpy as np
 import pytest
 import requests
+from talk import Talk, chunked, post
+from yard_grpc import Client, grpc_target
+from yard_waiting import wait_until
 
 
 @pytest.fixture
@@ -94,3 +99,42 @@ def test_what_takes_longer_than_the_limit_is_given_up(start_server):
     assert time.monotonic() - began < 20
     asking.join()
     assert len(failed) == 1 and failed != [200]
+
+
+@pytest.mark.slow
+def test_stop_timeout_is_one_time_for_all_that_is_under_way_by_whatever_way_it_came(start_server):
+    """Twice as long would be the time of HTTP after that of gRPC, or of one way after another."""
+    limit = 20
+    server = start_server(
+        *("--model-name", "batcher,shift", "--stop-timeout", str(limit), "--grpc-port", "0"),
+        *("--predict-timeout", "600"),
+    )
+    for model in ("batcher", "shift"):
+        server.wait_ready(model)
+    call, path = b'{"seconds": 300}', "/v2/models/batcher/predict/"
+    client = Client(grpc_target(server))
+    with (
+        Talk(server) as lane,
+        Talk(server) as framework,
+        Talk(server) as lines,
+        Talk(server) as body,
+    ):
+        lane.send(post(path, call))
+        framework.send(chunked(path, call))
+        lines.send(chunked(path, call + b"\n", kind="application/x-ndjson"))
+        body.send(post(path, b"{" + b" " * 1000)[:-500])
+        by_grpc = client.begin("shift", {"x": np.zeros(1, "float32")}, timeout=600, seconds=300.0)
+        wait_until(lambda: under_way(server, "batcher") >= 3 and under_way(server, "shift") >= 1)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(120) == 0
+        took = time.monotonic() - began
+    assert by_grpc.exception() is not None
+    client.close()
+    assert limit <= took < 2 * limit, took
+
+
+def under_way(server, model):
+    """Items that wait for the model or are with it."""
+    line = rf'^modelyard_(?:queue|worker)_items{{model="{model}"}} (\d+)'
+    return sum(int(count) for count in re.findall(line, server.get("/metrics").text, re.M))
