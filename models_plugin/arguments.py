@@ -26,6 +26,7 @@ from ..errors import (
 from ..schemas.description import FieldDescription
 from ..schemas.exactjson import loads
 from ..schemas.jsonform import json_form
+from ..schemas.tensors import BARE, NPY, body_tensor
 from ..schemas.transport import FilePart, RequestData
 from .accept import choose
 from .answers import json_value
@@ -206,12 +207,12 @@ class Arguments:
         required = [name for name in names if self._described[name].required]
         if len(required) == 1 or len(names) == 1:
             return (required if len(required) == 1 else names)[0]
-        tensors = [field for field in self._described.values() if field.kind == "tensor"]
-        taken = "application/json or a form" + (" or application/x-npy" if tensors else "")
+        taken = "multipart/form-data"
+        if not names:
+            array = body_tensor(list(self._described.values())) is not None
+            taken = f"application/json, {taken}" + (f", {NPY} or {BARE}" if array else " or a form")
         raise UnsupportedMediaType(
-            "This model does not take a body of the content type {!r}: send {}.".format(
-                content_type, "multipart/form-data" if names else taken
-            )
+            f"This model does not take a body of the content type {content_type!r}: send {taken}."
         )
 
     # -- values -------------------------------------------------------------------------------

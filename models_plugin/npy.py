@@ -35,7 +35,10 @@ def document_of_array(
     field = body_tensor(fields)
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if field is None:
-        raise UnsupportedMediaType(f"This model does not take a body of {kind}.")
+        raise UnsupportedMediaType(
+            f"This model does not take a body of {kind}: send application/json, "
+            "multipart/form-data or a form."
+        )
     data = _data(request)
     if bytes(data[: len(_MAGIC)]) == _MAGIC:
         return {field.name: read_npy(data)}

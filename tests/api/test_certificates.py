@@ -18,7 +18,8 @@ def made(folder, name):
     paths = folder / f"{name}.pem", folder / f"{name}-key.pem"
     done = subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", str(paths[1]), "-out", str(paths[0])],
+         "-nodes", "-days", "2", "-subj", f"/CN={name}",
+         "-keyout", str(paths[1]), "-out", str(paths[0])],
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

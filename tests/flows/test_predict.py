@@ -132,6 +132,14 @@ def test_a_malformed_body_is_refused_as_problem_json(server, content_type, body,
     assert answer.json()["message"]
 
 
+@pytest.mark.parametrize("kind", ["image/png", "text/plain", "application/xml"])
+def test_who_sends_another_content_type_is_told_those_that_are_taken(server, kind):
+    told = server.predict("kinds", data=b"x", headers={"Content-Type": kind}).json()["detail"]
+    assert kind in told
+    for taken in ("application/json", "multipart/form-data", "application/x-npy", "octet-stream"):
+        assert taken in told, taken
+
+
 def test_an_uploaded_file_has_its_suffix_and_name_and_is_gone_after_the_call(server):
     answer = server.predict("files", files={"upload": ("scan.tar.gz", b"abc", "application/gzip")})
     told = arrived(answer)

@@ -100,7 +100,9 @@ def test_a_model_that_takes_files_still_gets_a_file(server):
 
 
 def test_several_tensors_or_none_take_no_such_body(server):
-    assert send(server, "labels", npy(ROWS)).status_code == 415
+    told = send(server, "labels", npy(ROWS))
+    assert told.status_code == 415
+    assert "send application/json, multipart/form-data or a form" in told.json()["detail"]
 
 
 def test_who_cannot_be_answered_with_an_array_is_told(server):
