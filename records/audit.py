@@ -10,6 +10,7 @@ server and `modelyard keys` both write. They hold no key, no argument and no que
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -53,7 +54,7 @@ class AuditLog:
             fcntl.flock(lock.number, fcntl.LOCK_EX)
             self._rotate(path)
             with closing(_Descriptor(path, flags | os.O_APPEND)) as file:
-                os.write(file.number, line.encode())
+                _append(file.number, line.encode())
 
     def _rotate(self, path: Path) -> None:
         rotation = self._rotation[path.name]
@@ -66,6 +67,14 @@ class AuditLog:
         for older, newer in zip(reversed(numbered), reversed(numbered[:-1]), strict=False):
             if newer.exists():
                 newer.rename(older)
+
+
+def _append(descriptor: int, line: bytes) -> None:
+    """All of the line or nothing: half of one would spoil the next. Raises OSError."""
+    end = os.fstat(descriptor).st_size
+    if os.write(descriptor, line) < len(line):  # the disk was full in the middle
+        os.ftruncate(descriptor, end)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _Descriptor:

@@ -109,13 +109,16 @@ def all_processes() -> dict[int, ProcessStat]:
     return found
 
 
-def descendants(root: int) -> list[ProcessStat]:
-    """The living descendants of a process, nearest first; ended ones are left out.
+def descendants(
+    root: int, everything: Mapping[int, ProcessStat] | None = None
+) -> list[ProcessStat]:
+    """The living descendants of a process, nearest first; ended ones are left out. Of `everything`,
+    if that was looked at already.
 
     With PR_SET_CHILD_SUBREAPER set on `root`, daemonised ones are among them: the kernel gives
     orphans to the nearest subreaper.
     """
-    everything = all_processes()
+    everything = all_processes() if everything is None else everything
     children: dict[int, list[ProcessStat]] = {}
     for stat in everything.values():
         children.setdefault(stat.ppid, []).append(stat)

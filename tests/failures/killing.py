@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from modelyard.training.executor import read_identity
+from modelyard.training.identity import all_processes
 from modelyard.training.paths import RunPaths, read_json
 
 from .clients import MODEL, Clients
@@ -51,7 +52,7 @@ class KillDriver:
 
     def kill(self, target: str) -> bool:
         """One kill -9, and what must be seen soon after it; False if there was nothing to kill."""
-        time.sleep(self.chance.uniform(0.0, 0.3))
+        time.sleep(self.chance.uniform(0.0, 0.15))
         done = getattr(self, f"_kill_{target}")()
         self.kills[target] += bool(done)
         self.check()
@@ -133,7 +134,7 @@ class KillDriver:
         end = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < end, f"{why} ({within_s} s)"
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     def _paths(self, run_id: str) -> RunPaths:
         return RunPaths(self.server.home / "runs" / run_id)
@@ -150,21 +151,25 @@ class KillDriver:
         self.no_orphans()
 
     def no_orphans(self) -> None:
-        """Waits until there are none."""
+        """Waits until there are none. What was not seen before is no orphan yet: between two looks
+        the server starts processes, and they are told apart by what it said before."""
         end = time.monotonic() + SOON_S
-        while found := self.orphans():
+        found = self.orphans()
+        while found:
             assert time.monotonic() < end, found
             time.sleep(0.05)
+            now = self.orphans()
+            found = {pid: told for pid, told in found.items() if pid in now}
 
     def orphans(self) -> dict[int, str]:
         """Processes that belong neither to the front nor to a run that has not finished."""
-        reap(but={self.server.process.pid})
         open_runs = {r["uuid"] for r in self.clients.look_at_newest() if r["phase"] != "finished"}
-        front = self.server.process.pid
-        allowed = {front, *below(front)}
+        front, everything = self.server.process.pid, all_processes()
+        reap({front}, everything)
+        allowed = {front, *below(front, everything)}
         return {
             pid: words(pid)
-            for pid, run_id in runs_below(os.getpid()).items()
+            for pid, run_id in runs_below(os.getpid(), everything).items()
             if pid not in self.others
             and (pid not in allowed if run_id is None else run_id not in open_runs)
         }

@@ -3,10 +3,10 @@
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from modelyard.training.identity import ProcessStat, all_processes, descendants
+from modelyard.training.identity import ProcessStat, descendants
 from modelyard.training.marker import NAME, PLACEHOLDER
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -23,25 +23,27 @@ def adopting_orphans() -> Iterator[None]:
         prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def reap(but: set[int]) -> None:
+def reap(but: set[int], everything: Mapping[int, ProcessStat]) -> None:
     """Takes leave of adopted ones that have ended; those in `but` are waited for by others."""
     me = os.getpid()
-    for stat in all_processes().values():
+    for stat in everything.values():
         if stat.ppid == me and stat.state == "Z" and stat.pid not in but:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(stat.pid, os.WNOHANG)
 
 
-def below(pid: int) -> dict[int, ProcessStat]:
-    """All living descendants of a process."""
-    return {stat.pid: stat for stat in descendants(pid)}
+def below(pid: int, everything: Mapping[int, ProcessStat] | None = None) -> dict[int, ProcessStat]:
+    """All living descendants of a process; of `everything`, if that was looked at already."""
+    return {stat.pid: stat for stat in descendants(pid, everything)}
 
 
-def runs_below(root: int) -> dict[int, str | None]:
+def runs_below(
+    root: int, everything: Mapping[int, ProcessStat] | None = None
+) -> dict[int, str | None]:
     """All living descendants with the run that they are of, told by their mark or by that of the
     nearest ancestor that has one."""
     found: dict[int, str | None] = {}
-    for stat in descendants(root):  # nearest first
+    for stat in descendants(root, everything):  # nearest first
         run = _mark(stat.pid)
         found[stat.pid] = found.get(stat.ppid) if run is None else run
     return found
