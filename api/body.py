@@ -25,6 +25,8 @@ from ..serving.coming import Coming
 from .port.handler import is_crowded, using
 
 CHUNK = 256 * 1024
+SENT = 64 * 1024
+"""Bytes of a file that are sent at a time: each reader who is slow has two of them in memory."""
 _SMALL_CHUNK = 16 * 1024
 """Of a form, whose reader keeps the last one, while it waits for its turn to send more."""
 TEXT_LIMIT = 64 * 1024**2

@@ -10,6 +10,7 @@ from .. import __version__
 from ..web import static_file
 from .access.principal import NOBODY, principal_of
 from .access.sessions import sent_to_sign_in
+from .body import SENT
 from .errors import REALM
 from .responses import json_response
 from .services import root_of, services
@@ -114,7 +115,7 @@ def _page_file(name: str) -> web.StreamResponse:
     path = static_file("swagger-ui", name)
     if path is None:
         raise web.HTTPNotFound
-    return _page(web.FileResponse(path))
+    return _page(web.FileResponse(path, SENT))
 
 
 def _page(response: web.StreamResponse) -> web.StreamResponse:

@@ -14,6 +14,7 @@ from ..errors import InvalidArguments, NotFound
 from ..schemas.export_resources import ExportSchema, ExportsSchema
 from ..storage.exports import Export
 from ..storage.weights import WeightsVersion
+from .body import SENT
 from .exporting import EXPORTER, LIMIT_S, SAFETENSORS, exports_of, has_safetensors
 from .plugin_tasks import run_model_task
 from .responses import json_response
@@ -74,7 +75,7 @@ async def get_export(request: web.Request) -> web.StreamResponse:
         "Content-Disposition": f'attachment; filename="{version.model}-{version.id[:8]}{suffix}"',
         "X-Content-SHA256": export.sha256,
     }
-    response = web.FileResponse(exports.path(export), headers=headers)
+    response = web.FileResponse(exports.path(export), SENT, headers=headers)
     response.content_type = "application/zip" if suffix == ".zip" else "application/octet-stream"
     return response
 

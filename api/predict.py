@@ -13,7 +13,7 @@ from aiohttp import web
 
 from ..schemas.transport import LINES
 from ..serving.messages import Prediction
-from .body import ALL_IN_MEMORY, CHUNK
+from .body import ALL_IN_MEMORY, SENT
 from .compression import Packer, coding_for, packable
 from .lines import predict_lines
 from .services import described_model_of, services
@@ -110,7 +110,7 @@ async def _stream(request: web.Request, path: Path, headers: dict[str, str]) -> 
         if packer is None:
             response.content_length = path.stat().st_size
         await response.prepare(request)
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
+        while chunk := await asyncio.to_thread(file.read, SENT):
             if packer is not None:
                 chunk = await asyncio.to_thread(packer.pack, chunk)
             await response.write(chunk)

@@ -9,13 +9,10 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 from ...errors import Busy, InvalidArguments, ModelyardError, NoWeights, TooSlow
-from ...schemas.transport import RequestData
-from ...serving.coming import Coming
 from ...serving.messages import Prediction
 from ..access_log import log as access_log
 from ..compression import LEAST, packable
@@ -25,7 +22,8 @@ from ..predict import remove
 from ..services import tell_where
 from ..terms import check_accepted
 from .answers import begin, whole
-from .calls import Kind, told_of_call
+from .call import Call
+from .calls import told_of_call
 from .large import send_large
 from .shared import Shared
 
@@ -36,22 +34,6 @@ _GONE = 499
 _DOING = "a predict call"
 
 
-class _Call:
-    """One call of a connection, from its head to its answer."""
-
-    __slots__ = ("begun", "coming", "drop", "folder", "inside", "kind", "request", "started")
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        self.started = time.perf_counter()
-        self.inside = False  # counted at the door
-        self.request: RequestData | None = None
-        self.folder = ""
-        self.coming: Coming | None = None  # while its body is
-        self.drop: Callable[[], object] | None = None  # while it is asked
-        self.begun = False  # its answer has begun to leave
-
-
 class Connection(asyncio.Protocol):
     """See the package. Its calls follow each other, as HTTP has it."""
 
@@ -60,7 +42,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer = self._proxy = ""
         self._buffer = b""
-        self._call: _Call | None = None
+        self._call: Call | None = None
         self._skip = 0  # bytes to come of a body that was refused
         self.pace = Pace()
         self._reading = False  # within _next
@@ -82,6 +64,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._shared.roster.leave(self)
+        self._shared.roster.unread.taken(self)
         if self._resumed is not None:
             self._resumed.set()
         call, self._call = self._call, None
@@ -97,9 +80,11 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._paused = True
         self._resumed = asyncio.Event()
+        self._shared.roster.unread.waits(self)
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._shared.roster.unread.taken(self)
         self.pace.resumed()
         if self._resumed is not None:
             self._resumed.set()
@@ -157,7 +142,7 @@ class Connection(asyncio.Protocol):
                 self._hand_over()
                 return False
             self._buffer = self._buffer[end:]
-            self._call = call = _Call(kind)
+            self._call = call = Call(kind)
             if self._proxy:
                 self._peer = self._shared.client_of(self._proxy, kind)
             try:
@@ -183,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._ask(call, body)
         return self._call is None
 
-    def _refuse(self, call: _Call, error: ModelyardError) -> None:
+    def _refuse(self, call: Call, error: ModelyardError) -> None:
         """Answers at once, and lets the body pass."""
         if call.coming is not None:
             call.coming.over()
@@ -192,7 +177,7 @@ class Connection(asyncio.Protocol):
         self._buffer = self._buffer[length:]
         self._write_error(call, error)
 
-    def _ask(self, call: _Call, body: bytes) -> None:
+    def _ask(self, call: Call, body: bytes) -> None:
         kind = call.kind
         call.folder = self._shared.folder()
         call.request = request = kind.request(body, call.folder)
@@ -255,7 +240,7 @@ class Connection(asyncio.Protocol):
         self._write(call, 200, head, body, prediction.weights_id)
         self._over(call, prediction)
 
-    def _fail(self, call: _Call, error: BaseException) -> None:
+    def _fail(self, call: Call, error: BaseException) -> None:
         """The answer is an error; the worker may have left something in the call's folder."""
         assert call.request is not None
         if call.request.parts or not isinstance(error, (InvalidArguments, Busy)):
@@ -264,20 +249,20 @@ class Connection(asyncio.Protocol):
             tell_where(error, "weights")
         self._write_error(call, error)
 
-    def _over(self, call: _Call, prediction: Prediction) -> None:
+    def _over(self, call: Call, prediction: Prediction) -> None:
         """After the answer: a version that is tried may get a copy, else the folder goes."""
         assert call.request is not None
         kept = call.kind.served.handle.copied(call.request, call.folder, prediction)
         if prediction.made and not kept:
             self._shared.spawn(remove(Path(call.folder)))
 
-    def _write_error(self, call: _Call, error: BaseException) -> None:
+    def _write_error(self, call: Call, error: BaseException) -> None:
         answer = told_of(error, _DOING)
         headers = {"Content-Type": answer.content_type, **answer.headers}
         self._write(call, answer.status, begin(answer.status, headers), answer.body, None)
 
     def _write(
-        self, call: _Call, status: int, head: bytes, body: bytes, version: str | None
+        self, call: Call, status: int, head: bytes, body: bytes, version: str | None
     ) -> None:
         """The whole answer, in one piece; then the next call."""
         transport = self._transport
@@ -289,10 +274,10 @@ class Connection(asyncio.Protocol):
         self._told(call, status, len(body), version)
         self._done(call, last)
 
-    def _is_last(self, call: _Call) -> bool:
+    def _is_last(self, call: Call) -> bool:
         return not call.kind.keeps_alive or self._shared.here.stopping.is_set()
 
-    def _done(self, call: _Call, last: bool) -> None:
+    def _done(self, call: Call, last: bool) -> None:
         self._leave(call)
         self._call = None
         transport = self._transport
@@ -311,7 +296,7 @@ class Connection(asyncio.Protocol):
         self._ended, self._buffer = True, b""
         transport.close()
 
-    async def _send(self, call: _Call, prediction: Prediction) -> None:
+    async def _send(self, call: Call, prediction: Prediction) -> None:
         """A large answer: packed if the client takes that, a file piece by piece."""
         last = self._is_last(call)
         try:
@@ -334,7 +319,7 @@ class Connection(asyncio.Protocol):
             self._told(call, 200, sent, prediction.weights_id)
             self._done(call, last)
 
-    async def _push(self, call: _Call, data: bytes) -> None:
+    async def _push(self, call: Call, data: bytes) -> None:
         """Writes when the client has read enough of what came before."""
         if self._paused and self._resumed is not None:
             await self._resumed.wait()
@@ -345,12 +330,12 @@ class Connection(asyncio.Protocol):
 
     # -- the end ------------------------------------------------------------------------------
 
-    def _leave(self, call: _Call) -> None:
+    def _leave(self, call: Call) -> None:
         if call.inside:
             call.inside = False
             self._shared.here.door.leave(call.kind.caller or self._peer)
 
-    def _told(self, call: _Call, status: int, size: int | None, version: str | None) -> None:
+    def _told(self, call: Call, status: int, size: int | None, version: str | None) -> None:
         seconds = time.perf_counter() - call.started
         call.kind.served.requests.add(status, seconds)
         if access_log.isEnabledFor(logging.INFO):
@@ -380,6 +365,9 @@ class Connection(asyncio.Protocol):
         if call is None:
             return Phase.BODY if self._skip else Phase.IDLE
         return Phase.BODY if call.request is None else Phase.BUSY
+
+    def left_to_send(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def moved(self) -> int:
         return self.pace.came + self.pace.left

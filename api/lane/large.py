@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ...serving.messages import Prediction
-from ..body import CHUNK
+from ..body import SENT
 from ..compression import Packer, coding_of, packable, packed
 from ..predict import headers_of
 from .answers import begin
@@ -38,12 +38,12 @@ async def send_large(prediction: Prediction, accepted: str, end: bytes, push: Pu
         if coding is None:
             size = Path(prediction.path).stat().st_size
             await push(b"%sContent-Length: %d\r\n%s" % (head, size, end))
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
+            while chunk := await asyncio.to_thread(file.read, SENT):
                 await push(chunk)
             return size
         packer, sent = Packer(coding), 0
         await push(b"%sTransfer-Encoding: chunked\r\n%s" % (head, end))
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
+        while chunk := await asyncio.to_thread(file.read, SENT):
             sent += await _push_chunk(await asyncio.to_thread(packer.pack, chunk), push)
         sent += await _push_chunk(packer.rest(), push)
         await push(b"0\r\n\r\n")

@@ -65,6 +65,7 @@ class Handler(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._roster.leave(self)
+        self._roster.unread.taken(self)
         self.intake.leave(self)
         self._reading = None
         super().connection_lost(exc)
@@ -89,7 +90,12 @@ class Handler(web.RequestHandler):
         if self._reading is not None and self.unused() >= LEAST and self._is_large():
             self.intake.came(self)
 
+    def pause_writing(self) -> None:
+        self._roster.unread.waits(self)
+        super().pause_writing()
+
     def resume_writing(self) -> None:
+        self._roster.unread.taken(self)
         self.pace.resumed()
         super().resume_writing()
 
@@ -179,6 +185,9 @@ class Handler(web.RequestHandler):
         if request.content.is_eof() or not transport.is_reading():
             return Phase.BUSY
         return Phase.LINES if self.between_lines else Phase.BODY
+
+    def left_to_send(self) -> int:
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def moved(self) -> int:
         if self._partial and self._reading is None:

@@ -13,6 +13,7 @@ from ...settings import Settings
 from ..metrics import Metrics
 from .addresses import Addresses
 from .pace import LOOK_S, Limits, Pace, Phase
+from .unread import Unread
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Roster:
 
     def __init__(self, settings: Settings, metrics: Metrics, proxies: Addresses) -> None:
         self.metrics = metrics
+        self.unread = Unread(metrics)
         self._limits = Limits.of(settings)
         self._most = settings.max_connections
         self._most_of_one = settings.client_connections

@@ -5,6 +5,7 @@ The sample has some of each; `make test-slow` as many as the promise says, and p
 
 import asyncio
 import resource
+import socket
 import time
 
 import aiohttp
@@ -16,6 +17,7 @@ from .crowds import (
     Others,
     body_of,
     calls_left,
+    cut_at,
     dripping,
     packed_nothing,
     peak_of,
@@ -155,6 +157,36 @@ def test_uploads_that_hardly_come_and_those_that_are_refused_keep_none_out(serve
     assert set(statuses[0]) <= {"404", "cut"} and statuses[0]["404"] > 0
     assert statuses[1:] == [{"200": 3}, {"200": 3}]
     gone(server)
+
+
+@pytest.mark.slow
+def test_answers_that_nobody_takes_share_a_budget(server):
+    """A gigabyte of them: those who have let theirs wait longest are cut off before their time."""
+    body = b'{"text": "%s"}' % (b"a" * 1_000_000)
+    head = body_of(KINDS, len(body))
+
+    async def crowd():
+        port, opened, most = int(server.url.rsplit(":", 1)[1]), [], 0.0
+        for _ in range(1000):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            connection.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connection, ("127.0.0.1", port))
+            await loop.sock_sendall(connection, head + body)
+            opened.append(connection)
+            most = max(most, pss_mb(server))
+        for connection in opened:
+            connection.close()
+        return most
+
+    before = pss_mb(server)
+    most = asyncio.run(crowd())
+    cut = cut_at(server, "answer")
+    print(
+        f"unread: 1000 answers of 1 MB; front {before:.0f} to {most:.0f} MB, {cut} cut off so far"
+    )
+    assert most - before < 450 and cut > 50
 
 
 @pytest.mark.parametrize(
