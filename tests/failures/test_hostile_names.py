@@ -118,17 +118,21 @@ def server(serve_module):
 
 
 def rooms(server):
-    """What lies beside the home, at its top, and in the rooms that no request here adds to."""
+    """What lies beside the home and at its top."""
     home = server.home
     around = {path for path in home.parent.rglob("*") if home not in path.parents}
     top = {path for path in home.iterdir() if not path.name.startswith("records.db")}
-    return around | top | set((home / "weights").rglob("*"))
+    return around | top
 
 
 @pytest.fixture(autouse=True)
 def nothing_was_touched(server):
     yield
     assert rooms(server) == server.rooms
+    for room in ("runs", "weights", "datasets", "uploads"):  # ids, and nothing but ids
+        folder = server.home / room
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
+        assert all(re.fullmatch("[0-9a-f]{32}", name) for name in names), (room, names)
     for line in server.lines:
         # Each line of the log is one of ours: JSON, or what is printed at the start.
         assert line.startswith(("{", "Modelyard is", "  ")), line
