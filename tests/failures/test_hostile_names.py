@@ -275,3 +275,11 @@ def test_any_name_of_a_file_that_is_sent_is_only_a_name(server, place, name, fie
         assert told["bytes"] == 7
         assert re.fullmatch(r"[A-Za-z0-9._/-]*", told["path"]), told["path"]
         assert told["path"].startswith(str(server.home))
+
+
+def test_an_address_in_full_is_the_same_address(server):
+    """RFC 9112, section 3.2.2. (TensorBoard's was not found.)"""
+    for path in ("/v2/models/counter/", "/tensorboard/", "/ui/"):
+        told = [ask(server, "GET", start + path.encode()) for start in (b"", b"http://localhost")]
+        assert [status for status, _, _ in told] == [200, 200], path
+    assert ask(server, "GET", b"http://elsewhere.example/tensorboard/")[0] == 400
