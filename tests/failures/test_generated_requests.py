@@ -36,7 +36,7 @@ def check(server, folder, phases, examples, *more):
         env=environ,
         capture_output=True,
         text=True,
-        timeout=560,
+        timeout=1500,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert "no_server_error" not in done.stderr
