@@ -16,12 +16,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from ..errors import CannotStart, StorageUnavailable
+from ..errors import CannotStart, ModelyardError, StorageUnavailable
 from ..seclusion import plain_environment
 from .engine import database_errors, open_engine, sqlite_url
 from .presence import Presence
@@ -30,6 +31,7 @@ from .tables import metadata
 
 T = TypeVar("T")
 _MIGRATION_LIMIT_S = 600
+_LOOK_EVERY_S = 5.0
 _REVISION_TABLE = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
@@ -45,6 +47,7 @@ class RecordStore:
         self._engine: Engine | None = None
         self._presence = Presence(path)
         self._thread: ThreadPoolExecutor | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Checks the database, migrates it if it must be, and opens it.
@@ -59,9 +62,12 @@ class RecordStore:
             self._thread.shutdown(wait=False)
             self._thread = None
             raise
+        self._looking = asyncio.ensure_future(self._look())
 
     async def close(self) -> None:
         """Ends what is under way and closes the database."""
+        if self._looking is not None:
+            self._looking.cancel()
         if self._thread is None:
             return
         if self._engine is not None:
@@ -80,6 +86,14 @@ class RecordStore:
     async def check(self) -> None:
         """Raises StorageUnavailable unless the database can be read, and is still the home's."""
         await self._in_thread(self._check)
+
+    async def _look(self) -> None:
+        """Notices a database that was taken away while nobody asks for it, and saves its records:
+        the end of this process would be the end of them."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            with suppress(ModelyardError):
+                await self.check()
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` on one consistent state of the database."""

@@ -71,6 +71,8 @@ def test_a_database_that_is_taken_away_is_told_and_what_it_held_is_saved(server,
     harm(server)
     left = database(server).stat().st_ino if database(server).exists() else None
 
+    if harm is removed:  # noticed also while nobody asks for anything
+        until(lambda: list(server.home.glob("records.db.saved-*")))
     for _ in range(2):
         refused = server.post(LIST, json={})
         assert refused.status_code == 503, refused.text
