@@ -173,3 +173,31 @@ def answers(server, key):
     short = server.post(KINDS, json={"text": "a"}, headers=key)
     long = server.post(KINDS, json={"text": "a"}, headers={**key, "Cookie": "a=b"})
     return {short.status_code, long.status_code}
+
+
+def test_idempotency_keys_are_each_principals_own(server):
+    """What one has made is neither told to another nor in their way; two keys of a name are one."""
+    first, rotated = (put_key(server.home, "cleo", "read", "train") for _ in range(2))
+    other = put_key(server.home, "dora", "read", "train")
+
+    def upload(headers, size=20):
+        body = {"filename": "a.zip", "size": size}
+        return server.post("/v2/datasets/uploads/", json=body, headers=headers)
+
+    def dataset(headers, size=20):
+        files = {"file": ("rows.csv", b"1,2\n" * size)}
+        return server.post("/v2/datasets/?name=rows", files=files, headers=headers)
+
+    def train(headers, size=20):
+        return server.post("/v2/models/counter/train/", json={"steps": size}, headers=headers)
+
+    for make in (upload, dataset, train):
+        again = {"Idempotency-Key": f"of-{make.__name__}"}
+        made = make({**first, **again})
+        assert made.ok, made.text
+        assert make({**rotated, **again}).headers["Location"] == made.headers["Location"]
+        assert make({**first, **again}, size=21).status_code == 409
+        theirs = make({**other, **again}, size=21)
+        assert theirs.status_code == made.status_code, theirs.text
+        assert theirs.headers["Location"] != made.headers["Location"]
+        assert make({**first, **again}).headers["Location"] == made.headers["Location"]

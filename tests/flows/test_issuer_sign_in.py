@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 import requests
+from talk import Talk
 from yard_callers import audit
 from yard_issuer import AUDIENCE, WEB_CLIENT, WEB_SECRET, Issuer
 from yard_keys import put_key
@@ -293,3 +294,17 @@ def test_a_secret_that_cannot_be_read_ends_the_start(start_server, tmp_path):
     flags += ["--oidc-permissions", "anybody=read", "--oidc-web-secret-file", str(tmp_path / "no")]
     server = start_server(*flags, "--oidc-web-client-id", "web", wait=False)
     assert server.process.wait(60) == 2 and "--oidc-web-secret-file" in "".join(server.lines)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"a.\xff", b"\xed\xa0\x80", b"a.b\x80;x=y", b'"a.b"', b"." * 3000]
+)
+def test_whatever_a_cookie_holds_is_no_fault_of_the_server(server, sent):
+    for name in (b"modelyard_signing_in", b"modelyard_session"):
+        for path in (b"/sign-in/callback?state=%FF&code=%ED%A0%80", b"/sign-in", b"/v2/models/"):
+            with Talk(server) as talk:
+                talk.send(
+                    b"GET %s HTTP/1.1\r\nHost: localhost\r\nCookie: %s=%s\r\n\r\n"
+                    % (path, name, sent)
+                )
+                assert talk.answer()[0] in (200, 400, 401, 403)
