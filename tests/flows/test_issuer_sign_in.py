@@ -249,18 +249,18 @@ def test_a_foreign_host_is_no_place_to_come_back_to(server):
 def test_a_session_is_renewed_with_its_token_and_ends_when_the_issuer_renews_it_no_more(
     server, issuer
 ):
-    issuer.token_lasts_s = -28  # of the 30 s by which clocks may differ two are left
+    issuer.token_lasts_s = -27  # of the 30 s by which clocks may differ three are left
     person = Person(server)
-    assert person.sign_in().status_code == 200
+    wait_until(lambda: person.sign_in().status_code == 200)  # a slow machine may need a second try
     issuer.token_lasts_s = 300
     asked = len(issuer.refreshed)
     wait_until(
         lambda: person.get("/v2/models/").status_code == 200 and len(issuer.refreshed) > asked
     )
     assert person.get("/v2/models/").status_code == 200
-    issuer.token_lasts_s = -28
+    issuer.token_lasts_s = -27
     other = Person(server)
-    assert other.sign_in().status_code == 200
+    wait_until(lambda: other.sign_in().status_code == 200)
     issuer.refreshed.append("another")  # whoever was signed in has been signed out there
     wait_until(lambda: other.get("/v2/models/").status_code == 401)
     assert person.get("/v2/models/").status_code == 200
