@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import Busy, CannotLaunch, ModelyardError, NotFound, StorageUnavailable
@@ -305,7 +306,9 @@ class RunLife:
 
     async def _not_started(self, problem: str, attempts: int | None = None) -> bool:
         """No supervisor has begun: none will any more, and the run waits again or is given up."""
-        if not await asyncio.to_thread(fence, self._paths, self._record.epoch):
+        if await asyncio.to_thread(_is_gone, self._paths.root):
+            problem, attempts = "Its folder is gone: the training itself may have removed it.", 1
+        elif not await asyncio.to_thread(fence, self._paths, self._record.epoch):
             return False  # one has begun in the last moment
         await self._around.executor.sweep(self._paths)
         record = self._record = await self._read()
@@ -361,3 +364,8 @@ def _progress(progress: RunProgress) -> Progress:
     return Progress(
         done=progress.done, total=progress.total, text=progress.text, step=progress.step
     )
+
+
+def _is_gone(folder: Path) -> bool:
+    """Not so if the whole disk is."""
+    return folder.parent.exists() and not folder.exists()

@@ -273,6 +273,8 @@ class Supervisor:
                 return
             except OSError:
                 say()
+                if not self._paths.root.exists():
+                    return  # the training has removed it: there is no place to tell anything
                 with suppress(OSError):
                     os.utime(self._paths.heartbeat)
                 time.sleep(TICK_S)

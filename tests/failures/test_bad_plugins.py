@@ -22,6 +22,9 @@ class Bad(NamedTuple):
     slow: bool = False
 
 
+ANY = ("", "")
+"""It ends, with some reason."""
+
 TABLE = [
     Bad("segfault", (500, "SIGSEGV"), ("process_died", "SIGSEGV"), slow=True),
     Bad("abort", (500, "SIGABRT"), ("process_died", "SIGABRT")),
@@ -34,6 +37,7 @@ TABLE = [
     ),
     Bad("interrupt", (500, "KeyboardInterrupt"), ("plugin_failed", "KeyboardInterrupt"), slow=True),
     Bad("recurse", (500, "RecursionError"), ("plugin_failed", "RecursionError"), slow=True),
+    Bad("overflow", (500, "SIGSEGV"), ("process_died", "SIGSEGV"), slow=True),
     Bad("fail", (500, "the moon is full"), ("plugin_failed", "the moon is full"), slow=True),
     Bad("speechless", (500, "Silent"), ("plugin_failed", "Silent")),
     Bad("stop", (500, "stopped by a signal"), ("process_died", "stopped by a signal"), slow=True),
@@ -54,12 +58,15 @@ TABLE = [
     Bad("signals", (200, "changed"), ("completed", "")),
     Bad("environment", (200, "changed"), ("completed", "")),
     Bad("globals", (200, "changed"), ("completed", "")),
-    Bad("patch", None, None),
+    Bad("patch", None, ANY, slow=True),
+    Bad("patch_all", None, ANY),
     Bad("patch_reading", (200, "patched"), None),
-    Bad("delete", (200, "deleted"), None),
+    Bad("delete", (200, "deleted"), ANY, slow=True),
+    Bad("delete_temporary", (200, "deleted"), ("completed", "")),
     Bad("headers", (500, "is no content type"), ("completed", "")),
     Bad("lambda", (500, "no JSON form"), ("completed", "no JSON form")),
-    Bad("nan", (200, "[null,null,"), ("completed", ""), slow=True),
+    Bad("circular", (500, ""), ("completed", ""), slow=True),
+    Bad("nan", (200, "null"), ("completed", ""), slow=True),
     Bad("forge", (500, "first"), ("plugin_failed", "first")),
 ]
 SAMPLE = [bad for bad in TABLE if not bad.slow]
@@ -102,9 +109,9 @@ def pss_mb(server):
     return int(next(line for line in text.splitlines() if line.startswith("Pss:")).split()[1]) / 1e3
 
 
-def check_predict(server, bad):
+def check_predict(server, bad, models=MODELS):
     status, words = bad.predict or (None, "")
-    model = MODELS[TABLE.index(bad) % len(MODELS)]
+    model = models[TABLE.index(bad) % len(models)]
     before, began = pss_mb(server), time.monotonic()
     files = {"file": ("a.bin", b"x" * 100)} if bad.do == "delete" else None
     data = {"data": {"do": bad.do}, "files": files} if files else {"json": {"do": bad.do}}
@@ -124,11 +131,13 @@ def check_predict(server, bad):
         assert pss_mb(server) - before < MOST_GROWTH_MB
 
 
-def check_train(server, bad):
+def check_train(server, bad, model="hostile"):
     reason, words = bad.train
-    record = server.wait_run(server.train("hostile", do=bad.do))
-    assert (record["reason"], words in (record["message"] or "")) == (reason, True), record
-    assert server.predict("hostile").status_code == 200
+    record = server.wait_run(server.train(model, do=bad.do))
+    said = record["reason"]
+    assert said and said == (reason or said), record
+    assert words in (record["message"] or ""), record
+    assert server.predict(model).status_code == 200
 
 
 @pytest.mark.parametrize("bad", SAMPLE, ids=lambda bad: bad.do)

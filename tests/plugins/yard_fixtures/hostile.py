@@ -9,12 +9,12 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 from marshmallow import ValidationError, fields
 
 from modelyard.models_plugin import Model, ReturnedFile
@@ -104,6 +104,8 @@ class Hostile(Model):
         return {"it": object()}
 
     def _numpy(self, seconds):
+        import numpy as np  # not in each environment that this is installed in
+
         return {
             "array": np.arange(4, dtype="int16").reshape(2, 2),
             "scalar": np.float32(0.5),
@@ -137,6 +139,14 @@ class Hostile(Model):
 
     def _abort(self, seconds):
         os.abort()
+
+    def _overflow(self, seconds):
+        """Deeper than the stack is: no Python error stands in the way."""
+        sys.setrecursionlimit(1 << 30)
+        nested = []
+        for _ in range(2_000_000):
+            nested = [nested]
+        return repr(nested)
 
     def _spin(self, seconds):
         while True:
@@ -247,6 +257,24 @@ class Hostile(Model):
         shutil.rmtree(self.place)
         return "deleted"
 
+    def _delete_temporary(self, seconds):
+        """What it and others of its process have there, and the folder itself."""
+        tempfile.mkstemp()
+        shutil.rmtree(tempfile.gettempdir())
+        return "deleted"
+
+    def _patch_all(self, seconds):
+        """Every function of some modules that everything needs."""
+
+        def broken(*args, **more):
+            raise RuntimeError("patched")
+
+        for module in (os, os.path, json, time, tempfile, threading, shutil):
+            for name, value in list(vars(module).items()):
+                if callable(value) and not isinstance(value, type) and name[0] != "_":
+                    setattr(module, name, broken)
+        return "patched"
+
     # -- odd answers --------------------------------------------------------------------------
 
     def _headers(self, seconds):
@@ -255,6 +283,12 @@ class Hostile(Model):
 
     def _lambda(self, seconds):
         return {"it": lambda: 1, "lock": threading.Lock()}
+
+    def _circular(self, seconds):
+        """Has no end when it is written."""
+        ring = {"name": "ring"}
+        ring["ring"] = [ring]
+        return ring
 
     def _nan(self, seconds):
         return [float("nan"), float("inf"), {"deep": [float("-inf")]}]
