@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from modelyard.training.executor import read_identity
+from modelyard.training.identity import all_processes
 from modelyard.training.paths import RunPaths, read_json
 
 from .kin import below, reap, runs_below, words
@@ -239,12 +240,12 @@ class AnyOrder(RuleBasedStateMachine):
 
     def orphans(self):
         """Processes that belong neither to the front nor to a run that has not finished."""
-        front = self.server.process.pid
-        reap(but={front})
-        allowed = {front, *below(front)} | self.others
+        front, everything = self.server.process.pid, all_processes()
+        reap({front}, everything)
+        allowed = {front, *below(front, everything)} | self.others
         return {
             pid: words(pid)
-            for pid, run in runs_below(os.getpid()).items()
+            for pid, run in runs_below(os.getpid(), everything).items()
             if pid not in allowed or run is not None
         }
 
