@@ -48,10 +48,11 @@ serve: $(VENV)/.package
 	$(VENV)/bin/modelyard serve $(ARGS)
 
 # Several processes: tests wait for servers more than they compute. A file stays in one process, so
-# that its server is started once.
-TEST_JOBS ?= 3
+# that its server is started once; files in their order, since those with the fewest tests, which
+# would come last, take the longest.
+TEST_JOBS ?= 4
 test: $(TEST_VENV)/.package $(TEST_VENV)/.examples
-	$(TEST_VENV)/bin/pytest -m "not slow" -n $(TEST_JOBS) --dist loadfile $(ARGS)
+	$(TEST_VENV)/bin/pytest -m "not slow" -n $(TEST_JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 	$(TEST_VENV)/bin/pytest -m slow $(ARGS) || [ $$? -eq 5 ]  # 5: none is marked so

@@ -99,7 +99,7 @@ class WorkerGroup:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._assigning = False
+        self._opening = False
         self._crashes = Crashes(options.workers)
         self._waking = waking or Unhurried()
         self._asleep = False
@@ -113,20 +113,24 @@ class WorkerGroup:
         `spare` is a process that has imported the plugin already; the first slot takes it over.
         """
         first, *others = self._slots
-        await self._fill(first, spare)
+        self._opening = True
+        try:
+            await self._fill(first, spare)
+        finally:
+            self._opening = False
         for slot in others:
             self._spawn(self._refill(slot))
 
     async def assign(self, ref: WeightsRef | None) -> None:
         """Loads a version into a group that had none: nobody predicts with it yet."""
         assert not self.load
-        self._assigning = True
+        self._opening = True
         try:
             self.wake()
             process = await self._imported()
             await self._load(process, ref)
         finally:
-            self._assigning = False
+            self._opening = False
         self.ref, self.load = ref, True
         self.calls.version = None if ref is None else ref.id
         self._slots[0].loaded = True
@@ -193,7 +197,7 @@ class WorkerGroup:
     @property
     def can_sleep(self) -> bool:
         """True if nobody waits for anything here."""
-        settled = not (self._tasks or self._assigning or self._asleep or self._closing)
+        settled = not (self._tasks or self._opening or self._asleep or self._closing)
         return settled and self.idle and all(slot.process for slot in self._slots)
 
     async def sleep(self) -> None:

@@ -22,6 +22,7 @@ def test_a_module_sees_of_the_stores_variables_only_those_that_its_table_names(
     (worker,) = server.wait_ready("old-trainer")["workers"]
     seen = environment(worker["pid"])
     theirs = {n: v for n, v in seen.items() if n.startswith(("AWS_", "MODELYARD_", "MODULES_"))}
+    assert theirs.pop("MODELYARD_CHILD"), "by which what it leaves behind is told"
     assert theirs == {"AWS_PROFILE": "mine", "MODULES_OWN": "yes"}
     record = server.wait_run(server.train("old-trainer", do="environment"))
     found = record["result"]["output"]

@@ -44,6 +44,15 @@ async def test_the_model_used_longest_ago_is_unloaded_and_comes_back_for_a_call(
     assert serving.worker("one")["restarts"] == 0
 
 
+async def test_a_model_that_is_being_loaded_for_the_first_time_is_left_to_it(serve):
+    serving = await serve(
+        options={"memory_budget": 10_000_000},
+        one="odd_models:Odd",
+        slow="odd_models:SlowToMake",
+    )
+    assert await serving.predict("slow") == "made"
+
+
 async def test_a_question_wakes_an_unloaded_model(serving):
     await serving.predict("two")
     one = serving.pool.get("one")

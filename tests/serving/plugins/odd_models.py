@@ -120,6 +120,18 @@ class Weighty(Model):
         return [{"text": self.text, "together": len(calls)} for _ in calls]
 
 
+class SlowToMake(Model):
+    """Longer than it takes until somebody looks at the memory."""
+
+    weights_optional = True
+
+    def __init__(self):
+        time.sleep(5)
+
+    def predict(self):
+        return "made"
+
+
 class CrashesWhenMade:
     def __init__(self):
         print("the last words", flush=True)
