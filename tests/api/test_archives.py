@@ -208,6 +208,7 @@ def test_the_size_and_the_kind_of_the_request_are_checked(here, there):
     assert there.post("/v2/models/counter/weights/", files=two).status_code == 400
 
 
+@pytest.mark.slow
 def test_a_server_killed_while_it_takes_in_versions_has_each_whole_or_not_at_all(
     here, start_server, tmp_path
 ):

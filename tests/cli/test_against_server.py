@@ -200,6 +200,7 @@ def test_an_answer_that_is_a_file_is_written_to_the_output(yard, tmp_path):
     assert "No such file" in done.stderr
 
 
+@pytest.mark.slow
 def test_ended_runs_are_purged_one_or_all_but_the_newest(yard):
     runs = [json.loads(yard("train", "counter", "--json").stdout)["uuid"] for _ in range(3)]
     for run in runs:

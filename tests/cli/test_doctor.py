@@ -169,6 +169,7 @@ def test_models_are_imported_tensorboard_is_started_and_the_machine_is_looked_at
         assert any(word in text for text in said), word
 
 
+@pytest.mark.slow
 def test_leftovers_are_told_and_removed_only_on_request_and_without_a_server(
     doctor, tmp_path, empty_home, start_server
 ):

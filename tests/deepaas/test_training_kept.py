@@ -43,6 +43,7 @@ def test_the_curves_of_a_module_with_a_tensorboard_of_its_own_are_shown_while_it
     server.wait_run(record)
 
 
+@pytest.mark.slow
 def test_the_curves_of_an_ended_training_are_shown_after_a_restart(serve_old, start_server):
     first = serve_old("old-monitored")
     record = first.train("old-monitored")

@@ -82,6 +82,7 @@ def test_a_person_uploads_an_image_and_gets_a_prediction(server, page, tmp_path)
     assert page.complaints == []
 
 
+@pytest.mark.slow
 def test_a_person_starts_a_training(server, page):
     block = operation(page, server, "/ui", "/v2/models/counter/train/")
     block.locator("button.execute").click()

@@ -210,6 +210,7 @@ def grown(archive: Path, folder: Path, members: int) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_members_of_a_tar(tmp_path: Path) -> None:
     """40,000 folders of one name: 20 MB as a tar, 70 KB as gzip. (tarfile keeps every header.)"""
     with gzip.open(tmp_path / "x", "wb", 6) as file:

@@ -162,6 +162,7 @@ def test_event_record_is_framed_as_tfrecord():
     assert len(framed) == 8 + 4 + 4 + 4
 
 
+@pytest.mark.slow
 def test_asking_whether_to_stop_and_reporting_read_and_write_no_file(reporting, tmp_path):
     """They are called at every step: a file that is opened and written costs ten times as much."""
     run, _, _ = reporting

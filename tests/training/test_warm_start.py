@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 async def test_warm_training_makes_its_first_step_long_before_a_cold_one_has_imported(new_run):
     run = new_run(module="convolving:Convolving")
     await run.executor.preload([*TORCH_MODULES, "no_such_module"])

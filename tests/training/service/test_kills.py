@@ -16,7 +16,7 @@ from modelyard.training.marker import marked
 from .test_resume import unbroken
 
 FRONT = Path(__file__).parent / "front.py"
-SAMPLE: list[Any] = [(4, 2026)]
+SAMPLE: list[Any] = [(2, 2026)]
 MANY = [pytest.param(30, seed, marks=pytest.mark.slow) for seed in range(5)]
 
 
