@@ -4,22 +4,14 @@ The browser calls the server `localhost`, and the issuer is on 127.0.0.1: two si
 go where they go between two hosts.
 """
 
-import shutil
 from urllib.parse import urlsplit
 
 import pytest
+from yard_browser import chromium, needs_chromium
 from yard_issuer import AUDIENCE, WEB_CLIENT, Issuer
 from yard_keys import end_key, id_of, put_key
 from yard_waiting import wait_until
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import sync_playwright
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 SETTINGS = """
 oidc_issuer = "{issuer}"
 oidc_audience = ["{audience}"]
@@ -29,7 +21,7 @@ oidc_web_client_id = "{client}"
 """
 KINDS = "/v2/models/kinds/predict/"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +46,15 @@ def server(serve_module, issuer, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+def browser():
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture
-def page(chromium):
+def page(browser):
     """A page of a person who is not signed in, which knows what it complained about."""
-    context = chromium.new_context()
+    context = browser.new_context()
     page = context.new_page()
     page.complaints, page.sent = [], []
     page.on("console", lambda m: m.type == "error" and page.complaints.append(m.text))
