@@ -56,6 +56,7 @@ test: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 
 test-slow: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 	$(TEST_VENV)/bin/pytest -m slow $(ARGS) || [ $$? -eq 5 ]  # 5: none is marked so
+	EXAMPLES=20 $(TEST_VENV)/bin/pytest -m "hypothesis and not slow" $(ARGS) || [ $$? -eq 5 ]
 
 bench: $(TEST_VENV)/.package $(TEST_VENV)/.examples
 	$(TEST_VENV)/bin/python benchmarks/run.py $(ARGS)

@@ -202,7 +202,7 @@ def _unpack_zip(work: _Work) -> None:
             if member.flag_bits & 0x1:
                 raise budget.refusal(f"{member.filename} is encrypted")
             path = _path(member.filename, budget)
-            if member.is_dir():
+            if member.filename.endswith("/"):  # is_dir() fails on an empty name
                 _make_folder(work.folder / path, budget, member.filename)
             else:
                 with archive.open(member) as content:
@@ -305,6 +305,8 @@ def _make_folder(target: Path, budget: _Budget, name: str) -> None:
 
 
 def _write(content: IO[bytes], path: PurePosixPath, work: _Work, name: str, count: bool) -> None:
+    if not path.name:  # "", ".", "./.": the folder itself
+        raise work.budget.refusal(f"the path {name[:200]!r} of a file names none")
     target = work.folder / path
     wrote = work.watcher.wrote if work.watcher is not None else None
     digest = hashlib.sha256() if wrote is not None else None

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 from aiohttp.http_parser import HttpRequestParserPy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from yard_examples import examples
 
 from modelyard.api.lane.answers import begin
 from modelyard.api.lane.heads import read_post
@@ -105,7 +106,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     st.sampled_from(
         ["POST / HTTP/1.1", "POST /a?b HTTP/1.1", "POST /\t HTTP/1.1", "POST * HTTP/1.1"]

@@ -8,8 +8,9 @@ from contextlib import suppress
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from yard_examples import examples
 
 from modelyard.api.routes import ROUTES
 
@@ -179,10 +180,6 @@ def spelt(name, how):
     return quote(raw, safe="" if how == "%" else SAFE).encode()
 
 
-def how_often(count):
-    return settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
-
-
 def filled(server, path, name):
     for key, value in server.ids.items():
         path = path.replace(f"{{{key}!}}", value)
@@ -193,7 +190,7 @@ def filled(server, path, name):
 ADDRESS_ARGUMENTS = {"place": st.sampled_from(ADDRESSES), "name": NAMES, "how": SPELT}
 
 
-@how_often(120)
+@examples(120)
 @given(**ADDRESS_ARGUMENTS)
 def test_any_name_in_an_address_is_only_a_name(server, place, name, how):
     method, path = place
@@ -201,14 +198,14 @@ def test_any_name_in_an_address_is_only_a_name(server, place, name, how):
 
 
 @pytest.mark.slow
-@how_often(4000)
+@examples(4000)
 @given(**ADDRESS_ARGUMENTS)
 def test_every_name_in_every_address_is_only_a_name(server, place, name, how):
     method, path = place
     check(ask(server, method, filled(server, path, spelt(name, how))))
 
 
-@how_often(60)
+@examples(60)
 @given(header=st.sampled_from(HEADERS), value=NAMES, which=st.sampled_from(["predict", "train"]))
 def test_any_text_in_a_header_is_only_a_text(server, header, value, which):
     raw = value.encode("utf-8", "surrogateescape" if "\udcff" in value else "replace")
@@ -238,7 +235,7 @@ BODIES = [
 ]
 
 
-@how_often(60)
+@examples(60)
 @given(place=st.sampled_from(BODIES), name=NAMES)
 def test_any_name_in_a_body_is_only_a_name(server, place, name):
     method, path, make = place
@@ -254,7 +251,7 @@ UPLOADS = [
 ]
 
 
-@how_often(40)
+@examples(40)
 @given(place=st.sampled_from(UPLOADS), name=NAMES, field=st.one_of(st.none(), NAMES))
 def test_any_name_of_a_file_that_is_sent_is_only_a_name(server, place, name, field):
     path, usual = place

@@ -16,8 +16,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from yard_examples import examples
 
 from modelyard.errors import BadArchive
 from modelyard.unpacking import Limits, safe_path, unpack
@@ -109,6 +110,14 @@ def test_a_zip_of_a_compression_that_nobody_knows_is_told(tmp_path: Path) -> Non
         content[content.index(signature) + offset] = 99
     archive.write_bytes(content)
     assert "cannot be read" in refused(archive, tmp_path / "to")
+
+
+@pytest.mark.parametrize("name", ["", ".", "./."])
+def test_a_file_whose_name_names_none_is_refused(tmp_path: Path, name: str) -> None:
+    """A generated zip with such a name once ended in an IndexError."""
+    archive = a_zip(tmp_path / "x", ("abc", b"one"))
+    changed(archive, (b"abc", name.encode().ljust(3, b"\0")))
+    assert "names none" in refused(archive, tmp_path / "to")
 
 
 def test_a_name_that_differs_between_directory_and_member_is_refused(tmp_path: Path) -> None:
@@ -240,7 +249,7 @@ PIECES = st.sampled_from(
 NAMES = st.one_of(st.lists(PIECES, min_size=1, max_size=6).map("/".join), st.text(max_size=60))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(name=NAMES)
 def test_whatever_a_member_is_called_its_path_stays_inside(name: str) -> None:
     try:
@@ -252,7 +261,7 @@ def test_whatever_a_member_is_called_its_path_stays_inside(name: str) -> None:
     assert inside == "/home/data" or inside.startswith("/home/data/")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60)
 @given(at=st.floats(0, 1), new=st.binary(min_size=1, max_size=40), kind=st.sampled_from("zg "))
 def test_whatever_bytes_are_changed_an_archive_is_refused_or_unpacked_inside(
     tmp_path_factory: pytest.TempPathFactory, at: float, new: bytes, kind: str

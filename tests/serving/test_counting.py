@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yard_examples import examples
 
 from modelyard.schemas.description import FieldDescription, ModelDescription
 from modelyard.schemas.fields import Tensor
@@ -25,6 +26,7 @@ def npy(array):
     return stream.getvalue()
 
 
+@examples(100)
 @given(rows=st.integers(1, 40), inner=st.lists(st.integers(1, 4), max_size=3))
 def test_rows_are_counted_in_every_form_that_a_tensor_may_come_in(rows, inner):
     array = np.zeros((rows, *inner), "float32")

@@ -10,9 +10,10 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from yard_examples import examples
 
 from modelyard.models_plugin.image_classifier.images import BadImage, decode, read_header
 
@@ -145,7 +146,7 @@ def _samples() -> list[bytes]:
     return made
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(150)
 @given(data=st.data())
 def test_whatever_bytes_are_changed_a_picture_is_read_or_refused(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from(_SAMPLES)))
