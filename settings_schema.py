@@ -14,6 +14,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from .addresses import is_loopback_host
+from .settings_disk import DiskSettings, DiskSettingsSchema
 from .settings_fields import CpuSet, LocalPath, NameList, Size, Switch, UrlRules
 from .settings_http import PortSettings, PortSettingsSchema
 from .settings_oidc import OidcSettings, OidcSettingsSchema
@@ -43,7 +44,7 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
-class Settings(PortSettings, OidcSettings):
+class Settings(PortSettings, OidcSettings, DiskSettings):
     """What the server runs with. Times are in seconds, sizes in bytes."""
 
     host: str = "127.0.0.1"
@@ -52,7 +53,6 @@ class Settings(PortSettings, OidcSettings):
     home: Path = Path("modelyard-home")
     data: Path | None = None
     storage: str | None = None
-    storage_cache: int = 20 * 1024**3
     dataset_sources: tuple[str, ...] = ()
     model_name: tuple[str, ...] = ()
     workers: int = 1
@@ -60,7 +60,6 @@ class Settings(PortSettings, OidcSettings):
     access: str = "keys"
     allowed_hosts: tuple[str, ...] = ()
     client_max_size: int = 2 * 1024**3
-    min_free: int = 256 * 1024**2
     train_endpoint: bool = True
     predict_endpoint: bool = True
     doc_endpoint: bool = True
@@ -168,7 +167,7 @@ class ModelSettingsSchema(Schema):
         return ModelSettings(**data)
 
 
-class SettingsSchema(PortSettingsSchema, OidcSettingsSchema):
+class SettingsSchema(PortSettingsSchema, OidcSettingsSchema, DiskSettingsSchema):
     """The settings as files, variables and flags give them."""
 
     host = fields.String(
@@ -196,13 +195,6 @@ class SettingsSchema(PortSettingsSchema, OidcSettingsSchema):
         metadata=_about(
             "store shared by servers, s3://bucket/prefix or a folder: weights and datasets are "
             "published there (default: the home alone keeps them)"
-        ),
-    )
-    storage_cache = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
-            "bytes of weights and datasets fetched from the store that are kept in the home; the "
-            "least recently used go first; 0 is no limit"
         ),
     )
     dataset_sources = NameList(
@@ -239,13 +231,6 @@ class SettingsSchema(PortSettingsSchema, OidcSettingsSchema):
     client_max_size = Size(
         validate=validate.Range(min=0),
         metadata=_about("largest request in bytes (512M and 2G are understood); 0 is no limit"),
-    )
-    min_free = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
-            "bytes of the home's disk that stay free: what would take of them is refused (507), so "
-            "that records and running trainings can be written; 0 is no limit"
-        ),
     )
     train_endpoint = Switch(metadata=_about("answer on the routes of trainings; else with 402"))
     predict_endpoint = Switch(metadata=_about("answer on the route of predictions; else with 402"))

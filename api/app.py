@@ -15,6 +15,7 @@ from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
 from ..models_plugin.scratch import OwnFolders
 from ..records.audit import AuditLog
+from ..records.caches import ModelCaches
 from ..records.home import Home
 from ..records.runs import RunRecord
 from ..records.store import RecordStore
@@ -134,6 +135,10 @@ async def open_services(
     gate = Gate(settings, store)
     await gate.open()
     stack.push_async_callback(gate.close)
+
+    caches = ModelCaches(home.cache, settings.model_cache, settings.min_free)
+    caches.open()
+    stack.callback(caches.close)
 
     executor = LocalExecutor(home.logs)
     stack.push_async_callback(executor.close)

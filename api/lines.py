@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
 
+from ..clearing import remove_tree
 from ..errors import (
     Busy,
     InvalidArguments,
@@ -157,7 +157,7 @@ class _Stream:
             return
         async with self._large:  # one of these in memory at a time
             body = await asyncio.to_thread(Path(prediction.path).read_bytes)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, folder)
             await self._outbox.put(_answer_line(index, prediction, body))
 
     async def _tell(self, index: int, error: ModelyardError) -> None:

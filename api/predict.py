@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import uuid
 from pathlib import Path
 from urllib.parse import quote
 
 from aiohttp import web
 
+from ..clearing import remove_tree
 from ..schemas.transport import LINES
 from ..serving.messages import Prediction
 from .body import ALL_IN_MEMORY, SENT
@@ -57,7 +57,7 @@ async def _predict(
 async def remove(folder: Path) -> None:
     """Removes a call's folder, also if the task is cancelled meanwhile."""
     if not _removed(folder):
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await asyncio.shield(asyncio.to_thread(remove_tree, folder))
 
 
 def _removed(folder: Path) -> bool:

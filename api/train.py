@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from ..clearing import remove_tree
 from ..errors import InvalidArguments
 from ..schemas.permissions import Permission
 from ..schemas.resources import RunSchema
@@ -72,7 +72,7 @@ async def start(request: web.Request) -> web.StreamResponse:
         )
     finally:
         if folder.exists():
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            await asyncio.shield(asyncio.to_thread(remove_tree, folder))
     data_out = run_data(here, record)
     return json_response(data_out, RunSchema(), headers={"Location": data_out["links"]["self"]})
 

@@ -20,6 +20,7 @@ from ..settings import Settings, load_settings
 from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
 from ..storage.office import StorageOffice
 from ..training.checkup import (
+    check_caches,
     check_leftovers,
     check_machine,
     check_runs,
@@ -71,6 +72,7 @@ def doctor(
     found = [*done, *check_home(place, shared, named=bool(home))]
     if is_home:
         found += [*check_runs(place), *check_leftovers(place)]
+        found.append(check_caches(place, settings.model_cache))
     found += [*about_store, *check_machine(place)]
     if not quick:
         found += [check_tensorboard(), *_models(settings)]

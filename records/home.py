@@ -13,7 +13,8 @@ HOME/
   audit/        who changed what, and who was refused
   tensorboard/  what TensorBoard reads
   tmp/          folders of calls under way, temporary files of workers; emptied at each start
-  cache/        what models' libraries keep for their next process, one folder a model
+  cache/        what models' libraries keep for their next process, one folder a model; bounded
+                by caches.py
 """
 
 from __future__ import annotations
@@ -239,7 +240,4 @@ class Home:
 
     def _empty_tmp(self) -> None:
         for path in self.tmp.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                remove_tree(path)
-            else:
-                path.unlink(missing_ok=True)
+            remove_tree(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
 from collections import deque
 from collections.abc import Hashable
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError
 from ..schemas.transport import RequestData
 from .messages import Prediction
@@ -86,7 +86,7 @@ class Call:
         if self.future.done():
             # The client has gone: what was made for it goes too.
             if not isinstance(result, Prediction) or result.made:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                remove_tree(self.folder)
         elif isinstance(result, ModelyardError):
             self.future.set_exception(result)
         else:

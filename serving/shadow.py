@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import filecmp
 import logging
-import shutil
 from collections import Counter
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError
 from ..schemas.transport import RequestData
 from .group import WorkerGroup
@@ -107,7 +107,7 @@ class Shadow:
         except OSError:
             self._count(version, "failed")
         finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            await asyncio.shield(asyncio.to_thread(remove_tree, folder))
 
     def _count(self, version: str, outcome: str) -> None:
         if version == self._version:

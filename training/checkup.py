@@ -17,7 +17,9 @@ from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError
+from ..records.caches import ModelCaches
 from ..records.home import Home
 from ..records.inspection import newest_moment, recorded_runs
 from ..storage.checkup import Finding
@@ -73,14 +75,21 @@ def check_leftovers(home: Home) -> Iterator[Finding]:
     yield Finding("home", f"Left over, and older than a day: {names}.", remedy)
 
 
+def check_caches(home: Home, limit: int) -> Finding:
+    """How much models' libraries keep; `limit` is what a server lets them, in bytes, 0 any."""
+    size = sum(piece.size for piece in ModelCaches(home.cache).pieces(time.time()))
+    most = f"at most {limit // 2**20} MB are kept (model_cache)" if limit else "without a limit"
+    told = f"{size // 2**20} MB kept by models' libraries in cache/: {most}; a model needs none."
+    return Finding("home", told)
+
+
 def sweep(home: Home) -> Finding:
     """Removes what is left over. Raises HomeInUse while a server uses the home, CannotStart."""
     found = list(_leftovers(home))
     home.open()  # empties the folder of temporary files
     with closing(home):
         for path in found:
-            with suppress(OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove_tree(path)
     told = _some([str(path.relative_to(home.root)) for path in found]) or "nothing"
     return Finding("home", f"Removed what was left over: {told}.")
 

@@ -91,8 +91,8 @@ def _forget_attempt(paths: RunPaths) -> None:
     """A run that does not go on begins anew: numbers and checkpoints of before are not its own."""
     paths.metrics.unlink(missing_ok=True)
     for folder in (paths.events, paths.checkpoints):
-        if folder.exists():
-            shutil.rmtree(folder)
+        if folder.exists() and not remove_tree(folder):
+            raise OSError(f"{folder} cannot be removed")
 
 
 def fence(paths: RunPaths, epoch: int) -> bool:
@@ -134,10 +134,9 @@ def tidy(paths: RunPaths, done: bool) -> bool:
             scrub(paths)
             if done or not can_be_resumed(paths):
                 _forget_request(paths)
-        if paths.files.exists():
-            shutil.rmtree(paths.files)
-        if not remove_tree(paths.tmp):
-            raise OSError(f"{paths.tmp} cannot be removed")
+        for folder in (paths.files, paths.tmp):
+            if not remove_tree(folder):
+                raise OSError(f"{folder} cannot be removed")
     except (OSError, ValueError) as error:
         log.warning("run %s: its request could not be removed: %s", paths.id, error)
         return False
@@ -158,12 +157,12 @@ def remove_unrecorded(runs: Path, known: set[str]) -> None:
             if (run_id := folder.name.removeprefix(GONE)) in known:
                 folder.rename(runs / run_id)
             else:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)
             continue
         if RunPaths(folder).epoch.exists():
             log.warning("%s: a run that is not in the records; left as it is", folder)
         else:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
 
 
 def _forget_request(paths: RunPaths) -> None:

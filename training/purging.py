@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError, RunConflict, RunNotFound
 from ..records.home import Home
 from ..records.runs import (
@@ -90,7 +90,7 @@ class RunPurge:
         except BaseException:
             await asyncio.to_thread(_move, away, folder)
             raise
-        await asyncio.to_thread(shutil.rmtree, away, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, away)
         return record
 
 

@@ -75,6 +75,15 @@ def test_a_home_and_a_store_that_are_well(doctor, kept, modelyard):
     assert plain.returncode == 0 and "FAULT" not in plain.stdout
 
 
+def test_it_tells_how_much_models_libraries_keep(doctor, kept):
+    home, store, _ = kept
+    (home / "cache" / "m" / "tiktoken").mkdir(parents=True)
+    (home / "cache" / "m" / "tiktoken" / "a").write_bytes(bytes(3 << 20))
+    code, _, told = doctor(home, store)
+    (said,) = (text for text in told if "models' libraries" in text)
+    assert code == 0 and said.startswith("3 MB kept") and "10240 MB" in said
+
+
 def test_a_home_that_is_named_and_not_there_is_a_fault(doctor, modelyard, tmp_path):
     code, faults, _ = doctor(tmp_path / "nowhere")
     assert code == 1 and faults[0].startswith(f"There is no home at {tmp_path / 'nowhere'}")

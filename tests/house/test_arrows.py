@@ -35,6 +35,7 @@ GROUND = {
     "errors",
     "seclusion",
     "settings",
+    "settings_disk",
     "settings_fields",
     "settings_files",
     "settings_http",
