@@ -127,11 +127,13 @@ class Batch:
 class Slot:
     """A place for one worker; the process in it is replaced when it dies.
 
-    `batches`: what the worker has, the one that it works on first.
+    `batches`: what the worker has, the one that it works on first. `filling`: somebody is putting a
+    worker in, and sees himself whether it ends.
     """
 
     process: WorkerProcess | None = None
     loaded: bool = False
+    filling: bool = False
     restarts: int = 0
     failures: int = 0
     last_exit: str | None = None

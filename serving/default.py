@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
-from ..errors import ModelyardError, PluginFailed
+from ..errors import ModelyardError, PluginFailed, WorkerDied
 from .choices import Choice
 from .group import WorkerGroup
 from .messages import WeightsRef
@@ -56,13 +57,27 @@ class DefaultVersion:
         """True if its own code said that it cannot be loaded: trying again changes nothing."""
         return version in self._refused
 
-    async def assign_first(self, group: WorkerGroup, choices: Sequence[Choice]) -> None:
-        """The first that can be loaded. Raises why the first cannot, if somebody chose that by hand
-        and there is no other; else the model is up without weights: new ones help."""
+    async def assign_first(
+        self, group: WorkerGroup, choices: Sequence[Choice], optional: bool
+    ) -> None:
+        """The first that can be loaded; if there are none, no weights if these are `optional`.
+
+        Raises why the first cannot, if somebody chose that by hand and there is no other; else the
+        model is up without weights: new ones help.
+        """
+        async with self._swapping:
+            if group.load:  # a version that came meanwhile is newer than all of these
+                return
+            if choices:
+                await self._assign_one_of(group, choices)
+            elif optional:
+                await _once_more(partial(group.assign, None))
+
+    async def _assign_one_of(self, group: WorkerGroup, choices: Sequence[Choice]) -> None:
         first: ModelyardError | None = None
         for choice in choices:
             try:
-                await group.assign(choice.ref)
+                await _once_more(partial(group.assign, choice.ref))
             except ModelyardError as error:
                 text = self.error if first else None
                 self._not_loaded(choice.ref, error)
@@ -84,7 +99,7 @@ class DefaultVersion:
             if self.newest != ref or self.version == ref.id or self.group is None:
                 return False
             try:
-                await self._swap(self.group, ref)
+                await _once_more(partial(self._swap, self.group, ref))
             except ModelyardError as error:
                 self._not_loaded(ref, error)
                 if self.newest == ref:
@@ -142,3 +157,11 @@ class DefaultVersion:
     async def _taken(self, ref: WeightsRef) -> None:
         self._refused.discard(ref.id)
         await self._on_taken(ref.id)
+
+
+async def _once_more(load: Callable[[], Awaitable[None]]) -> None:
+    """A worker that dies while it loads may have been killed for another's sake (memory, say)."""
+    try:
+        await load()
+    except WorkerDied:
+        await load()

@@ -122,13 +122,17 @@ class WorkerGroup:
             self._spawn(self._refill(slot))
 
     async def assign(self, ref: WeightsRef | None) -> None:
-        """Loads a version into a group that had none: nobody predicts with it yet."""
+        """Loads a version into a group that had none: nobody predicts with it yet.
+
+        Raises what stopped it; a worker that died is replaced, by one without weights.
+        """
         assert not self.load
         self._opening = True
         try:
             self.wake()
             process = await self._imported()
             await self._load(process, ref)
+            process.check()
         finally:
             self._opening = False
         self.ref, self.load = ref, True
@@ -286,17 +290,20 @@ class WorkerGroup:
             process = self._start(lambda ended: self._ended(slot, ended))
         else:
             process.on_end = lambda ended: self._ended(slot, ended)
-        slot.process = process
+        slot.process, slot.filling = process, True
         began = self._loop.time()
         try:
             if not process.imported:
                 await self.import_plugin(process)
             if self.load:
                 await self._load(process, self.ref)
+            process.check()
         except BaseException:
             slot.process = None
             await asyncio.shield(process.close(0.0))
             raise
+        finally:
+            slot.filling = False
         slot.loaded, slot.load_s = self.load, self._loop.time() - began
         self.calls.used_at = self.calls.used_at or self._loop.time()
         self._awake()
@@ -349,7 +356,7 @@ class WorkerGroup:
         log.warning("worker ended", extra={"model": self._source.name, "why": slot.last_exit})
         if not process.dismissed:
             self._observer.worker_ended(self._source.name, ended.kind)
-        if was_loaded or not self.load:
+        if not slot.filling and (was_loaded or not self.load):
             slot.restarts += 1
             self._spawn(self._refill(slot))
 

@@ -151,10 +151,9 @@ class ModelHandle:
             choices = ()
         if problem is not None:  # without its weights it would predict something else
             self._own.error = problem
-        elif choices:
-            await self._own.assign_first(group, choices)
-        elif "weights_optional" in capabilities:
-            await group.assign(None)
+        else:
+            optional = "weights_optional" in capabilities
+            await self._own.assign_first(group, choices, optional)
 
     async def _taken(self, version: str) -> None:
         if self._source_of_defaults is not None:

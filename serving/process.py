@@ -153,6 +153,12 @@ class WorkerProcess:
         self.ask(message, answered)
         return await asyncio.wait_for(future, timeout_s)
 
+    def check(self) -> None:
+        """Raises WorkerDied if it has ended, if only just after its last answer: whoever awaited
+        that goes on later than whoever is told of the end."""
+        if self._ended:
+            raise self._death()
+
     def kill(self, cause: Exit | None = None) -> None:
         """Kills it; the words of `cause` are told to the calls that were in it."""
         if self._ended:

@@ -1,8 +1,10 @@
 """New weights take over from old ones, and only if they can be loaded."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import time
 
 import pytest
 
@@ -147,6 +149,59 @@ async def test_a_worker_that_died_comes_back_with_the_same_weights(serve):
     except (WorkerDied, PluginFailed):  # it was on its way when the process ended
         answer = await serving.predict("model")
     assert answer["text"] == "b"
+
+
+async def killed_when_loaded(weights):
+    """Kills the worker that loads `waits` when it has, before the front can know of either."""
+    while not (weights.folder / "pid").exists() or not (weights.folder / "pid").read_text():
+        await asyncio.sleep(0.01)
+    pid = int((weights.folder / "pid").read_text())
+    (weights.folder / "go").touch()
+    time.sleep(0.5)  # nothing is read in the front meanwhile, and the answer is on its way
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
+    return pid
+
+
+async def test_first_weights_whose_worker_dies_when_it_has_loaded_them_are_loaded_again(serve):
+    """Its successor once counted as loaded, and was asked before it was."""
+    serving = await serve(**MODEL)
+    handle, weights = serving.pool.get("model"), serving.weights("waits")
+    swap = asyncio.ensure_future(handle.use_weights(weights))
+    await killed_when_loaded(weights)
+    while not swap.done():
+        with contextlib.suppress(NoWeights, WorkerDied):
+            assert (await serving.predict("model"))["text"] == "waits"
+        await asyncio.sleep(0.01)
+    assert (handle.weights, handle.weights_error) == ("waits", None)
+    for _ in range(50):
+        assert (await serving.predict("model"))["text"] == "waits"
+        await asyncio.sleep(0.01)
+
+
+async def test_new_weights_whose_worker_dies_when_it_has_loaded_them_are_loaded_again(serve):
+    """There was no worker from then on, and nobody who started one."""
+    serving = await serve("a", **MODEL)
+    handle, weights = serving.pool.get("model"), serving.weights("waits")
+    swap = asyncio.ensure_future(handle.use_weights(weights))
+    dead = await killed_when_loaded(weights)
+    await swap
+    assert (handle.weights, handle.weights_error) == ("waits", None)
+    assert (await serving.predict("model", timeout_s=20))["text"] == "waits"
+    assert serving.worker("model")["pid"] != dead
+
+
+async def test_weights_that_come_while_a_model_is_loaded_for_the_first_time_are_the_newer(serve):
+    """Both were once loaded at a time, into one worker."""
+    serving = await serve("a", wait=False, **MODEL)
+    handle = serving.pool.get("model")
+    while handle._default is None:
+        await asyncio.sleep(0)
+    await handle.use_weights(serving.weights("b"))
+    await asyncio.wait_for(handle.loaded(), 20)
+    answer = await serving.ask("model")
+    assert (answer.weights_id, handle.weights) == ("b", "b")
+    assert b'"text":"b"' in answer.body
 
 
 async def test_a_start_goes_back_to_what_can_be_loaded(serve):

@@ -111,6 +111,10 @@ class Weighty(Model):
             time.sleep(600)
         if self.text == "bad":
             raise ValueError("bad weights")
+        if self.text == "waits":
+            (weights / "pid").write_text(str(os.getpid()))
+            while not (weights / "go").exists():
+                time.sleep(0.01)
 
     def predict(self):
         return self.predict_batch([{}])[0]
