@@ -83,8 +83,8 @@ class TooSlow(InvalidRequest):
     """The request did not come in time: its head has to be complete, and its body to get on by so
     many bytes a second (client_timeout, client_rate)."""
 
-    def __init__(self) -> None:
-        super().__init__(" ".join((type(self).__doc__ or "").split()))
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class BadArchive(InvalidRequest):

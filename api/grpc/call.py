@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from google.protobuf.message import DecodeError, Message
 from grpc import StatusCode
+from grpc.aio import EOF, AbortError
 from grpc.aio import ServicerContext as Context
 
 from ...errors import (
+    Busy,
     DiskFull,
     InvalidRequest,
     ModelUnavailable,
     ModelyardError,
     NotSupported,
     PluginFailed,
+    TooSlow,
 )
 from ..access.principal import NOBODY
 from ..access_log import log as access_log
@@ -30,12 +35,17 @@ from ..infer import told_as
 from ..metrics import GRPC, Metrics
 from ..tracing import Followed, Tracing
 from .codes import code_of, cut, trailers_of
+from .reading import Places
 
 log = logging.getLogger(__name__)
 
 Read = TypeVar("Read", bound=Message)
 
 _GONE = 499
+_SETTLED_S = 0.2
+"""After a stream without a message: what gRPC, or its client, has ended it with is here by then."""
+_STREAMS = 1000
+"""Answers of many messages that are under way at the same time: each has a task, and no key."""
 _QUIET_S = 0.1
 _LAST_S = 1.0
 """At the end: who comes again and again in spite of what it was told is waited for so long."""
@@ -50,11 +60,12 @@ class GrpcCall:
     for its peer is a segmentation fault (seen with grpcio 1.85).
     """
 
-    def __init__(self, message: bytes, context: Context) -> None:
+    def __init__(self, context: Context, receiving: Receiving) -> None:
         self.model: str | None = None
         self.version: str | None = None
         self.trace: str | None = None
-        self.size = len(message)
+        self.ended_with: ModelyardError | None = None
+        self.size = 0
         self.answered = 0
         self.context = context
         # The address as HTTP has it: from `ipv4:127.0.0.1:4321`, `ipv6:%5B::1%5D:4321`.
@@ -62,7 +73,8 @@ class GrpcCall:
         self.client: str = address.rpartition(":")[0].strip("[]")
         left: float | None = context.time_remaining()
         self._until = None if left is None else time.monotonic() + left
-        self._message = message
+        self._receiving = receiving
+        self._ending: asyncio.Task[None] | None = None
         sent = tuple(context.invocation_metadata() or ())
         self._metadata = dict(sent)
         self.authorizations = [
@@ -80,12 +92,60 @@ class GrpcCall:
         self.model = name
         self.principal.check_model(name)
 
-    def read(self, kind: type[Read]) -> Read:
-        """The message. Raises InvalidRequest."""
+    async def read(self, kind: type[Read]) -> Read:
+        """The message: received now, when the call has a place for it, which it keeps to its end or
+        until it is `settled`.
+
+        Raises Busy if no place became free in time, TooSlow, InvalidRequest for what cannot be
+        read, and NotSupported if there is none; of several it is the first, as in gRPC itself.
+        """
+        places, limit_s = self._receiving.places, self._receiving.limit_s
+        await places.enter(self)
+        timer = asyncio.get_running_loop().call_later(limit_s, self._too_slow)
         try:
-            return kind.FromString(self._message)
+            message = await self.context.read()
+        finally:
+            timer.cancel()
+        if message is EOF:
+            await asyncio.sleep(_SETTLED_S)
+            raise NotSupported("Exactly one message belongs to this call; there was none.")
+        if self.ended_with is not None:  # in the very turn in which the message came
+            raise self.ended_with
+        self.size = len(message)
+        try:
+            return kind.FromString(message)
         except DecodeError as error:
             raise InvalidRequest(f"The message is no {kind.DESCRIPTOR.name}.") from error
+
+    def settled(self) -> None:
+        """The message is small, or counted elsewhere: others may receive theirs. More than once
+        does no harm."""
+        self._receiving.places.leave(self)
+
+    def cut(self, error: ModelyardError) -> None:
+        """Ends the call, whose message is on its way: gRPC's read must not be cancelled, which
+        would free what the message is written to, so its stream is ended under it."""
+        if self.ended_with is None:
+            self.ended_with = error
+            self._ending = asyncio.ensure_future(self._end(error))
+
+    def _too_slow(self) -> None:
+        told = f"The message did not come within {self._receiving.limit_s:g} s (client_timeout)."
+        self.cut(TooSlow(told))
+
+    async def _end(self, error: ModelyardError) -> None:
+        try:
+            await self.context.abort(code_of(error), cut(told_as(error)[1]), trailers_of(error))
+        except AbortError:
+            pass  # that is how it ends
+        except Exception:  # its client has gone, say: there is nobody to tell
+            log.debug("a call could not be told its end", exc_info=True)
+
+    async def ended(self) -> ModelyardError | None:
+        """What it was cut with, when that has been told; None: it was not."""
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        return self.ended_with
 
     @property
     def headers(self) -> dict[str, str]:
@@ -103,6 +163,14 @@ class GrpcCall:
         return None if self._until is None else self._until - time.monotonic()
 
 
+@dataclass(frozen=True)
+class Receiving:
+    """How calls get their messages: a place first, then `limit_s` seconds."""
+
+    places: Places
+    limit_s: float
+
+
 class Calls:
     """The calls of one port: counts and logs each, and knows how many are under way.
 
@@ -110,18 +178,28 @@ class Calls:
     end would cancel what it has received and not yet handed to us, and nobody tries that again.
     """
 
-    def __init__(self, metrics: Metrics, tracing: Tracing | None) -> None:
+    def __init__(
+        self, metrics: Metrics, tracing: Tracing | None, *, callers: Receiving, strangers: Receiving
+    ) -> None:
+        """`strangers` are those who need no key for what they call."""
         self.closed = False
+        self._callers = callers
+        self._strangers = strangers
         self._metrics = metrics
         self._tracing = tracing
+        self._streams = 0
         self._under_way = 0
         self._last_came = 0.0
 
-    def unary(self, route: str, method: Callable[[GrpcCall], Awaitable[Message]]) -> Any:
-        """The method as gRPC calls it; `route` is its full name."""
+    def unary(
+        self, route: str, method: Callable[[GrpcCall], Awaitable[Message]], *, strangers: bool
+    ) -> Any:
+        """The method as gRPC calls it, as one that takes a stream: the other kind is called when
+        the message is here. `route` is its full name."""
+        receiving = self._strangers if strangers else self._callers
 
-        async def handle(message: bytes, context: Context) -> bytes:
-            call = GrpcCall(message, context)
+        async def handle(messages: object, context: Context) -> bytes:
+            call = GrpcCall(context, receiving)
             async with self._concluded(route, call):
                 answer = (await method(call)).SerializeToString()
                 call.answered = len(answer)
@@ -130,11 +208,11 @@ class Calls:
         return handle
 
     def streaming(self, route: str, method: Callable[[GrpcCall], AsyncIterator[Message]]) -> Any:
-        """The same for one that answers with many messages."""
+        """The same for one that answers with many messages, to whom it may be."""
 
-        async def handle(message: bytes, context: Context) -> AsyncIterator[bytes]:
-            call = GrpcCall(message, context)
-            async with self._concluded(route, call):
+        async def handle(messages: object, context: Context) -> AsyncIterator[bytes]:
+            call = GrpcCall(context, self._strangers)
+            async with self._concluded(route, call), self._streamed():
                 async for one in method(call):
                     answer = one.SerializeToString()
                     call.answered += len(answer)
@@ -146,10 +224,21 @@ class Calls:
         """What answers every other method, whatever it streams."""
 
         async def handle(messages: object, context: Context) -> None:
-            async with self._concluded("none", GrpcCall(b"", context)):
+            async with self._concluded("none", GrpcCall(context, self._strangers)):
                 raise NotSupported("There is no such method here.")
 
         return handle
+
+    @asynccontextmanager
+    async def _streamed(self) -> AsyncIterator[None]:
+        """One of the streams. Raises Busy."""
+        if self._streams >= _STREAMS:
+            raise Busy(f"{_STREAMS} calls are answered with streams already.")
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     async def over(self, limit_s: float) -> None:
         """Returns when no call is under way, and none has come for a moment; or after `limit_s`."""
@@ -183,11 +272,17 @@ class Calls:
                 status, code = 504, StatusCode.DEADLINE_EXCEEDED
             raise
         except Exception as error:
+            if (told := await call.ended()) is not None:
+                # gRPC ends the handler itself: it knows that the call has been aborted.
+                status, code = told_as(told)[0], code_of(told)
+                return
             failure = _of_our_family(error, route)
+            _forget(error)
             status, said = told_as(failure)
             code = code_of(failure)
             await call.context.abort(code, cut(said), trailers_of(failure))
         finally:
+            call.settled()
             self._under_way -= 1
             if followed is not None:
                 followed.ended(status >= 500, {"rpc.grpc.status_code": code.value[0]})
@@ -214,6 +309,14 @@ def _of_our_family(error: Exception, route: str) -> ModelyardError:
         return error
     log.error("a fault of the server: %s", route, exc_info=error)
     return ModelyardError("The server itself failed; its log says why.")
+
+
+def _forget(error: BaseException | None) -> None:
+    """Empties the frames that an error has passed. gRPC keeps it in a circle (its abort, what that
+    was raised in, the call), and with it the message, until the garbage collector comes by."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _line(

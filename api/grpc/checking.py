@@ -21,15 +21,14 @@ _LOOK_S = 1.0
 
 async def check(here: Services, call: GrpcCall) -> HealthCheckResponse:
     """Raises NotFound for another service."""
-    name = call.read(HealthCheckRequest).service
-    if name not in KNOWN:
+    if not await _is_known(call):
         raise NotFound("There is no such service here.")
     return HealthCheckResponse(status=await _status(here))
 
 
 async def watch(here: Services, call: GrpcCall) -> AsyncIterator[HealthCheckResponse]:
     """The status, and each change of it, until the server stops."""
-    if call.read(HealthCheckRequest).service not in KNOWN:
+    if not await _is_known(call):
         yield HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
         await here.stopping.wait()
         return
@@ -46,6 +45,12 @@ async def watch(here: Services, call: GrpcCall) -> AsyncIterator[HealthCheckResp
             await asyncio.wait_for(here.stopping.wait(), _LOOK_S)
         except TimeoutError:
             continue
+
+
+async def _is_known(call: GrpcCall) -> bool:
+    known = (await call.read(HealthCheckRequest)).service in KNOWN
+    call.settled()
+    return known
 
 
 async def _status(here: Services) -> HealthCheckResponse.ServingStatus:

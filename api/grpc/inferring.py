@@ -28,10 +28,10 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
     """Raises all that a prediction over HTTP does; an unknown version is a WeightsNotFound here."""
     if not here.settings.predict_endpoint:
         raise EndpointDisabled
-    request = call.read(ModelInferRequest)
-    name = request.model_name
-    call.of_model(name)
-    with here.door.entered_by(call.caller, name):
+    with here.door.entered_by(call.caller, None):
+        request = await call.read(ModelInferRequest)
+        name = request.model_name
+        call.of_model(name)
         handle = await described(here.pool.get(name))
         check_inferable(handle)
         folder = here.home.calls / uuid.uuid4().hex
@@ -39,6 +39,7 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
         try:
             with handle.expect(call.size) as coming:
                 coming.came(call.size)
+                call.settled()  # the queue counts it
                 data = await _data(request, handle, call)
                 version_name, raw = request.model_version, wants_raw(request)
                 del request  # its numbers are in `data` now: once is enough while it waits

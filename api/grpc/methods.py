@@ -35,7 +35,7 @@ async def server_ready(here: Services, call: GrpcCall) -> Message:
 
 async def model_ready(here: Services, call: GrpcCall) -> Message:
     """Whether the model can answer. Raises ModelNotFound and WeightsNotFound."""
-    request = call.read(pb.ModelReadyRequest)
+    request = await call.read(pb.ModelReadyRequest)
     call.of_model(request.name)
     handle = here.pool.get(request.name)
     if request.version:
@@ -50,7 +50,7 @@ async def server_metadata(here: Services, call: GrpcCall) -> Message:
 
 async def model_metadata(here: Services, call: GrpcCall) -> Message:
     """The model's tensors and versions. Raises ModelNotFound and WeightsNotFound."""
-    request = call.read(pb.ModelMetadataRequest)
+    request = await call.read(pb.ModelMetadataRequest)
     call.of_model(request.name)
     handle = await described(here.pool.get(request.name))
     if request.version:

@@ -15,16 +15,20 @@ from ...errors import CannotStart
 from ...settings import Settings
 from ..body import TEXT_LIMIT
 from ..metrics import Metrics
+from ..port.pace import Limits
 from ..port.tls import Certificate, certificate_of
 from ..services import Services
 from ..tracing import Tracing
 from .admitting import admitted
-from .call import Calls
+from .call import Calls, Receiving
 from .checking import check, watch
 from .methods import METHODS
+from .reading import SharedPlaces, StrangersPlaces
 
 SERVICE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
+_STREAMS = 1000
+"""Calls at the same time by one connection; clients keep back what is beyond."""
 _IDENTITY_ALONE = 1
 """Of gRPC's bits of message encodings. What gzip makes of a message is bounded by nothing."""
 
@@ -37,21 +41,21 @@ class GrpcPort:
         self._grace_s = settings.stop_timeout
         self._certificate = certificate_of(settings)
         self._largest = min(settings.client_max_size or TEXT_LIMIT, TEXT_LIMIT)
-        self._calls = Calls(metrics, tracing)
+        limit_s = Limits.of(settings).client_s
+        self._calls = Calls(
+            metrics,
+            tracing,
+            callers=Receiving(SharedPlaces(self._largest, limit_s), limit_s),
+            strangers=Receiving(StrangersPlaces(), limit_s),
+        )
+        self._options = _options(settings, self._largest)
         self._server: aio.Server | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
 
     def bind(self, host: str) -> None:
         """Takes the port; nobody is answered yet. Raises CannotStart."""
-        self._server = aio.server(
-            options=[
-                ("grpc.so_reuseport", 0),  # else a second server would share the port
-                ("grpc.max_receive_message_length", self._largest),
-                ("grpc.max_send_message_length", -1),
-                ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ALONE),
-            ]
-        )
+        self._server = aio.server(options=self._options)
         shown = f"[{host}]" if ":" in host else host
         try:
             if self._certificate is None:
@@ -96,6 +100,25 @@ class GrpcPort:
         await self._server.stop(None)
 
 
+def _options(settings: Settings, largest: int) -> list[tuple[str, int]]:
+    """Of the port, as grpc/impl/channel_arg_names.h names them; `largest` message in bytes."""
+    return [
+        ("grpc.so_reuseport", 0),  # else a second server would share the port
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ALONE),
+        # It makes the window larger where much comes at once, to 16 MB of what nobody asked for.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_concurrent_streams", _STREAMS),
+        ("grpc.max_allowed_incoming_connections", settings.max_connections),
+        ("grpc.server_handshake_timeout_ms", round(settings.client_timeout * 1000)),
+        # Whoever has vanished is asked, and hears nothing: as long as that takes it has a place.
+        ("grpc.keepalive_time_ms", round(settings.idle_timeout * 1000)),
+        ("grpc.keepalive_timeout_ms", round(settings.client_timeout * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
 def _configured(certificate: Certificate) -> Callable[[], grpc.ServerCertificateConfiguration]:
     """What gRPC asks, in a thread of its own, for each new connection."""
 
@@ -110,21 +133,21 @@ class _Methods(grpc.GenericRpcHandler):
     tell of, and to count."""
 
     def __init__(self, here: Services, calls: Calls) -> None:
-        known: dict[str, Any] = {}
+        self._handlers: dict[str, Any] = {}
         for name, (method, needed) in METHODS.items():
-            route = f"/{SERVICE}/{name}"
-            known[route] = partial(
-                method if needed is None else admitted(route, method, needed), here
-            )
-        known[f"/{HEALTH}/Check"] = partial(check, here)
-        self._handlers = {
-            route: grpc.unary_unary_rpc_method_handler(calls.unary(route, method))
-            for route, method in known.items()
-        }
+            route, anybody = f"/{SERVICE}/{name}", needed is None
+            method = method if needed is None else admitted(route, method, needed)
+            self._unary(route, calls.unary(route, partial(method, here), strangers=anybody))
+        route = f"/{HEALTH}/Check"
+        self._unary(route, calls.unary(route, partial(check, here), strangers=True))
         route = f"/{HEALTH}/Watch"
         watching = calls.streaming(route, partial(watch, here))
-        self._handlers[route] = grpc.unary_stream_rpc_method_handler(watching)
+        self._handlers[route] = grpc.stream_stream_rpc_method_handler(watching)
         self._other = grpc.stream_stream_rpc_method_handler(calls.unknown())
+
+    def _unary(self, route: str, handler: Any) -> None:
+        # Of a method that takes one message gRPC reads it first, before anybody is asked.
+        self._handlers[route] = grpc.stream_unary_rpc_method_handler(handler)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
         return self._handlers.get(handler_call_details.method, self._other)

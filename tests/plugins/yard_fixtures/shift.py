@@ -34,4 +34,4 @@ class Shift(Model):
             raise ValueError("it is told to fail")
         if do == "die":
             os._exit(9)
-        return {"y": x + self.by}
+        return {"y": (x[:1] if do == "first" else x) + self.by}
