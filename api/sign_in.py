@@ -53,8 +53,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     told = "This key is not valid."
     try:
         text = key.strip() if isinstance(key, str) else ""
-        shown = await here.gate.admitted([f"Bearer {text}"], request.remote or "")
-        principal = here.gate.holder_of(shown.credential)
+        principal = await here.gate.shown(text, request.remote or "")
     except NotSignedIn as error:
         told = error.message
     about = {"peer": request.remote, "method": "POST", "route": here.url("/sign-in")}

@@ -117,6 +117,15 @@ class Gate:
         except IssuerUnavailable:
             return None
 
+    async def shown(self, text: str, peer: str) -> Principal | None:
+        """Who has this key, also where nobody needs one yet: the home's first may have been made a
+        moment ago. None: it is no key (a token, say). Raises NotSignedIn as `admitted` does."""
+        found = await self.admitted([f"Bearer {text}"], peer)
+        if found is ANYBODY:
+            await self._looked_for(f"Bearer {text}")
+            found = await self.admitted([f"Bearer {text}"], peer)
+        return self.holder_of(found.credential)
+
     def holder_of(self, key_id: str) -> Principal | None:
         """Who has the key of this id, if it is valid now."""
         key = self._keys.get(key_id)

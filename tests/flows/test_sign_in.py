@@ -57,6 +57,17 @@ def test_after_signing_in_a_browser_stays_on_this_server(server, elsewhere):
     assert browser(server, next=elsewhere)[1].headers["Location"] == "/ui/"
 
 
+def test_the_first_key_of_a_home_opens_a_session_at_once(start_server):
+    """Until then everybody was let in: the server has not looked for keys since."""
+    server = start_server("--model-name", "bare", "--no-warm-start")
+    session, answer = browser(server, {"Authorization": f"Bearer my_{'0' * 12}_{'a' * 43}"})
+    assert answer.status_code == 401 and not session.cookies
+    session, answer = browser(server, put_key(server.home, "first", "read"))
+    assert answer.status_code == 303, answer.text
+    assert session.get(server.url + "/v2/models/", timeout=30).status_code == 200
+    assert requests.get(server.url + "/v2/models/", timeout=30).status_code == 401
+
+
 def test_a_wrong_key_begins_no_session_and_is_not_shown_again(server):
     for wrong in ("my_0123456789ab_" + "A" * 43, "", "<script>"):
         answer = server.post("/sign-in", data={"key": wrong}, headers=own(server))
