@@ -1,6 +1,7 @@
 """Keys that end while they are used: answers that go on for hours end with them."""
 
 import json
+import re
 import threading
 import time
 from contextlib import suppress
@@ -15,8 +16,11 @@ from yard_waiting import wait_until
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    server = serve_module("--model-name", "kinds,counter,batcher", "--client-calls", "3")
-    for model in ("kinds", "counter", "batcher"):
+    server = serve_module(
+        *("--model-name", "kinds,counter,batcher,stepper"),
+        *("--client-calls", "3", "--max-trainings", "2"),
+    )
+    for model in ("kinds", "counter", "batcher", "stepper"):
         server.wait_ready(model)
     server.hold = server.home / "hold"
     server.running = server.train("counter", steps=2, hold=str(server.hold))
@@ -162,10 +166,19 @@ def test_the_limit_of_calls_is_each_principals_own_not_their_address(server):
     with Talk(server) as one, Talk(server) as two, Talk(server) as three:
         for talk, key in ((one, first), (two, first), (three, second)):
             talk.send(post("/v2/models/batcher/predict/", call, line(key)))
-        wait_until(lambda: answers(server, first) == {429})
+        # A question of ours would be counted, and could take the place of one of them.
+        wait_until(lambda: under_way(server, "batcher") == 3)
+        assert answers(server, first) == {429}
         assert answers(server, second) == {429}
         assert answers(server, other) == {200}
     wait_until(lambda: answers(server, first) == {200})
+
+
+def under_way(server, model):
+    """Calls that wait, or that a worker has."""
+    page = server.get("/metrics", headers=server.key).text
+    found = re.findall(rf'_(?:queue|worker)_items{{model="{model}"}} (\d+)', page)
+    return sum(map(int, found))
 
 
 def answers(server, key):
@@ -201,3 +214,46 @@ def test_idempotency_keys_are_each_principals_own(server):
         assert theirs.status_code == made.status_code, theirs.text
         assert theirs.headers["Location"] != made.headers["Location"]
         assert make({**first, **again}).headers["Location"] == made.headers["Location"]
+
+
+def test_steering_a_training_with_the_same_key_is_each_principals_own(server):
+    """Of a resumed training nobody is given another one's answer; who may not gets none at all."""
+    ann, dora = (put_key(server.home, name, "read", "train") for name in ("ann", "dora"))
+    reader = put_key(server.home, "reader", "read")
+    same = {"Idempotency-Key": "the very same"}
+    begun = {**ann, "Idempotency-Key": "another"}
+    train, args = "/v2/models/stepper/train/", {"steps": 100_000, "seconds": 0.05}
+    run = f"{train}{server.post(train, json=args, headers=begun).json()['uuid']}"
+
+    def ask(what, principal):
+        method = "DELETE" if what == "cancel" else "POST"
+        path = run if what == "cancel" else f"{run}/{what}"
+        return requests.request(
+            method, server.url + path, headers={**principal, **same}, timeout=60
+        )
+
+    def is_in(phase):
+        wait_until(lambda: server.get(run, headers=ann).json()["phase"] == phase, 60)
+
+    wait_until(lambda: server.get(f"{run}/checkpoints", headers=ann).json()["last"], 60)
+    assert [ask("pause", who).status_code for who in (reader, ann, dora, ann)] == [
+        403, 200, 200, 200,
+    ]  # fmt: skip
+    is_in("paused")
+    assert ask("resume", reader).status_code == 403
+    assert ask("resume", ann).status_code == 200
+    is_in("training")
+    assert ask("resume", ann).status_code == 200, "said again, though there is nothing to resume"
+    assert ask("resume", dora).status_code == 409, "she has not resumed it"
+    assert [ask("cancel", who).status_code for who in (reader, ann, dora, ann)] == [
+        403, 200, 200, 200,
+    ]  # fmt: skip
+    is_in("finished")
+    # Resuming an ended one makes a new one: for the same key each principal has one.
+    assert ask("resume", ann).json()["resumed_from"] is None, "what she asked was answered"
+    made = {ask("resume", dora).json()["uuid"] for _ in range(2)}
+    assert len(made) == 1 and not run.endswith(made.pop())
+    listed = server.get(train, headers=ann).json()
+    assert len([one for one in listed if one["resumed_from"]]) == 1
+    for one in listed:
+        requests.delete(f"{server.url}{train}{one['uuid']}", headers=ann, timeout=60)
