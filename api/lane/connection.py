@@ -17,6 +17,7 @@ from ...serving.messages import Prediction
 from ..access_log import log as access_log
 from ..compression import LEAST, packable
 from ..errors import told, told_of
+from ..port.ending import reset
 from ..port.pace import Pace, Phase
 from ..predict import remove
 from ..services import tell_where
@@ -384,5 +385,5 @@ class Connection(asyncio.Protocol):
             self._leave(call)
             self._told(call, 408, 0, None)
             self._end(transport)
-        else:
-            self.abort()
+        elif transport is not None:
+            reset(transport)

@@ -19,6 +19,7 @@ from ..errors import BEGUN, told, told_problem
 from ..guard import HEADERS
 from ..lane.answers import whole
 from .addresses import Addresses
+from .ending import reset, taken
 from .intake import LEAST, SMALL, Intake, State, Turn
 from .pace import Pace, Phase
 from .roster import Roster
@@ -38,6 +39,7 @@ class Handler(web.RequestHandler):
         "_reading",
         "_requests",
         "_roster",
+        "_taken",
         "between_lines",
         "intake",
         "pace",
@@ -60,6 +62,7 @@ class Handler(web.RequestHandler):
         self._requests = 0
         self._partial = False  # bytes have come that are no request yet
         self._reading: web.BaseRequest | None = None
+        self._taken: int | None = None
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -175,9 +178,12 @@ class Handler(web.RequestHandler):
         transport = self.transport
         if transport is None:
             return None
-        if self.pace.waits_out(transport.get_write_buffer_size()):
-            return Phase.ANSWER
         request = self._reading
+        waits = self.pace.waits_out(transport.get_write_buffer_size())
+        # An answer is under way though it is for us to go on: its client may have stopped before.
+        self._taken = taken(transport) if waits or (request and BEGUN in request) else None
+        if waits or self._taken is not None:
+            return Phase.ANSWER
         if request is None:
             return Phase.HEAD if self._partial else Phase.IDLE
         if self.turn.state is State.WAITING:
@@ -190,6 +196,8 @@ class Handler(web.RequestHandler):
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
     def moved(self) -> int:
+        if self._taken is not None:
+            return self._taken
         if self._partial and self._reading is None:
             return self._requests
         return self.pace.came + self.pace.left
@@ -201,7 +209,7 @@ class Handler(web.RequestHandler):
         if phase is Phase.IDLE:
             self.force_close()
         elif phase is Phase.ANSWER or (request is not None and BEGUN in request):
-            transport.abort()
+            reset(transport)
         else:
             transport.write(whole(told(TooSlow())))
             self.force_close()

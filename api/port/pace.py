@@ -44,7 +44,7 @@ class Limits:
     @staticmethod
     def of(settings: Settings) -> Limits:
         """Less than what was set by what a look may come late."""
-        late = 2 * LOOK_S
+        late = 3 * LOOK_S  # it begins to count at a look, ends at one, and a loop may be busy
         idle, client = settings.idle_timeout, settings.client_timeout
         return Limits(max(idle - late, idle / 2), max(client - late, client / 2),
                       settings.client_rate)  # fmt: skip
@@ -53,7 +53,7 @@ class Limits:
 class Pace:
     """One connection's; `overdue` is asked at each look."""
 
-    __slots__ = ("_moved", "_out", "_phase", "_until", "came", "left")
+    __slots__ = ("_looked", "_moved", "_out", "_phase", "_until", "came", "left")
 
     def __init__(self) -> None:
         self.came = 0  # bytes
@@ -61,6 +61,7 @@ class Pace:
         self._out = 0  # bytes that had not left at the last look
         self._phase = Phase.BUSY
         self._moved = 0
+        self._looked = 0.0
         self._until = 0.0
 
     def resumed(self) -> None:
@@ -78,11 +79,12 @@ class Pace:
 
         `moved` grows with what gains time: bytes, or of a head, whose length gains none, requests.
         """
+        looked, self._looked = self._looked, now
         if phase is Phase.BUSY:
             self._phase = phase
             return False
         if phase is Phase.HELD:  # its clock stands still: it neither runs out nor begins anew
-            self._until += LOOK_S
+            self._until += now - looked
             return False
         most = now + (
             limits.client_s if phase in _BY_RATE or phase is Phase.HEAD else limits.idle_s

@@ -1,8 +1,10 @@
 """Clients in crowds, and what they cost the front. Loopback only; each closes what it opened."""
 
 import asyncio
+import contextlib
 import gzip
 import io
+import select
 import socket
 import time
 from collections import Counter
@@ -85,23 +87,27 @@ async def dripping(server, count, head, drip, limit_s):
 
 async def unreading(server, count, path, limit_s):
     """`count` connections that ask for a large file and take nothing; the seconds until each was
-    cut, by the server's own count."""
+    cut, since the first bytes of its answer came, as its own client sees it."""
     port, loop = urlsplit(server.url).port, asyncio.get_running_loop()
-    opened, seconds, began = [], [], time.monotonic()
-    before = cut_at(server, "answer")
-    for _ in range(count):
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        connection.setblocking(False)
-        await loop.sock_connect(connection, ("127.0.0.1", port))
-        connection.send(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
-        opened.append(connection)
-    while len(seconds) < count and time.monotonic() - began < limit_s:
-        await asyncio.sleep(0.5)
-        cut = await asyncio.to_thread(cut_at, server, "answer") - before
-        seconds += [time.monotonic() - began] * (cut - len(seconds))
-    for connection in opened:
-        connection.close()
+    began, seconds = {}, []
+    with contextlib.ExitStack() as stack:
+        epoll = stack.enter_context(select.epoll())
+        for _ in range(count):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            connection.setblocking(False)
+            await loop.sock_connect(connection, ("127.0.0.1", port))
+            connection.send(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+            epoll.register(connection, select.EPOLLIN)
+        until = time.monotonic() + limit_s
+        while len(seconds) < count and time.monotonic() < until:
+            for number, event in await asyncio.to_thread(epoll.poll, 0.5):
+                if event & (select.EPOLLERR | select.EPOLLHUP):
+                    epoll.unregister(number)
+                    seconds.append(time.monotonic() - began[number])
+                else:
+                    began[number] = time.monotonic()
+                    epoll.modify(number, 0)  # its end is told all the same
     return seconds
 
 
