@@ -112,9 +112,10 @@ def _options(settings: Settings, largest: int) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", _STREAMS),
         ("grpc.max_allowed_incoming_connections", settings.max_connections),
         ("grpc.server_handshake_timeout_ms", round(settings.client_timeout * 1000)),
-        # Whoever has vanished is asked, and hears nothing: as long as that takes it has a place.
+        # Whoever has vanished does not answer a ping. Answers may stand in line behind much else.
         ("grpc.keepalive_time_ms", round(settings.idle_timeout * 1000)),
-        ("grpc.keepalive_timeout_ms", round(settings.client_timeout * 1000)),
+        ("grpc.keepalive_timeout_ms", round(settings.client_timeout * 2000)),
+        ("grpc.http2.ping_timeout_ms", round(settings.client_timeout * 2000)),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
 
