@@ -181,7 +181,8 @@ class Handler(web.RequestHandler):
         request = self._reading
         waits = self.pace.waits_out(transport.get_write_buffer_size())
         # An answer is under way though it is for us to go on: its client may have stopped before.
-        self._taken = taken(transport) if waits or (request and BEGUN in request) else None
+        begun = request is not None and BEGUN in request
+        self._taken = taken(transport, waits) if waits or begun else None
         if waits or self._taken is not None:
             return Phase.ANSWER
         if request is None:

@@ -4,6 +4,7 @@ The table says what a user is told. Each line is tried in a prediction and in a 
 ordinary suite tries those that nothing else does (see flows/test_predict.py and training/).
 """
 
+import threading
 import time
 from typing import NamedTuple
 
@@ -162,3 +163,30 @@ def test_all_the_other_ways_to_misbehave_fail_a_prediction_alone(server, neighbo
 )
 def test_all_the_other_ways_to_misbehave_fail_a_training_alone(server, neighbour, bad):
     check_train(server, bad)
+
+
+def test_two_models_that_run_out_of_their_memory_at_once_are_each_told(server, neighbour):
+    """One by itself, one by what it has started; a third model is served all the time."""
+    before, answers, served = pss_mb(server), {}, []
+    ways = {"hostile-too": "hog", "hostile-again": "hogs"}
+    together = threading.Barrier(len(ways))
+
+    def run_out(model):
+        together.wait(60)
+        answers[model] = server.predict(
+            model, json={"do": ways[model]}, headers={"X-Request-Timeout": "60"}
+        )
+
+    threads = [threading.Thread(target=run_out, args=(model,)) for model in ways]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        served.append(server.predict("bare").status_code)
+    for model in ways:
+        assert answers[model].status_code == 500, answers[model].text
+        assert "out of memory" in answers[model].text
+        assert "memory_limit is 400 MiB" in answers[model].text
+        assert server.predict(model).status_code == 200
+    assert served and set(served) == {200}
+    if before is not None:
+        assert pss_mb(server) - before < MOST_GROWTH_MB

@@ -136,3 +136,44 @@ def test_an_upload_that_fills_the_disk_leaves_no_file(disk, start_server):
         time.sleep(0.05)
     assert shutil.disk_usage(disk).free > 3 << 20
     assert server.get("/healthz").ok
+
+
+@pytest.mark.parametrize("gone_by", ["the end", pytest.param("sweep", marks=pytest.mark.slow)])
+def test_a_plugin_that_fills_the_disk_by_temporary_files_is_told_and_they_go(
+    disk, start_server, gone_by
+):
+    """What it left goes with its worker, and before that within two minutes or so. Meanwhile other
+    models go on, and what would take of the disk is refused."""
+    server = start_server(
+        *("--model-name", "scratch,counter,bare", "--no-warm-start", "--min-free", "16M"),
+        home=disk / "home",
+    )
+    for model in ("scratch", "bare"):
+        server.wait_ready(model)
+    trained = server.wait_run(server.train("counter"))
+    assert trained["status"] == "done"
+    for _ in range(2):
+        full = server.predict("scratch", json={"do": "fill"})
+        assert full.status_code == 500, full.text
+        assert "No space left on device" in full.text
+    zipped = {"Content-Type": "application/zip"}
+    upload = server.post("/v2/datasets/", data=bytes(1000), headers=zipped)
+    assert (upload.status_code, upload.json()["type"]) == (507, "urn:modelyard:disk-full")
+    assert server.post("/v2/models/counter/train/", json={}).status_code == 507
+    assert server.predict("bare").status_code == 200
+    assert server.predict("counter", json={}).json()["predictions"]["count"] == 3
+    assert server.get("/readyz").status_code == 200
+    assert server.get(f"/v2/models/counter/train/{trained['uuid']}").json()["status"] == "done"
+    workers = disk / "home" / "tmp" / "workers"
+    assert list(workers.glob("*/left-*"))
+    if gone_by == "sweep":
+        end = time.monotonic() + 240
+        while list(workers.glob("*/left-*")):
+            assert time.monotonic() < end
+            time.sleep(1)
+        assert server.predict("scratch", json={"do": "places"}).status_code == 200
+        assert server.wait_run(server.train("counter"))["status"] == "done"
+    else:
+        server.stop()
+        assert list(workers.iterdir()) == []
+    assert shutil.disk_usage(disk).free > 32 << 20

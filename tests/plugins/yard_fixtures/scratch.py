@@ -37,8 +37,15 @@ def write(path):
     return Path(path).read_text()
 
 
+def fill():
+    """Writes as long as the disk takes it, and leaves all of it."""
+    with tempfile.NamedTemporaryFile(prefix="left-", delete=False) as file:
+        while True:
+            file.write(bytes(1 << 20))
+
+
 def do_it(do, path):
-    return {"places": places, "lose": lose, "write": lambda: write(path)}[do]()
+    return {"places": places, "lose": lose, "write": lambda: write(path), "fill": fill}[do]()
 
 
 class Scratch:
