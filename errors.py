@@ -96,23 +96,43 @@ class InvalidArguments(ModelyardError):
 
     `errors` is what the client gets as the whole body: `{field: [messages]}` (nested fields nest).
     Validators put anything in it (the places of a list's items are numbers): here it becomes what
-    JSON can hold.
+    JSON can hold, and the first `MOST_TOLD` messages of it: a small body may hold a fault a byte.
     """
 
     def __init__(self, errors: Mapping[str, Any], message: str | None = None) -> None:
         super().__init__(message)
-        self.errors: dict[str, Any] = _plain(errors)
+        self.errors: dict[str, Any] = _plain(errors, [MOST_TOLD])
 
     def __reduce__(self) -> Any:
         return (type(self), (self.errors, self.message))
 
 
-def _plain(value: Any) -> Any:
+MOST_TOLD = 100
+_LONGEST_TOLD = 2000
+"""Messages of one error about arguments, and characters of one."""
+
+
+def _plain(value: Any, left: list[int]) -> Any:
+    """`left[0]` is how many messages may still be told; below 0: that there are more was told."""
     if isinstance(value, Mapping):
-        return {_text(key): _plain(item) for key, item in value.items()}
+        named = {}
+        for key, item in value.items():
+            if left[0] < 0:
+                break
+            named[_text(key)] = _plain(item, left)
+        return named
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    return _text(value)
+        listed = []
+        for item in value:
+            if left[0] < 0:
+                break
+            listed.append(_plain(item, left))
+        return listed
+    left[0] -= 1
+    if left[0] < 0:
+        return f"More is wrong: only the first {MOST_TOLD} faults are told."
+    text = _text(value)
+    return text if len(text) <= _LONGEST_TOLD else text[:_LONGEST_TOLD] + "..."
 
 
 def _text(value: Any) -> str:

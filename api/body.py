@@ -11,18 +11,19 @@ import asyncio
 import hashlib
 import re
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import parse_qsl
+from typing import Any, BinaryIO, cast
 
-from aiohttp import BodyPartReader, web
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.routes import JSON
 from ..schemas.tensors import BARE, NPY
 from ..schemas.transport import FilePart, RequestData
 from ..serving.coming import Coming
+from .forms import FIELDS_LIMIT, LINE_LIMIT, FormSource, charset_of, parse_form
 from .port.handler import is_crowded, using
+from .unpacked import body_of, coding_of_body
 
 CHUNK = 256 * 1024
 SENT = 64 * 1024
@@ -31,8 +32,6 @@ _SMALL_CHUNK = 16 * 1024
 """Of a form, whose reader keeps the last one, while it waits for its turn to send more."""
 TEXT_LIMIT = 64 * 1024**2
 """Bytes of JSON, or of form fields, that one request may hold: they are kept in memory."""
-FIELDS_LIMIT = 1000
-"""Form fields and files in one request."""
 RATIO_LIMIT = 100
 """How many times its compressed size a body may have, once it is larger than `RATIO_FROM` bytes."""
 RATIO_FROM = 8 * 1024**2
@@ -59,7 +58,7 @@ _SUFFIX = re.compile(r"((?:\.tar)?\.[A-Za-z0-9]{1,10})\Z")
 
 
 class SizeLimit:
-    """Checks sizes as a body comes, which the framework decompresses piece by piece.
+    """Checks sizes as a body comes, which is unpacked piece by piece.
 
     `max_size` 0 is no limit. Raises UnsupportedMediaType for a body that is encoded otherwise than
     by gzip, or whose compressed length is not told; TooLarge for what is too long by that.
@@ -67,13 +66,13 @@ class SizeLimit:
 
     def __init__(self, request: web.Request, max_size: int) -> None:
         self._max_size = max_size
-        self._packed: int | None = None
-        encoding = request.headers.get("Content-Encoding", "identity").lower()
+        self.packed: int | None = None
+        encoding = coding_of_body(request)
         length = request.content_length
         if encoding == "gzip":
             if length is None:
                 raise UnsupportedMediaType("Send a compressed body with its Content-Length.")
-            self._packed = length
+            self.packed = length
         elif encoding != "identity":
             raise UnsupportedMediaType("Send the body without a Content-Encoding, or with gzip.")
         if length is not None:
@@ -86,11 +85,11 @@ class SizeLimit:
                 f"The request is larger than {self._max_size} bytes (--client-max-size).",
                 limit=self._max_size,
             )
-        if self._packed is not None and size > max(RATIO_FROM, RATIO_LIMIT * self._packed):
+        if self.packed is not None and size > max(RATIO_FROM, RATIO_LIMIT * self.packed):
             raise TooLarge(
-                f"The body is more than {RATIO_LIMIT} times larger than its {self._packed} "
+                f"The body is more than {RATIO_LIMIT} times larger than its {self.packed} "
                 "compressed bytes: send it as it is.",
-                limit=RATIO_LIMIT * self._packed,
+                limit=RATIO_LIMIT * self.packed,
             )
 
 
@@ -113,6 +112,7 @@ class ModelRequestReader:
         headers: frozenset[str] = frozenset(),
         tensor: bool = False,
         fields_limit: int = FIELDS_LIMIT,
+        text_limit: int = TEXT_LIMIT,
         keep_small: bool = False,
         coming: Coming | None = None,
     ) -> None:
@@ -120,8 +120,10 @@ class ModelRequestReader:
         self._folder = folder
         self._max_size = max_size
         self._limit: SizeLimit | None = None
+        self._content = request.content
         self._hash_files = hash_files
         self._fields_limit = fields_limit
+        self._text_limit = text_limit
         self._tensor = tensor
         self._kept = kept_headers(headers)
         self._size = 0
@@ -148,11 +150,16 @@ class ModelRequestReader:
         if not request.can_read_body:
             return data
         kind = request.content_type
+        async with body_of(request) as self._content:
+            await self._read_as(kind, data)
+        return data
+
+    async def _read_as(self, kind: str, data: RequestData) -> None:
         try:
             if kind == "multipart/form-data":
                 await self._read_multipart(data)
             elif kind == "application/x-www-form-urlencoded":
-                data.form = _parse_form(await self._read_text())
+                data.form = await parse_form(await self._read_text())
             elif kind == "application/json" or kind.endswith("+json"):
                 data.body = await self._read_text()
             elif self._tensor and kind in (NPY, BARE):
@@ -162,8 +169,9 @@ class ModelRequestReader:
             else:
                 await self._read_raw(data, kind)
         except UNREADABLE as error:  # of the reader
-            raise InvalidRequest(f"The body is not valid {kind}: {error}") from error
-        return data
+            raise InvalidRequest(
+                f"The body is not valid {kind}: {why_unreadable(error)}"
+            ) from error
 
     def _taken(self) -> str:
         if self._tensor:
@@ -181,9 +189,10 @@ class ModelRequestReader:
         if kind not in (JSON, BARE):
             raise UnsupportedMediaType(f"A body of {kind} is not taken here: send {JSON}.")
         try:
-            data.body = await self._read_text()
+            async with body_of(self._request) as self._content:
+                data.body = await self._read_text()
         except UNREADABLE as error:
-            raise InvalidRequest(f"The body cannot be read: {error}") from error
+            raise InvalidRequest(f"The body cannot be read: {why_unreadable(error)}") from error
         return data
 
     async def _read_tensor(self, data: RequestData, kind: str) -> None:
@@ -196,22 +205,30 @@ class ModelRequestReader:
 
     async def _read_text(self) -> bytes:
         """The whole body, bounded, in memory."""
-        limit = min(self._max_size or TEXT_LIMIT, TEXT_LIMIT)
+        limit = min(self._max_size or self._text_limit, self._text_limit)
         body = bytearray()
-        async for chunk in self._request.content.iter_chunked(CHUNK):
+        async for chunk in self._content.iter_chunked(CHUNK):
             body += chunk
             self._count(len(chunk), kept=True)
             if len(body) > limit:
-                raise TooLarge(f"The body is larger than {limit} bytes.", limit=limit)
+                raise TooLarge(
+                    f"The body is larger than {limit} bytes, which is the most of what is kept in "
+                    "memory: send large arguments as files (multipart/form-data).",
+                    limit=limit,
+                )
         return bytes(body)
 
     async def _read_multipart(self, data: RequestData) -> None:
-        reader = await self._request.multipart()
+        source = FormSource(self._content, self._fields_limit, self._count)
+        reader = MultipartReader(self._request.headers, cast(StreamReader, source))
         count = 0
-        async for part in reader:
+        while (part := await self._next_part(reader)) is not None:
             count += 1
             if count > self._fields_limit:
-                raise TooLarge(f"The form has more than {self._fields_limit} fields.")
+                raise TooLarge(
+                    f"The form has more than {self._fields_limit} fields and files.",
+                    limit=self._fields_limit,
+                )
             if not isinstance(part, BodyPartReader):
                 raise InvalidRequest("A multipart part may not be multipart itself.")
             name = part.name
@@ -227,21 +244,34 @@ class ModelRequestReader:
                 if part.filename or file.size:
                     data.files.append(file)
 
+    async def _next_part(self, reader: MultipartReader) -> Any:
+        await asyncio.sleep(0)  # a thousand small parts may have come at once
+        try:
+            return await reader.next()
+        except RuntimeError as error:  # of a `_charset_` that is none
+            raise ValueError(str(error)) from error
+
     async def _read_field(self, part: BodyPartReader) -> str:
         value = bytearray()
         while chunk := await part.read_chunk(CHUNK):
             value += chunk
             self._count(len(chunk), kept=True)
             self._text_size += len(chunk)
-            if self._text_size > TEXT_LIMIT:
-                raise TooLarge(f"The form's fields hold more than {TEXT_LIMIT} bytes.")
+            if self._text_size > self._text_limit:
+                raise TooLarge(
+                    f"The form's fields hold more than {self._text_limit} bytes: send large "
+                    "arguments as files, with a filename.",
+                    limit=self._text_limit,
+                )
         try:
-            return bytes(part.decode(value)).decode(part.get_charset("utf-8"))
-        except (LookupError, RuntimeError) as error:
-            raise InvalidRequest(f"The form field {part.name!r} cannot be decoded.") from error
+            return bytes(part.decode(value)).decode(charset_of(part))
+        except (ValueError, RuntimeError) as error:
+            raise InvalidRequest(
+                f"The form field {str(part.name)[:100]!r} cannot be decoded: {str(error)[:200]}"
+            ) from error
 
     async def _read_raw(self, data: RequestData, kind: str) -> None:
-        part = await self._store(self._request.content, "", "", kind)
+        part = await self._store(self._content, "", "", kind)
         if part.size:
             data.raw = part
 
@@ -288,6 +318,15 @@ class ModelRequestReader:
             self._limit.check(self._size)
 
 
+def why_unreadable(error: Exception) -> str:
+    """In a line, without the framework's `400, message:` and much of what the client sent."""
+    if isinstance(error, LineTooLong):
+        return f"a line of a part's head has more than {LINE_LIMIT} bytes"
+    told = error.message if isinstance(error, HttpProcessingError) else str(error)
+    told = " ".join(told.split())
+    return told if len(told) <= 200 else f"{told[:120]} ... {told[-80:]}"
+
+
 def _write(file: BinaryIO, chunk: bytes, digest: Any) -> None:
     file.write(chunk)
     if digest is not None:
@@ -319,12 +358,3 @@ def suffix_of(filename: str, content_type: str) -> str:
         return match.group(1)
     subtype = content_type.partition("/")[2]
     return f".{subtype}" if subtype in ("png", "jpeg", "tiff", "zip", "gif", "webp") else ""
-
-
-def _parse_form(body: bytes) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_LIMIT)
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("The form is not UTF-8.") from error
-    except ValueError as error:
-        raise TooLarge(f"The form has more than {FIELDS_LIMIT} fields.") from error

@@ -20,6 +20,9 @@ from .services import SERVICES
 from .sites import Sites
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_LONGEST_TYPE = 1000
+"""Characters of a Content-Type: what reads it takes time by the square of its length, for 8 kB most
+of a second."""
 BROWSERS = ("Origin", "Sec-Fetch-Site", "Cookie")
 """Headers that tell of a browser."""
 POLICY = (
@@ -47,6 +50,8 @@ def guard(settings: Settings) -> Callable[..., Awaitable[web.StreamResponse]]:
         refusal = hosts.refusal(request.headers.get("Host", ""), browser)
         if refusal is not None:
             return _last(problem(421, refusal))
+        if len(request.headers.get("Content-Type", "")) > _LONGEST_TYPE:
+            return _last(problem(431, f"Content-Type has more than {_LONGEST_TYPE} characters."))
         if _is_elsewhere(request):
             return _last(problem(400, "A request to this server names a path of it."))
         if sites.asks(request):

@@ -11,9 +11,12 @@ from typing import Any
 from aiohttp import web
 from marshmallow import Schema, ValidationError
 
-from ..errors import InvalidArguments, InvalidRequest, UnsupportedMediaType
+from ..errors import InvalidArguments, InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.exactjson import loads
 from ..schemas.routes import JSON
+from .unpacked import refuse_encoded
+
+_MOST_MEMBERS = 1000
 
 
 async def parse_body(
@@ -22,8 +25,8 @@ async def parse_body(
     """The validated members of the JSON object that was sent; nothing at all is `{}`.
 
     None if the body is one of `uploads`, which the handler reads. Raises UnsupportedMediaType,
-    InvalidRequest (no JSON, or no object), InvalidArguments naming each wrong member, and aiohttp's
-    413 for more than the application's limit of texts.
+    InvalidRequest (no JSON, or no object), InvalidArguments naming each wrong member, and TooLarge
+    for more than the application's limit of texts.
     """
     kind = request.content_type
     is_json = kind == JSON or kind.endswith("+json")
@@ -35,15 +38,20 @@ async def parse_body(
     meant = kind in uploads and "Content-Type" in request.headers
     if schema is None or (meant and not request.can_read_body):
         raise InvalidRequest(f"There is no body: send {', '.join(uploads)}.")
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-    text = await request.read()
+    refuse_encoded(request)
+    try:
+        text = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        limit = request.client_max_size
+        raise TooLarge(f"The JSON body is larger than {limit} bytes.", limit=limit) from error
     try:
         given = loads(text) if text else {}
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
     if not isinstance(given, dict):
         raise InvalidRequest('The body has to be a JSON object: {"name": value}.')
+    if len(given) > _MOST_MEMBERS:  # each unknown one would be an error of its own
+        raise InvalidRequest(f"The JSON object has more than {_MOST_MEMBERS} members.")
     try:
         return dict(schema.load(given))
     except ValidationError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import DatasetNotFound, InvalidArguments, RunNotFound, WeightsNotFound
 from ..schemas.description import FieldDescription
+from ..schemas.exactjson import loads
 from ..schemas.transport import RequestData
 from ..training.resuming import DATASET_ARGUMENTS
 from .lineage import manifest_of, recorded_in
@@ -148,8 +149,8 @@ def _names_in(request: RequestData) -> set[str]:
 
 def _document(request: RequestData) -> dict[str, Any]:
     """The JSON body; what is none is for the model's own reading of it to refuse."""
-    with suppress(ValueError, RecursionError):
-        document = json.loads(request.body)
+    with suppress(ValueError):
+        document = loads(request.body)
         if isinstance(document, dict):
             return document
     return {}

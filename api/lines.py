@@ -29,12 +29,13 @@ from ..models_plugin.answers import JSON
 from ..schemas.transport import LINES, RequestData
 from ..serving.messages import Prediction
 from .access.staying import Stay
-from .body import CHUNK, TEXT_LIMIT, UNREADABLE, SizeLimit
+from .body import CHUNK, TEXT_LIMIT, UNREADABLE, SizeLimit, why_unreadable
 from .errors import error_response
 from .outbox import Outbox
 from .port.handler import between_lines
 from .services import services
 from .terms import Terms
+from .unpacked import body_of
 
 AT_ONCE = 64
 """Lines of one request that are under way at the same time: two batches of the usual size."""
@@ -42,6 +43,9 @@ BYTES_AT_ONCE = 64 * 1024**2
 _OF_ALL_LINES = (NotSupported, NoWeights, ModelUnavailable)
 """Errors that every line would have: before the first answer they are the request's own."""
 _RETRY_S = 0.5
+_LINES_PACKED = 1000
+"""Lines that a packed body may have in any case; beyond that, one for each packed byte: each line
+is a call, and 6 kB of gzip held two million."""
 
 
 async def predict_lines(request: web.Request, terms: Terms, folder: Path) -> web.StreamResponse:
@@ -107,6 +111,13 @@ class _Stream:
                 refusal = await self._stay.refusal()
                 if refusal is not None:
                     raise refusal
+                packed = self._limit.packed
+                if packed is not None and self._index >= max(_LINES_PACKED, packed):
+                    raise TooLarge(
+                        f"The packed body has more lines than {_LINES_PACKED}, and than it has "
+                        "packed bytes: send the lines as they are.",
+                        limit=max(_LINES_PACKED, packed),
+                    )
                 index, self._index = self._index, self._index + 1
                 if line is None:
                     told = f"The line is longer than {TEXT_LIMIT} bytes."
@@ -171,26 +182,27 @@ async def _lines(request: web.Request, limit: SizeLimit) -> AsyncIterator[bytes 
     """
     kept, too_long, size = bytearray(), False, 0
     try:
-        async for chunk in request.content.iter_chunked(CHUNK):
-            size += len(chunk)
-            limit.check(size)
-            *ends, rest = chunk.split(b"\n")
-            for end in ends:
-                line = (bytes(kept) + end if kept else end).strip()
-                kept.clear()
-                if too_long or len(line) > TEXT_LIMIT:
-                    yield None
-                elif line:
-                    yield line
-                too_long = False
-            if not too_long:
-                kept += rest
-                if len(kept) > TEXT_LIMIT:
-                    too_long = True
+        async with body_of(request) as content:
+            async for chunk in content.iter_chunked(CHUNK):
+                size += len(chunk)
+                limit.check(size)
+                *ends, rest = chunk.split(b"\n")
+                for end in ends:
+                    line = (bytes(kept) + end if kept else end).strip()
                     kept.clear()
-            between_lines(request, not rest)
+                    if too_long or len(line) > TEXT_LIMIT:
+                        yield None
+                    elif line:
+                        yield line
+                    too_long = False
+                if not too_long:
+                    kept += rest
+                    if len(kept) > TEXT_LIMIT:
+                        too_long = True
+                        kept.clear()
+                between_lines(request, not rest)
     except UNREADABLE as error:  # of the reader
-        raise InvalidRequest(f"The body cannot be read further: {error}") from error
+        raise InvalidRequest(f"The body cannot be read further: {why_unreadable(error)}") from error
     if too_long or kept.strip():
         yield None if too_long else bytes(kept.strip())
 

@@ -8,16 +8,20 @@ from urllib.parse import quote, urlsplit
 
 from aiohttp import web
 
-from ..errors import NotSignedIn
+from ..errors import NotSignedIn, TooLarge, UnsupportedMediaType
+from ..schemas.model_operations import FORM
 from .access.code_flow import CodeFlow
 from .access.principal import NOBODY, Principal, principal_of
 from .access.sessions import COOKIE, LASTS_S, SESSIONS, Holder
+from .forms import parse_form
 from .services import Services, services
+from .unpacked import refuse_encoded
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; "
     "base-uri 'none'"
 )
+_FORM_LIMIT = 16 * 1024
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>Modelyard: sign in</title>{head}
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -47,7 +51,7 @@ async def page(request: web.Request) -> web.StreamResponse:
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
     """Begins a session if the key is valid; else the form again, with 401."""
-    here, sent = services(request), await request.post()
+    here, sent = services(request), dict(await _form_of(request))
     key, after = sent.get("key"), path_after(here, str(sent.get("next", "")))
     principal: Principal | None = None
     told = "This key is not valid."
@@ -69,6 +73,23 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
 
     begin_session(request, answer, holder)
     return answer
+
+
+async def _form_of(request: web.Request) -> list[tuple[str, str]]:
+    """What the page sends. Not by the framework's own reader, whom strangers could have write files
+    into the machine's temporary folder.
+
+    Raises UnsupportedMediaType, TooLarge and InvalidRequest.
+    """
+    refuse_encoded(request)
+    if request.content_type != FORM:
+        raise UnsupportedMediaType(f"A key is sent as {FORM}.")
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > _FORM_LIMIT:
+            raise TooLarge(f"The form is larger than {_FORM_LIMIT} bytes.", limit=_FORM_LIMIT)
+    return await parse_form(bytes(body))
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:

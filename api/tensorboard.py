@@ -10,6 +10,7 @@ from yarl import URL
 
 from ..errors import Busy
 from .services import services
+from .unpacked import refuse_encoded
 
 _HOP_BY_HOP = frozenset(
     [
@@ -47,6 +48,7 @@ _PASSED_ON = frozenset(
 async def proxy(request: web.Request) -> web.StreamResponse:
     """One request to TensorBoard. Raises Busy while it cannot be reached."""
     socket = await services(request).tensorboard.socket()
+    refuse_encoded(request)
     body = await request.read() if request.can_read_body else None
     headers = {k: v for k, v in request.headers.items() if k.lower() in _PASSED_ON}
     headers.setdefault("Accept-Encoding", "identity")  # else our client asks for what it can read

@@ -40,6 +40,10 @@ from .train_dataset import adopt, chosen_dataset, drop, keep_upload
 from .train_limits import NAMES as LIMITS
 from .train_limits import chosen_limits
 
+_TEXT_LIMIT = 4 * 1024**2
+"""Bytes of the JSON, or of the form fields, of one training. The server itself looks at them, for
+`dataset`, `like` and Idempotency-Key, and everybody else waits for that: 64 MB took a second."""
+
 
 async def start(request: web.Request) -> web.StreamResponse:
     """Validates in the model's worker, commits the record, answers; the run starts by itself."""
@@ -53,6 +57,7 @@ async def start(request: web.Request) -> web.StreamResponse:
         here.settings.client_max_size,
         hash_files=True,
         headers=header_arguments(handle, "train"),
+        text_limit=_TEXT_LIMIT,
     )
     try:
         data = await reader.read()

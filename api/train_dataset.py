@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-import json
 import logging
 import os
 import shutil
@@ -18,6 +17,7 @@ from aiohttp import web
 
 from ..errors import DatasetNotFound, InvalidArguments, ModelyardError
 from ..records.datasets import set_run_dataset
+from ..schemas.exactjson import loads
 from ..schemas.transport import FilePart, RequestData
 from ..serving.handle import ModelHandle
 from ..storage.datasets.naming import name_from
@@ -77,8 +77,8 @@ def _argument(data: RequestData) -> str | None:
         for name, value in pairs:
             if name == "dataset" and value.strip():
                 return value.strip()
-    with suppress(ValueError, RecursionError):
-        document = json.loads(data.body or b"null")
+    with suppress(ValueError):
+        document = loads(data.body or b"null")
         told = document.get("dataset") if isinstance(document, dict) else None
         if isinstance(told, str) and told.strip():
             return told.strip()

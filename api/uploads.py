@@ -21,6 +21,7 @@ from .idempotency import thing_of
 from .responses import json_response
 from .room import require
 from .services import BODY, Services, services
+from .unpacked import refuse_encoded
 
 WAIT_S = 20.0
 """How long completing an upload waits for the dataset; large ones are asked for again."""
@@ -60,6 +61,7 @@ async def put_part(request: web.Request) -> web.StreamResponse:
     expected = upload.size_of(number)
     _refuse_if_busy(here, upload)
     wanted = _digest_of(request)
+    refuse_encoded(request)
     if request.content_length not in (None, expected):
         raise InvalidArguments({"body": [f"Part {number} has {expected} bytes."]})
     part = await asyncio.to_thread(here.rooms.desk.uploads.part, upload, number)

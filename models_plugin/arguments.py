@@ -335,8 +335,6 @@ def _read_json(request: RequestData) -> Mapping[str, Any]:
         document = loads(request.body)
     except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
-    except RecursionError as error:
-        raise InvalidRequest("The JSON body is nested too deeply.") from error
     if not isinstance(document, dict):
         raise InvalidRequest(
             "The JSON body must be an object with the arguments as its members, not {}.".format(

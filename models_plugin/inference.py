@@ -76,7 +76,7 @@ def read_request(
     head, numbers = _parts(request)
     try:
         told = loads(head)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}") from error
     if not isinstance(told, dict) or not isinstance(told.get("inputs"), list):
         raise InvalidRequest('The body must be a JSON object with "inputs", a list of tensors.')

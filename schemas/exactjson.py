@@ -12,16 +12,41 @@ except ImportError:  # a model's own interpreter may lack it
 
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19
+_TOO_DEEP = (
+    "lists and objects are nested too deeply: about a thousand levels can be read, send fewer"
+)
+_TOO_LONG = (
+    "a whole number has more than 4300 digits, which is the most: send it as a text (in quotes)"
+)
 
 
 def loads(text: bytes) -> Any:
-    """The value of a JSON text. Raises ValueError, or RecursionError if it is nested too deeply.
+    """The value of a JSON text. Raises ValueError, also if it is nested too deeply or has a whole
+    number of more than 4300 digits (Python's own limits, which keep either from being costly).
 
     orjson makes a float of an integer that has more than 64 bits: the standard library reads those.
     """
-    if orjson is not None and not _has_long_integer(text):
-        return orjson.loads(text)
-    return json.loads(text)
+    try:
+        if orjson is not None and not _has_long_integer(text):
+            return orjson.loads(text)
+        return _DECODER.decode(text.decode())
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    except ValueError as error:
+        told = str(error)
+        if "depth limit" in told or "ecursion limit" in told:  # orjson's words, by release
+            raise ValueError(_TOO_DEEP) from error
+        if "integer string conversion" in told:
+            raise ValueError(_TOO_LONG) from error
+        raise
+
+
+def _no_number(word: str) -> Any:
+    """NaN and infinity are Python's, and no JSON (RFC 8259, section 6)."""
+    raise ValueError(f"{word} is no number of JSON: send null")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _has_long_integer(text: bytes) -> bool:

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..schemas.exactjson import loads
 from ..schemas.transport import FilePart, RequestData
 
 
@@ -78,7 +79,7 @@ def _given(request: RequestData) -> dict[str, Any]:
         given.setdefault(name, []).append(text)
     if request.body:
         with suppress(ValueError):
-            data = json.loads(request.body)
+            data = loads(request.body)
             given = {**data, **given} if isinstance(data, dict) else {**given, "": data}
     return given
 

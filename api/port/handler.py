@@ -53,7 +53,13 @@ class Handler(web.RequestHandler):
         server: web.Server,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(server, loop=loop, keepalive_timeout=_NEVER_S, access_log=None)  # type: ignore[arg-type]
+        super().__init__(
+            server,
+            loop=loop,
+            keepalive_timeout=_NEVER_S,
+            access_log=None,  # type: ignore[arg-type]
+            auto_decompress=False,
+        )
         self._roster = roster
         self.intake = intake
         self.turn = Turn()
@@ -90,8 +96,21 @@ class Handler(web.RequestHandler):
         if data and self._reading is None:
             self._partial = True
         super().data_received(data)
+        if self._messages:
+            self._look_for_fault()
         if self._reading is not None and self.unused() >= LEAST and self._is_large():
             self.intake.came(self)
+
+    def _look_for_fault(self) -> None:
+        """A body whose chunks or trailers are no HTTP: its reader is told, else it would wait for
+        the rest, of which there is none, and the refusal would wait for it."""
+        fault = getattr(self._messages[-1][0], "exc", None)
+        request = self._reading
+        if fault is None or request is None or request.content.is_eof():
+            return
+        request.content.set_exception(web.RequestPayloadError(_what_is_wrong(fault)))
+        self._messages.clear()
+        self.close()
 
     def pause_writing(self) -> None:
         self._roster.unread.waits(self)
@@ -131,7 +150,8 @@ class Handler(web.RequestHandler):
             raise exc
         if not isinstance(exc, HttpProcessingError):
             return super().handle_error(request, status, exc, message)
-        status = 431 if isinstance(exc, LineTooLong) else 400
+        many = "Too many headers" in str(exc.message)
+        status = 431 if isinstance(exc, LineTooLong) or many else 400
         self._roster.metrics.requests("other", "none", "").add(status, 0.0)
         line = {"method": "other", "route": "none", "model": None, "status": status}
         access_log.info("request", extra={**line, "ms": 0.0, "peer": request.remote})
@@ -271,8 +291,8 @@ def between_lines(request: web.BaseRequest, so: bool) -> None:
 
 def unread(request: web.BaseRequest) -> int:
     """Bytes of its body that have come and that nobody has taken."""
-    size: int = request.content._size  # nothing public tells it
-    return size
+    # Nothing public tells it; a request without a body has a reader without it.
+    return getattr(request.content, "_size", 0)
 
 
 def using(request: web.BaseRequest, size: int) -> AbstractContextManager[None]:
@@ -288,6 +308,17 @@ def is_crowded(request: web.BaseRequest) -> bool:
 
 def _in_words(error: HttpProcessingError) -> str:
     """What is wrong with the head, without what the client sent."""
+    return f"The request is not valid HTTP: {_what_is_wrong(error)}"
+
+
+def _what_is_wrong(error: HttpProcessingError) -> str:
+    if isinstance(error, LineTooLong):
+        return (
+            "the address or one header has more than 8190 bytes, which is the most; send what is "
+            "long in the body"
+        )
+    if "Too many headers" in str(error.message):
+        return "it has more than 128 headers, which is the most"
     told = str(error.message).strip().splitlines()
     first = told[0].rstrip(":") if told else "it cannot be read"
-    return f"The request is not valid HTTP: {first[:200]}"
+    return first[:200]
