@@ -63,8 +63,10 @@ class TemporaryFiles:
             inside = path + os.sep
             if any(one == path or one.startswith(inside) for one in used):
                 continue
-            if _untouched(path, now - longest_s):
-                remove_tree(path) if _is_folder(path) else os.unlink(path)  # noqa: PTH108
+            # One that cannot be looked through (too deep) must not keep the others here.
+            with contextlib.suppress(OSError, RecursionError):
+                if _untouched(path, now - longest_s):
+                    remove_tree(path)
 
 
 def _open_files() -> list[str]:

@@ -93,3 +93,16 @@ def test_what_calls_leave_goes_after_an_hour_and_what_is_in_use_stays(tmp_path):
     leftovers.sweep(LONGEST_WHEN_FULL_S, now + 3 * LONGEST_S)
     assert there() == {"loaded"}
     assert Path(tmp_path / "loaded").exists()
+
+
+def test_folders_nested_too_deep_to_look_through_do_not_keep_the_rest(tmp_path):
+    leftovers = TemporaryFiles(str(tmp_path))
+    nest = "import os\nfor _ in range(1050):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    subprocess.run([sys.executable, "-c", nest], cwd=tmp_path, check=True)
+    for number in range(20):
+        (tmp_path / f"left{number}").touch()
+    try:
+        leftovers.sweep(LONGEST_S, time.time() + LONGEST_S + 60)
+        assert {path.name for path in tmp_path.iterdir()} <= {"d"}
+    finally:
+        assert remove_tree(tmp_path / "d")  # pytest could not
