@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -275,12 +274,14 @@ class Calls:
             if (told := await call.ended()) is not None:
                 # gRPC ends the handler itself: it knows that the call has been aborted.
                 status, code = told_as(told)[0], code_of(told)
+                _let_go(error)
                 return
-            failure = _of_our_family(error, route)
-            _forget(error)
-            status, said = told_as(failure)
-            code = code_of(failure)
-            await call.context.abort(code, cut(said), trailers_of(failure))
+            status, code, said, trailers = _told(error, route)
+            try:
+                await call.context.abort(code, said, trailers)
+            except AbortError as aborted:
+                _let_go(aborted)
+                raise
         finally:
             call.settled()
             self._under_way -= 1
@@ -300,6 +301,14 @@ class Calls:
         return followed
 
 
+def _told(error: Exception, route: str) -> tuple[int, StatusCode, str, tuple[tuple[str, str], ...]]:
+    """What is told of an error: by HTTP's status, gRPC's, in words and by trailers. Not the error:
+    whoever has passed it on and keeps it is in a circle with it."""
+    failure = _of_our_family(error, route)
+    status, said = told_as(failure)
+    return status, code_of(failure), cut(said), trailers_of(failure)
+
+
 def _of_our_family(error: Exception, route: str) -> ModelyardError:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return DiskFull()
@@ -311,12 +320,20 @@ def _of_our_family(error: Exception, route: str) -> ModelyardError:
     return ModelyardError("The server itself failed; its log says why.")
 
 
-def _forget(error: BaseException | None) -> None:
-    """Empties the frames that an error has passed. gRPC keeps it in a circle (its abort, what that
-    was raised in, the call), and with it the message, until the garbage collector comes by."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__context__
+def _let_go(aborted: BaseException) -> None:
+    """Takes from what gRPC keeps of an aborted call, when that is over, what it had passed.
+
+    Its abort is in a circle with the call, by the frames that it came through, and with it the
+    message was there until the garbage collector came by. Frames are not cleared: errors that
+    several calls got have passed some that are still at work.
+    """
+
+    def forget(_: object) -> None:
+        aborted.__traceback__ = aborted.__context__ = None
+
+    task = asyncio.current_task()
+    assert task is not None, "gRPC calls a handler in a task"
+    task.add_done_callback(forget)
 
 
 def _line(
