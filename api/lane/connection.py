@@ -31,6 +31,7 @@ from .shared import Shared
 log = logging.getLogger(__name__)
 
 _AHEAD = 1 << 20  # bytes that a client may send before it has read its answer
+_LARGE = 64 * 1024
 _GONE = 499
 _DOING = "a predict call"
 
@@ -42,7 +43,7 @@ class Connection(asyncio.Protocol):
         self._shared = shared
         self._transport: asyncio.Transport | None = None
         self._peer = self._proxy = ""
-        self._buffer = b""
+        self._buffer: bytes | bytearray = b""
         self._call: Call | None = None
         self._skip = 0  # bytes to come of a body that was refused
         self.pace = Pace()
@@ -101,7 +102,10 @@ class Connection(asyncio.Protocol):
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
-        self._buffer = self._buffer + data if self._buffer else data
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
         call = self._call
         if call is None or call.request is None:
             self._next()
@@ -138,7 +142,7 @@ class Connection(asyncio.Protocol):
         call = self._call
         if call is None:
             end = self._buffer.find(b"\r\n\r\n") + 4
-            kind = self._shared.kind(self._buffer[:end]) if end > 3 else None
+            kind = self._shared.kind(bytes(self._buffer[:end])) if end > 3 else None
             if kind is None:
                 self._hand_over()
                 return False
@@ -161,11 +165,14 @@ class Connection(asyncio.Protocol):
             except ModelyardError as error:
                 self._refuse(call, error)
                 return True
+            if type(self._buffer) is bytes and length > _LARGE:
+                self._buffer = bytearray(self._buffer)  # else each piece would copy all before it
             return False
         if call.coming is not None:
             call.coming.over()
             call.coming = None
-        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        come = bytes(self._buffer)
+        body, self._buffer = come[:length], come[length:]
         self._ask(call, body)
         return self._call is None
 
@@ -206,7 +213,7 @@ class Connection(asyncio.Protocol):
         self._shared.roster.pass_on(self, protocol)
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
-        protocol.begin_with(buffer)
+        protocol.begin_with(bytes(buffer))
 
     # -- answers ------------------------------------------------------------------------------
 

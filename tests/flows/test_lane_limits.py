@@ -131,3 +131,17 @@ def counted(server):
     words = ("modelyard_http_requests_total{", 'model="kinds"')
     counts = [line for line in lines if all(word in line for word in words)]
     return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
+
+
+def test_a_body_in_many_small_pieces_comes_whole_and_what_follows_it_too(server):
+    text = bytes(97 + n % 26 for n in range(200_000))
+    call, head = post(KINDS, b'{"text": "%s"}' % text), len(post(KINDS, b""))
+    with Talk(server) as talk:
+        talk.socket.sendall(call[: head + 100])
+        time.sleep(0.1)
+        for at in range(head + 100, len(call), 1000):
+            talk.socket.sendall(call[at : at + 1000])
+        talk.socket.sendall(post(KINDS, b'{"text": "next"}') * 2)
+        assert json.loads(talk.answer()[2])["predictions"]["text"][1] == text.decode()
+        for _ in range(2):
+            assert json.loads(talk.answer()[2])["predictions"]["text"][1] == "next"
