@@ -24,7 +24,7 @@ def backup(ctx: click.Context, target: Path, home: str | None) -> None:
     """Copy a server's home to the new folder TARGET, also while the server runs.
 
     The copy is a home itself: start a server on it, or on a copy of it. Trainings that were under
-    way are paused there.
+    way are paused there. Exit code 1 with a copy that was made: the home itself lacks something.
     """
     try:
         place = Home(load_settings({"home": home} if home else {}).home)
@@ -39,8 +39,16 @@ def backup(ctx: click.Context, target: Path, home: str | None) -> None:
         raise click.ClickException(f"{where}: {error.strerror}. Nothing was kept.") from error
     if wants_json(ctx):
         print_json(asdict(made))
-        return
-    click.echo(
-        f"{target}: {made.runs} runs ({made.paused} under way, paused there), {made.weights} "
-        f"weights versions, {made.datasets} datasets, {made.size} bytes."
-    )
+    else:
+        click.echo(
+            f"{target}: {made.runs} runs ({made.paused} under way, paused there), {made.weights} "
+            f"weights versions, {made.datasets} datasets, {made.size} bytes."
+        )
+    if made.missing:
+        click.echo(
+            "modelyard: all that is there was copied, but the home itself has no folder for what "
+            f"its records name: {', '.join(made.missing)}. Put them back from another backup, or "
+            "remove the runs (modelyard runs MODEL/ID --purge), weights and datasets.",
+            err=True,
+        )
+        ctx.exit(1)

@@ -5,11 +5,13 @@ Python 3.8 syntax, standard library.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable, Optional  # noqa: UP035 - Python 3.8
 from urllib.parse import quote, quote_plus
 
@@ -52,16 +54,30 @@ def hidden_in(value: Any, hide: Hide) -> Any:
 class HidingOutput(io.TextIOWrapper):
     """Standard output or error in which a call's secrets are blotted out, a `write` at a time.
 
-    What is written below Python, or by a program that the plugin starts, does not pass here.
+    What is written below Python, or by a program that the plugin starts, does not pass here. What a
+    full disk does not take is lost: a line for the log is no reason for a call to fail.
     """
 
     hide: Hide = None
 
     def write(self, text: str) -> int:
-        if self.hide is not None and isinstance(text, str):
-            super().write(self.hide(text))
-            return len(text)
-        return super().write(text)
+        shown = self.hide(text) if self.hide is not None and isinstance(text, str) else text
+        with _lost_if_full():
+            super().write(shown)
+        return len(text)
+
+    def flush(self) -> None:
+        with _lost_if_full():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _lost_if_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
 
 
 def hide_in_output(hide: Hide) -> None:

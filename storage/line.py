@@ -167,7 +167,8 @@ class StorageLine:
         with self._log.open("ab") as output:
             try:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "modelyard.storage.process", "--url", self._url),
+                    *(sys.executable, "-P", "-m", "modelyard.storage.process"),
+                    *("--url", self._url),
                     *("--folder", str(folder), "--server", self._home.server_id),
                     *("--parent", str(os.getpid()), "--environment"),
                     stdin=PIPE,

@@ -34,7 +34,10 @@ _NOT_COPIED = {"lock", "home.json.new", "records.db", "records.db-wal", "records
 
 @dataclass(frozen=True)
 class Backup:
-    """What was copied; `paused` runs were under way. `size` is in bytes."""
+    """What was copied; `paused` runs were under way. `size` is in bytes.
+
+    `missing` are folders, as `runs/ID`, that the records name and the home itself has not.
+    """
 
     runs: int
     paused: int
@@ -42,6 +45,7 @@ class Backup:
     datasets: int
     size: int
     made_at: str
+    missing: tuple[str, ...]
 
 
 def make_backup(home: Home, target: Path) -> Backup:
@@ -83,10 +87,12 @@ def _fill(home: Home, copy: Home) -> Backup:
         _copy_bundles(home, copy, recorded)
         for run_id in sorted(recorded.runs - ended):
             _copy_run(home.runs / run_id, copy.runs / run_id)
-        if _is_whole(copy, recorded):
+        missing = _missing(copy, recorded)
+        if not missing:
             break
     else:
-        raise StorageUnavailable("The home changes too quickly to be copied. Try again later.")
+        if any((home.root / one).exists() for one in missing):
+            raise StorageUnavailable("The home changes too quickly to be copied. Try again later.")
     _drop_others(copy, recorded)
     paused = quieten(copy.database)
     _copy_tree(home.uploads, copy.uploads)
@@ -100,6 +106,7 @@ def _fill(home: Home, copy: Home) -> Backup:
         len(recorded.datasets),
         sum(path.stat().st_size for path in copy.root.rglob("*") if path.is_file()),
         datetime.now(UTC).isoformat(timespec="seconds"),
+        tuple(missing),
     )
     (copy.root / "backup.json").write_text(json.dumps({"format": FORMAT, **asdict(made)}))
     return made
@@ -141,16 +148,17 @@ def _checkpoints_whole(source: RunPaths, target: RunPaths) -> bool:
     return False
 
 
-def _is_whole(copy: Home, recorded: Recorded) -> bool:
-    return all(
-        (folder / one).is_dir()
+def _missing(copy: Home, recorded: Recorded) -> list[str]:
+    return [
+        f"{folder.name}/{one}"
         for folder, ids in (
             (copy.weights, recorded.weights),
             (copy.datasets, recorded.datasets),
             (copy.runs, recorded.runs),
         )
-        for one in ids
-    )
+        for one in sorted(ids)
+        if not (folder / one).is_dir()
+    ]
 
 
 def _drop_others(copy: Home, recorded: Recorded) -> None:

@@ -114,7 +114,7 @@ class LocalExecutor:
     def _launch_cold(
         self, paths: RunPaths, epoch: int, env: Mapping[str, str], python: str | None
     ) -> int:
-        command = [sys.executable, "-m", _ENTRY, str(paths.root)]
+        command = [sys.executable, "-P", "-m", _ENTRY, str(paths.root)]
         command += ["--epoch", str(epoch)]
         given = b""
         if python is not None:

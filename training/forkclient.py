@@ -103,7 +103,7 @@ class ForkServerProcess:
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
 
     def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", _ENTRY, "--fd", str(descriptor)]
+        command = [sys.executable, "-P", "-m", _ENTRY, "--fd", str(descriptor)]
         command += ["--preload", *self._modules]
         log = None if self._log is None else self._log.open("ab")
         try:

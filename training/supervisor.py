@@ -311,7 +311,8 @@ def main(arguments: list[str]) -> int:
     folder: Path = options.run_folder.resolve()
     if os.environ.get(MARKER) != folder.name:  # must be in the environment as exec'ed: see marker
         environment = {**os.environ, MARKER: folder.name}
-        os.execve(sys.executable, [sys.executable, "-m", __spec__.name, *arguments], environment)
+        command = [sys.executable, "-P", "-m", __spec__.name, *arguments]
+        os.execve(sys.executable, command, environment)
     if options.environment:
         environment = json.loads(sys.stdin.buffer.read())
         os.environ.clear()

@@ -82,7 +82,7 @@ class TensorBoard:
         log = self._home.logs / "tensorboard.log"
         with log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", f"{__package__}.tensorboard_child"),
+                *(sys.executable, "-P", "-m", f"{__package__}.tensorboard_child"),
                 *("--socket", str(self._folder / _SOCKET), "--logdir", str(self._home.tensorboard)),
                 *("--path-prefix", self._path_prefix, "--parent", str(os.getpid())),
                 stdin=asyncio.subprocess.DEVNULL,

@@ -1,5 +1,6 @@
 """A home is copied while its server trains, and a server on the copy has all of it."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -98,6 +99,31 @@ def test_records_that_are_not_in_the_file_yet_are_in_the_copy(modelyard, tmp_pat
         assert copy.execute("SELECT count(*) FROM alias_moves").fetchone() == (1,)
     copy.close()
     holder.close()
+
+
+@pytest.fixture
+def trained_home(start_server):
+    """A home without its server, the ids of its two runs, and of a version."""
+    server = started(start_server)
+    runs = [server.wait_run(server.train("counter", steps=2))["uuid"] for _ in range(2)]
+    version = server.get("/v2/models/counter/weights/latest").json()["id"]
+    server.stop()
+    return server.home, runs, version
+
+
+def test_a_home_that_lacks_a_folder_is_copied_without_it_and_that_is_told(
+    modelyard, tmp_path, trained_home
+):
+    home, runs, version = trained_home
+    shutil.rmtree(home / "runs" / runs[0])
+    (home / "weights" / version).rename(tmp_path / "kept")
+    made = modelyard("backup", tmp_path / "copy", "--home", home)
+    assert made.returncode == 1
+    assert f"runs/{runs[0]}" in made.stderr and f"weights/{version}" in made.stderr
+    assert list((tmp_path / "copy" / "runs" / runs[1]).iterdir())
+    (tmp_path / "kept").rename(home / "weights" / version)
+    again = modelyard("backup", tmp_path / "again", "--home", home, "--json")
+    assert again.returncode == 1 and json.loads(again.stdout)["missing"] == [f"runs/{runs[0]}"]
 
 
 @pytest.mark.slow
