@@ -106,7 +106,9 @@ def _write_data(console: Console, home: Path) -> Path:
         unfinished = root / f".{DATASET}.{os.getpid()}"
         module = "modelyard.models_plugin.image_classifier.demo_data"
         done = subprocess.run(
-            [sys.executable, "-m", module, str(unfinished)], capture_output=True, text=True
+            [sys.executable, "-P", "-m", module, str(unfinished)],
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise DemoFailed(f"the pictures could not be written:\n{done.stderr.strip()}")

@@ -25,7 +25,7 @@ class DemoServer:
         self.url = f"http://127.0.0.1:{port}"
         self.log = log
         self._command = [
-            sys.executable, "-m", "modelyard", "serve", "--host", "127.0.0.1",
+            sys.executable, "-P", "-m", "modelyard", "serve", "--host", "127.0.0.1",
             "--port", str(port), "--on-stop", "cancel", *arguments,
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
