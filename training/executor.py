@@ -49,6 +49,9 @@ class Executor(Protocol):
     def alive(self, paths: RunPaths) -> bool:
         """True while the supervisor that was launched last lives."""
 
+    def stopped(self, paths: RunPaths) -> bool:
+        """True while a signal has stopped that supervisor: it lives, and does nothing."""
+
     async def sweep(self, paths: RunPaths) -> int:
         """Kills what a dead supervisor left behind; how many there were. A living one's stay."""
 
@@ -91,6 +94,10 @@ class LocalExecutor:
     def alive(self, paths: RunPaths) -> bool:
         identity = self._identity(paths)
         return identity is not None and identity.alive()
+
+    def stopped(self, paths: RunPaths) -> bool:
+        identity = self._identity(paths)
+        return identity is not None and identity.stopped()
 
     async def sweep(self, paths: RunPaths) -> int:
         return 0 if self.alive(paths) else await asyncio.to_thread(_sweep, paths)
@@ -161,7 +168,8 @@ def read_identity(path: Path) -> Identity | None:
         return None
 
 
-def _guardian(paths: RunPaths) -> Identity | None:
+def read_guardian(paths: RunPaths) -> Identity | None:
+    """The guardian of the supervisor in supervisor.json; None if there is none."""
     with suppress(ValueError, KeyError, TypeError):
         data = read_json(paths.supervisor)
         return None if data is None else Identity.from_data(data["guardian"])
@@ -171,12 +179,13 @@ def _guardian(paths: RunPaths) -> Identity | None:
 def _sweep(paths: RunPaths) -> int:
     """Kills by the run-id marker until nobody carries it.
 
-    The guardian comes first: it knows descendants that have no mark.
+    The guardian comes first: it knows descendants that have no mark. They may have stopped it.
     """
     killed: set[int] = set()
-    guardian = _guardian(paths)
+    guardian = read_guardian(paths)
     end = time.monotonic() + _SWEEP_S
     while guardian is not None and guardian.alive() and time.monotonic() < end:
+        guardian.signal(signal.SIGCONT)
         time.sleep(0.01)
     run_process = read_identity(paths.process)
     if run_process is not None and run_process.signal(signal.SIGKILL):

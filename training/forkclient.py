@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..seclusion import plain_environment
+from .identity import read_stat
 from .marker import NAME as MARKER
 from .marker import PLACEHOLDER
+from .standstill import APART_S, Standstill
 
 LIGHT_MODULES = ("numpy",)
 """Preloaded always: what nearly every run imports."""
@@ -88,10 +90,24 @@ class ForkServerProcess:
         self._writer.write(json.dumps(request).encode() + b"\n")
         async with asyncio.timeout(timeout_s):
             await self._writer.drain()
-            reply = json.loads(await self._reader.readuntil(b"\n"))
+            reply = json.loads(await self._line())
         if "error" in reply:
             raise OSError(reply["error"])
         return dict(reply)
+
+    async def _line(self) -> bytes:
+        """What it says next. Raises TimeoutError if it is stopped, as a run may have done."""
+        assert self._reader is not None
+        standstill = Standstill()
+        saying = asyncio.ensure_future(self._reader.readuntil(b"\n"))
+        try:
+            while not (await asyncio.wait({saying}, timeout=APART_S))[0]:
+                stat = None if self.pid is None else read_stat(self.pid)
+                if standstill.look(stat is not None and stat.state == "T"):
+                    raise TimeoutError("the fork server was stopped by a signal")
+            return saying.result()
+        finally:
+            saying.cancel()
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()

@@ -56,6 +56,16 @@ class Identity:
             and self.boot_id == boot_id()
         )
 
+    def stopped(self) -> bool:
+        """True while a signal (SIGSTOP) has stopped it; a debugger that traces it does not."""
+        stat = read_stat(self.pid)
+        return (
+            stat is not None
+            and stat.state == "T"
+            and stat.start_time == self.start_time
+            and self.boot_id == boot_id()
+        )
+
     def signal(self, number: int) -> bool:
         """Sends a signal to this very process; False if it has ended."""
         try:

@@ -31,7 +31,8 @@ from .options import TrainingOptions
 from .orders import fence, prepare_launch
 from .paths import RunPaths
 from .resuming import count_interruption, was_interrupted, where
-from .stopping import end_by_force, request_cancel, request_pause
+from .standstill import Standstill
+from .stopping import end_by_force, request_cancel, request_pause, wake_guardian
 from .supervisor_exit import SupervisorExit
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,8 @@ class RunLife:
         self.waits = False  # to be tried again; without processes meanwhile
         self._force_at: float | None = None  # monotonic; a cancelled run is ended by us after it
         self._claim_by = time.monotonic() + (around.options.start_limit_s if launch else 0.0)
+        self._standstill = Standstill()
+        self._stood_still = False  # its supervisor did, so that we have killed it
         self._stamp: Stamp | None = None
         self._written_at = 0.0
         self._unwritten: RunProgress | None = None
@@ -177,6 +180,7 @@ class RunLife:
                     observe, self._around.executor, self._paths, self._record.epoch, self._stamp
                 )
                 if seen.exit is not None:
+                    await wake_guardian(self._paths)
                     return await self._ended(seen.exit)
                 if seen.claimed and not seen.alive:
                     return await self._lost()
@@ -188,7 +192,10 @@ class RunLife:
                     supervisor.watch()
                     await self._tell_progress(seen)
                 if self._force_at is not None and time.monotonic() > self._force_at:
-                    await end_by_force(self._paths)
+                    await end_by_force(self._paths, "did not end it in time")
+                if seen.claimed and self._standstill.look(seen.stopped):
+                    self._stood_still = True  # killed, it may have told the run's end before
+                    await end_by_force(self._paths, "was stopped and did not go on")
                 await wait_event(self._poke, self._around.options.poll_s)
         finally:
             supervisor.close()
@@ -225,7 +232,9 @@ class RunLife:
     async def _lost(self) -> bool:
         """The supervisor died without a word: its processes are ended, and the end is judged."""
         await self._around.executor.sweep(self._paths)
-        how = await asyncio.to_thread(judge_loss, self._paths, self._record.epoch)
+        how = await asyncio.to_thread(
+            judge_loss, self._paths, self._record.epoch, self._stood_still
+        )
         return await self._ended(how)
 
     async def _ended(self, how: ExitRecord) -> bool:

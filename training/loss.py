@@ -13,9 +13,18 @@ from .identity import boot_id, read_stat
 from .messages import Control, ExitRecord
 from .paths import RunPaths, read_json
 
+_KILLED = "The run's supervisor process was killed, not by this server, and the run with it."
+_STOOD_STILL = (
+    "The run's supervisor process was stopped by a signal (SIGSTOP) and did not go on: it was "
+    "ended, and the run with it. If the model's code has stopped its parent process, mend that; "
+    "a run is held by its `pause`, not by signals."
+)
 
-def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
-    """How a run ended whose supervisor died without a word."""
+
+def judge_loss(paths: RunPaths, epoch: int, stood_still: bool = False) -> ExitRecord:
+    """How a run ended whose supervisor died without a word; `stood_still`: we have killed it,
+    since it was stopped.
+    """
     if paths.trained.exists() and not paths.result.exists():
         return ExitRecord(
             epoch=epoch,
@@ -26,9 +35,7 @@ def judge_loss(paths: RunPaths, epoch: int) -> ExitRecord:
     record = judge(paths, epoch, None, pause_of(paths, epoch))
     if record.reason == Reason.INTERRUPTED.value and _was_killed_alone(paths):
         record.reason = Reason.PROCESS_DIED.value
-        record.message = (
-            "The run's supervisor process was killed, not by this server, and the run with it."
-        )
+        record.message = _STOOD_STILL if stood_still else _KILLED
     return record
 
 

@@ -19,11 +19,13 @@ Stamp = tuple[int, int, int]
 class Observation:
     """`claimed`: a supervisor has begun to act; `alive`: it lives, or will begin yet.
 
+    `stopped`: it lives, but a signal has stopped it (the kernel's word, so however late we look).
     `progress` is None if status.json has the stamp that was known, or is not there.
     """
 
     claimed: bool
     alive: bool
+    stopped: bool
     exit: ExitRecord | None
     progress: RunProgress | None
     stamp: Stamp | None
@@ -44,7 +46,8 @@ def observe(
         with suppress(ValueError, TypeError):
             data = read_json(paths.status)
             progress = None if data is None else RunProgress.from_data(data)
-    return Observation(is_claimed, alive, exit_record, progress, stamp)
+    stopped = alive and executor.stopped(paths)
+    return Observation(is_claimed, alive, stopped, exit_record, progress, stamp)
 
 
 def _stamp(paths: RunPaths) -> Stamp | None:

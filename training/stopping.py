@@ -8,7 +8,7 @@ import signal
 
 from ..records.runs import RunRecord
 from ..schemas.states import Reason
-from .executor import Executor, read_identity
+from .executor import Executor, read_guardian, read_identity
 from .loss import pause_of
 from .messages import Control
 from .paths import RunPaths, write_json
@@ -47,11 +47,19 @@ async def request_pause(
     await executor.signal(paths)
 
 
-async def end_by_force(paths: RunPaths) -> None:
-    """Kills a supervisor that did not end a cancelled run in time: it hangs, or was stopped.
+async def end_by_force(paths: RunPaths, why: str) -> None:
+    """Kills a supervisor that does not do its work; `why` follows "its supervisor" in the log.
 
-    What it leaves is swept by the caller, as after any supervisor's death.
+    What it leaves is swept by the caller, as after any supervisor's death. Nothing of it writes
+    late: a killed process does not go on, and its run process is killed with it (PDEATHSIG).
     """
     supervisor = await asyncio.to_thread(read_identity, paths.supervisor)
     if supervisor is not None and supervisor.signal(signal.SIGKILL):
-        log.warning("run %s: its supervisor did not end it; killed", paths.id)
+        log.warning("run %s: its supervisor %s; killed", paths.id, why)
+
+
+async def wake_guardian(paths: RunPaths) -> None:
+    """Has the guardian of an ended run go on, and so end, if the run had stopped it."""
+    guardian = await asyncio.to_thread(read_guardian, paths)
+    if guardian is not None and guardian.stopped():
+        guardian.signal(signal.SIGCONT)

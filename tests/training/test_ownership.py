@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from modelyard.training.executor import LocalExecutor
+from modelyard.training.forkclient import _LAUNCH_TIMEOUT_S
 from modelyard.training.identity import Identity, read_stat
 from modelyard.training.marker import PLACEHOLDER, marked
 from modelyard.training.paths import read_json
@@ -124,6 +125,18 @@ async def test_launch_after_the_fork_server_was_killed_works(new_run):
     await second.launch()
     assert (await second.ended())["status"] == "done"
     assert second.executor._fork_server.pid not in (None, pid)
+
+
+async def test_launch_does_not_wait_in_vain_for_a_fork_server_that_was_stopped(new_run):
+    first, second = new_run("finish"), new_run("finish")
+    await first.launch()
+    await first.ended()
+    pid = first.executor._fork_server.pid
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(_LAUNCH_TIMEOUT_S):
+        await second.launch()
+    assert second.executor._fork_server.pid not in (None, pid)
+    assert (await second.ended())["status"] == "done"
 
 
 async def test_launch_while_the_fork_server_hangs_is_not_needed_to_close(new_run):

@@ -27,6 +27,22 @@ def _told_in_full(word):
     raise ValidationError(f"{word} is wrong")
 
 
+def _above(run):
+    """The processes that keep a training: its supervisor, the guardian, the fork server."""
+    assert run is not None, "the parent of a prediction is the server"
+    found, pid = [], os.getpid()
+    for _ in range(3):
+        status = Path(f"/proc/{pid}/status").read_text()
+        pid = int(next(line for line in status.splitlines() if line.startswith("PPid")).split()[1])
+        found.append(pid)
+    return found
+
+
+def _stop(pids):
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+
+
 class HTTPException(Exception):
     """Looks like aiohttp's: adapters know it by its name."""
 
@@ -80,6 +96,20 @@ class Hostile(Model):
 
     def _stop(self, seconds):
         os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _stop_supervisor(self, seconds):
+        """Of a training only: the parent of a prediction is the server."""
+        _stop(_above(self.run)[:1])
+        time.sleep(600)
+
+    def _stop_guardian(self, seconds):
+        _stop(_above(self.run)[1:2])
+        return "stopped"
+
+    def _stop_all_above(self, seconds):
+        """Supervisor, guardian and fork server: the nearest last, it would end us."""
+        _stop(_above(self.run)[::-1])
+        time.sleep(600)
 
     def _hang(self, seconds):
         while True:
