@@ -6,6 +6,7 @@ from ..schemas import export_resources as resources
 from ..schemas.permissions import Permission
 from ..schemas.routes import PathParameter, ResponseDoc, RouteDoc, problems
 from . import exports, lineage
+from .parameters import ExportHeaders
 from .route import WEIGHTS, Route, answer
 
 _EXPORT = {**WEIGHTS, "format": PathParameter("Its format.", resources.FORMAT_NAME)}
@@ -40,8 +41,11 @@ EXPORT_ROUTES: tuple[Route, ...] = (
             "POST", "/v2/models/{model}/weights/{id}/exports/", "export",
             "Export a version to another format", "weights",
             "Written by the model in a process of its own, read again, and compared with the "
-            "model's own answers to sample inputs. Takes seconds to minutes.",
+            "model's own answers to sample inputs. Takes seconds to minutes: a model makes one at "
+            f"a time, and is given up after {resources.EXPORT_LIMIT_S:g} s, or what "
+            "`X-Request-Timeout` says.",
             permission=Permission.TRAIN,
+            headers=ExportHeaders,
             body=resources.ExportRequestSchema,
             path_parameters=WEIGHTS,
             responses={

@@ -1,24 +1,27 @@
-"""Makes exports of weights versions: one at a time, and each only once. Runs in the front."""
+"""Makes exports of weights versions: one at a time of a model, and each only once. Runs in the
+front.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp import web
 
-from ..errors import Busy, InvalidArguments
+from ..errors import Busy, DeadlineExceeded, InvalidArguments
 from ..storage.exports import Export, VersionExports
 from ..storage.weights import WeightsVersion
 
 SAFETENSORS = "safetensors"
 """The one format that needs no plugin: the version's own files."""
-LIMIT_S = 600.0
-"""Seconds that a model may take for one export."""
-_MOST_WAITING = 8
+_MOST_WAITING = 8  # exports of a model
+_MOST_AT_ONCE = 4  # of all models: an exporter of torch takes a gigabyte
 
 
 class Performs(Protocol):
@@ -27,48 +30,85 @@ class Performs(Protocol):
     async def __call__(self, parameters: Mapping[str, Any]) -> dict[str, Any]: ...
 
 
+@dataclass(frozen=True)
+class _Making:
+    """An export under way; `limit_s` is the deadline of the request that began it, if any."""
+
+    model: str
+    limit_s: float | None
+    task: asyncio.Task[Export]
+
+
 class Exporter:
     """One of an application. A client that leaves ends no export: the next one finds it made."""
 
     def __init__(self) -> None:
-        self._making: dict[tuple[str, str], asyncio.Task[Export]] = {}
-        # An exporter of torch takes a gigabyte: two at a time would be no faster.
-        self._turn = asyncio.Lock()
+        self._making: dict[tuple[str, str], _Making] = {}
+        # Two at a time of one model would be no faster; one that hangs holds up no other model's.
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._places = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def close(self) -> None:
         """Ends what is under way, processes included."""
-        making = list(self._making.values())
+        making = [one.task for one in self._making.values()]
         for task in making:
             task.cancel()
         await asyncio.gather(*making, return_exceptions=True)
 
     async def make(
-        self, version: WeightsVersion, wanted: str, perform: Performs
+        self, version: WeightsVersion, wanted: str, perform: Performs, limit_s: float | None = None
     ) -> tuple[Export, bool]:
         """The export, and whether it was made now.
 
+        `limit_s` is the request's own deadline: what it has begun ends with it, and is begun again
+        for others who wait for it.
+
         Raises InvalidArguments if the weights have no such form, what the model's process fails
-        with, Busy, WeightsNotFound, and OSError (disk full): then nothing of it is left.
+        with, DeadlineExceeded, Busy, WeightsNotFound, and OSError (disk full): then nothing of it
+        is left.
         """
-        exports = exports_of(version)
-        found = await asyncio.to_thread(exports.find, wanted)
-        if found is not None:
-            return found, False
-        key = (version.id, wanted)
-        task = self._making.get(key)
-        if task is None:
-            if len(self._making) >= _MOST_WAITING:
-                raise Busy(f"{len(self._making)} exports wait already.", 30.0)
-            task = self._making[key] = asyncio.ensure_future(
-                self._make(version, exports, wanted, perform)
-            )
-            task.add_done_callback(lambda done: self._made(key, done))
-        try:
-            return await asyncio.shield(task), True
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise Busy("The server is stopping.") from None
-            raise
+        exports, key = exports_of(version), (version.id, wanted)
+        async with _within(limit_s, wanted):
+            while True:
+                found = await asyncio.to_thread(exports.find, wanted)
+                if found is not None:
+                    return found, False
+                begun = self._making.get(key)
+                making = begun or self._begin(version, exports, wanted, perform, limit_s)
+                try:
+                    return await asyncio.shield(making.task), True
+                except DeadlineExceeded:
+                    if begun is None or begun.limit_s is None:
+                        raise
+                except asyncio.CancelledError:
+                    if making.task.cancelled():
+                        raise Busy("The server is stopping.") from None
+                    raise
+
+    @asynccontextmanager
+    async def _turn(self, model: str, wanted: str) -> AsyncIterator[None]:
+        if wanted == SAFETENSORS:  # no work of the model's
+            yield
+        else:
+            async with self._turns[model], self._places:
+                yield
+
+    def _begin(
+        self,
+        version: WeightsVersion,
+        exports: VersionExports,
+        wanted: str,
+        perform: Performs,
+        limit_s: float | None,
+    ) -> _Making:
+        waiting = sum(one.model == version.model for one in self._making.values())
+        if waiting >= _MOST_WAITING:
+            raise Busy(f"{waiting} exports of the model {version.model!r} wait already.", 30.0)
+        task = asyncio.ensure_future(self._make(version, exports, wanted, perform, limit_s))
+        making = _Making(version.model, limit_s, task)
+        self._making[(version.id, wanted)] = making
+        task.add_done_callback(lambda done: self._made((version.id, wanted), done))
+        return making
 
     def _made(self, key: tuple[str, str], task: asyncio.Task[Export]) -> None:
         del self._making[key]
@@ -76,9 +116,14 @@ class Exporter:
             task.exception()  # looked at, should its client have gone
 
     async def _make(
-        self, version: WeightsVersion, exports: VersionExports, wanted: str, perform: Performs
+        self,
+        version: WeightsVersion,
+        exports: VersionExports,
+        wanted: str,
+        perform: Performs,
+        limit_s: float | None,
     ) -> Export:
-        async with self._turn:
+        async with _within(limit_s, wanted), self._turn(version.model, wanted):
             try:
                 folder = await asyncio.to_thread(exports.begin, wanted)
                 if wanted == SAFETENSORS:
@@ -107,6 +152,21 @@ def exports_of(version: WeightsVersion) -> VersionExports:
 
 def has_safetensors(version: WeightsVersion) -> bool:
     return any(Path(str(file["path"])).suffix == ".safetensors" for file in version.files)
+
+
+@asynccontextmanager
+async def _within(limit_s: float | None, wanted: str) -> AsyncIterator[None]:
+    """Raises DeadlineExceeded for the time of a request; None: it has said none."""
+    try:
+        async with asyncio.timeout(limit_s) as time:
+            yield
+    except TimeoutError:
+        if not time.expired():  # another's: of a network disk, say
+            raise
+        raise DeadlineExceeded(
+            f"The export {wanted!r} was not made within the {limit_s:g} s of the request's "
+            "X-Request-Timeout, in which it may have waited for the model's other exports."
+        ) from None
 
 
 def _own_files(exports: VersionExports) -> dict[str, Any]:

@@ -11,14 +11,15 @@ from typing import Any
 from aiohttp import web
 
 from ..errors import InvalidArguments, NotFound
-from ..schemas.export_resources import ExportSchema, ExportsSchema
+from ..schemas.export_resources import EXPORT_LIMIT_S, ExportSchema, ExportsSchema
 from ..storage.exports import Export
 from ..storage.weights import WeightsVersion
 from .body import SENT
-from .exporting import EXPORTER, LIMIT_S, SAFETENSORS, exports_of, has_safetensors
+from .exporting import EXPORTER, SAFETENSORS, exports_of, has_safetensors
 from .plugin_tasks import run_model_task
 from .responses import json_response
 from .services import BODY, Services, model_name_of, services
+from .terms import timeout_of
 
 
 async def list_exports(request: web.Request) -> web.StreamResponse:
@@ -43,14 +44,16 @@ async def make_export(request: web.Request) -> web.StreamResponse:
         archives = f"Archives (tar.gz, tar.xz, zip) always work: GET {place}."
         raise InvalidArguments({"format": [f"{known if formats else none} {archives}"]})
 
-    version = await here.rooms.keeper.local(version)
+    limit_s = timeout_of(request.headers.get("X-Request-Timeout"))
+    version = await here.rooms.keeper.local(version, limit_s)
 
     async def perform(parameters: Mapping[str, Any]) -> dict[str, Any]:
         return await run_model_task(
-            here.settings, here.home, here.pool, version.model, "export", parameters, LIMIT_S
+            *(here.settings, here.home, here.pool, version.model, "export", parameters),
+            timeout_s=limit_s or EXPORT_LIMIT_S,
         )
 
-    export, made = await request.config_dict[EXPORTER].make(version, wanted, perform)
+    export, made = await request.config_dict[EXPORTER].make(version, wanted, perform, limit_s)
     data = _data(here, version, export)
     return json_response(
         data,

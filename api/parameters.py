@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, fields, validate
 
+from ..schemas.export_resources import EXPORT_LIMIT_S
 from ..schemas.model_operations import LONGEST_TIMEOUT_S, SHORTEST_TIMEOUT_S
 from ..schemas.states import Status
 from .idempotency import HEADER, KEY, LONGEST_KEY
@@ -101,6 +102,20 @@ class KeyHeaders(Schema):
             "description": "Makes a repeat safe for 24 hours: the same request with the same key "
             "is done once and answered alike; another request with it is refused (409).",
             "pattern": f"^{KEY}$",
+        },
+    )
+
+
+class ExportHeaders(KeyHeaders):
+    """What stands in the head of a POST that makes an export."""
+
+    timeout = fields.Float(
+        data_key="X-Request-Timeout",
+        validate=validate.Range(min=SHORTEST_TIMEOUT_S, max=LONGEST_TIMEOUT_S),
+        metadata={
+            "description": "Seconds after which the export is given up and its process ended, from "
+            "when the request came. Without it the model may take "
+            f"{EXPORT_LIMIT_S:g} s, from when it is its turn."
         },
     )
 

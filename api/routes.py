@@ -339,7 +339,7 @@ def documented(settings: Settings) -> list[RouteDoc]:
         if _is_on(route, settings):
             doc, more = route.doc, problems(*EVERYWHERE, *((402,) if _switch(route) else ()))
             if route.once:
-                doc = replace(doc, headers=parameters.KeyHeaders)
+                doc = replace(doc, headers=doc.headers or parameters.KeyHeaders)
                 more = {**problems(409, 422), **more}
             if route.fills:
                 more = {**problems(507), **more}

@@ -8,6 +8,8 @@ from .resource_fields import id_field, text_field, time_field
 from .weights_resources import WeightsFileSchema
 
 FORMAT_NAME = "[a-z0-9_]{1,50}"
+EXPORT_LIMIT_S = 600.0
+"""Seconds that a model may take for one export, where the request says nothing else."""
 
 
 class ExportRequestSchema(Schema):

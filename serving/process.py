@@ -16,6 +16,7 @@ from ..clearing import remove_tree
 from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.memory import family_of, pss_of, rss_of
+from ..models_plugin.standstill import WATCH_S, Standstill
 from .channel import Channel
 from .exits import ENDED, HUNG_UP, OUT_OF_MEMORY, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
@@ -24,8 +25,6 @@ from .messages import Describe, Failed, Message, Validate
 from .placing import started_on
 
 _ENTRY = f"{__package__}.worker"  # named and not imported: the front is to stay small
-WATCH_S = 2.0
-"""How often a worker that has work is looked at: a stopped one is noticed after two looks."""
 _HUNG_UP_S = 1.0  # a worker that hung up but lives is killed after so long
 _GIVEN_UP_S = 2.0  # a killed worker that is still there hangs in the kernel
 _TAIL = 4096  # bytes of its last output that are told with its end
@@ -102,7 +101,7 @@ class WorkerProcess:
         self._questions: dict[int, Callable[[Message | ModelyardError], None]] = {}
         self._next = 0
         self.on_end = on_end
-        self._stopped_looks = 0
+        self._standstill = Standstill()
         self._memory_limit = memory_limit
         self._ended = False
         self._loop = asyncio.get_running_loop()
@@ -243,21 +242,16 @@ class WorkerProcess:
         """Notices a stopped worker (SIGSTOP, a debugger), which would otherwise hold its calls."""
         self._watch = self._loop.call_later(WATCH_S, self._look)
         self._memory_kills = memory_kills()  # of those until now none is this one's end
-        self._stopped_looks = self._stopped_looks + 1 if self._questions and self._stopped() else 0
-        if self._stopped_looks >= 2:
+        if not self._questions:
+            self._standstill.forget()
+        elif self._standstill.look(self.pid):
             self.kill(Exit(STOPPED, "was stopped by a signal and did not go on"))
-        elif self._memory_limit and (used := _memory_of(self.pid, self._memory_limit)):
+            return
+        if self._memory_limit and (used := _memory_of(self.pid, self._memory_limit)):
             told = (
                 f"it had {used >> 20} MiB, and its memory_limit is {self._memory_limit >> 20} MiB"
             )
             self.kill(Exit(OUT_OF_MEMORY, f"ran out of memory: {told}"))
-
-    def _stopped(self) -> bool:
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text()
-        except OSError:
-            return False
-        return stat.rpartition(")")[2].split()[0] in ("T", "t")
 
 
 def _memory_of(pid: int, limit: int) -> int:

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import DeadlineExceeded, NotSupported, PluginFailed, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
+from ..models_plugin.standstill import WATCH_S, Standstill
 from .exits import exit_of
 from .failures import error_of
 from .leftovers import Leftovers
@@ -51,7 +52,8 @@ async def run_plugin_task(
     leaves. Cancelling kills it, with all that it started.
 
     Raises NotSupported (also for a DEEPaaS module, which has none of these), InvalidArguments and
-    PluginFailed as the task does; WorkerDied with how the process ended, DeadlineExceeded.
+    PluginFailed as the task does; WorkerDied with how the process ended, also one that was stopped
+    by a signal, within seconds; DeadlineExceeded.
     """
     if source.problem:
         raise PluginFailed(source.problem, original_type="ContractFault")
@@ -77,6 +79,13 @@ async def run_plugin_task(
         except TimeoutError:
             raise DeadlineExceeded(
                 f"The model did not finish the task {task!r} within {timeout_s:g} s."
+            ) from None
+        except _Stopped:
+            raise WorkerDied(
+                f"The model's process was stopped by a signal (SIGSTOP) during the task {task!r} "
+                "and did not go on, so it was ended. Ask again; if that happens once more, see "
+                "what the model's code does there.",
+                traceback=await asyncio.to_thread(_last_words, log, logged_from),
             ) from None
         if code != 0:
             raise WorkerDied(
@@ -112,10 +121,14 @@ def _start(
         ) from error
 
 
+class _Stopped(Exception):
+    """By a signal, and nobody has it go on."""
+
+
 async def _ended(child: subprocess.Popen[bytes], timeout_s: float) -> int:
     """The exit code. Whatever happens, nothing of its session is left when this returns or raises.
 
-    Raises TimeoutError.
+    Raises TimeoutError and _Stopped.
     """
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
@@ -123,7 +136,7 @@ async def _ended(child: subprocess.Popen[bytes], timeout_s: float) -> int:
     loop.add_reader(pidfd, over.set)
     try:
         async with asyncio.timeout(timeout_s):
-            await over.wait()
+            await _over_or_stopped(child.pid, over)
     finally:
         # It has not been waited for, so its number is not given to another.
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -138,6 +151,17 @@ async def _ended(child: subprocess.Popen[bytes], timeout_s: float) -> int:
             loop.remove_reader(pidfd)
             os.close(pidfd)
     return child.wait()
+
+
+async def _over_or_stopped(pid: int, over: asyncio.Event) -> None:
+    """Raises _Stopped some seconds after the process was: it does not end by itself."""
+    standstill = Standstill()
+    while not over.is_set():
+        try:
+            await asyncio.wait_for(over.wait(), WATCH_S)
+        except TimeoutError:
+            if standstill.look(pid):
+                raise _Stopped from None
 
 
 def _answer(descriptor: int, task: str) -> dict[str, Any]:

@@ -4,14 +4,16 @@ import contextlib
 import hashlib
 import io
 import threading
+import time
 import zipfile
 
 import pytest
+from yard_waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    server = serve_module("--model-name", "kin,bare")
+    server = serve_module("--model-name", "kin,kin-too,bare")
     server.wait_ready("kin")
     return server
 
@@ -21,17 +23,18 @@ def version(server):
     return server.wait_run(server.train("kin", count=3))["weights"]
 
 
-def path(version):
-    return f"/v2/models/kin/weights/{version}/exports/"
+def path(version, model="kin"):
+    return f"/v2/models/{model}/weights/{version}/exports/"
 
 
-def export(server, version, name):
-    return server.post(path(version), json={"format": name})
+def export(server, version, name, timeout=None, model="kin"):
+    headers = {} if timeout is None else {"X-Request-Timeout": timeout}
+    return server.post(path(version, model), json={"format": name}, headers=headers)
 
 
 def test_an_export_is_made_once_and_carries_its_largest_difference(server, version):
     assert server.get(path(version)).json() == {
-        "formats": ["safetensors", "text", "pair", "crash", "slow"],
+        "formats": ["safetensors", "text", "pair", "crash", "slow", "stop", "hang"],
         "exports": [],
     }
     made = export(server, version, "text")
@@ -86,6 +89,65 @@ def test_clients_that_ask_at_the_same_time_get_one_export(server, version):
     assert len({answer.json()["created_at"] for answer in answers}) == 1
 
 
+def test_an_export_that_stops_itself_is_told_and_keeps_no_other_one_waiting(server, version):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(export(server, version, "stop")))
+    thread.start()
+    wait_until(lambda: server.children("serving.task_process"))
+    after = export(server, version, "pair")  # waits for its turn, and gets it
+    thread.join()
+    assert after.ok, after.text
+    assert answers[0].status_code == 500, answers[0].text
+    assert "stopped by a signal (SIGSTOP)" in answers[0].json()["message"]
+    assert not server.children("serving.task_process")
+
+
+def test_an_export_that_hangs_ends_with_the_time_of_its_request(server, version):
+    for wrong in ("0.5", "86401", "soon"):
+        refused = export(server, version, "hang", wrong)
+        assert refused.status_code == 422 and "X-Request-Timeout" in refused.json(), refused.text
+    begun = []
+    for limit in (2, 10, 50):  # counts the start too, which a busy machine makes long
+        answers = []
+        asking = threading.Thread(
+            target=lambda t=limit, a=answers: a.append(export(server, version, "hang", str(t)))
+        )
+        asking.start()
+        while asking.is_alive():
+            begun = begun or server.children("serving.task_process")
+            time.sleep(0.05)
+        assert answers[0].status_code == 504, answers[0].text
+        assert f"the {limit} s of the request's X-Request-Timeout" in answers[0].json()["message"]
+        if begun:
+            break
+    assert begun
+    wait_until(lambda: not server.children("serving.task_process"))
+    folder = server.home / "weights" / version / "exports"
+    wait_until(lambda: not (folder / ".new-hang").exists())
+    assert not (folder / "hang").exists()
+
+
+def test_an_export_that_hangs_holds_up_nothing_but_its_own_model(server, version):
+    other = server.wait_run(server.train("kin-too", count=1))["weights"]
+    hanging = lambda: _quietly(export, server, other, "hang", model="kin-too")  # noqa: E731
+    asking = threading.Thread(target=hanging, daemon=True)  # until the server ends
+    asking.start()
+    wait_until(lambda: server.children("serving.task_process"))
+    joined = export(server, other, "hang", "1", "kin-too")  # its own time, not that of the first
+    assert joined.status_code == 504 and "the 1 s" in joined.json()["message"]
+    assert export(server, other, "safetensors", model="kin-too").ok, "no work of the model's"
+    assert export(server, version, "slow").ok
+    assert asking.is_alive() and server.children("serving.task_process")
+
+
+def test_the_time_of_an_export_is_documented(server):
+    document = server.get("/openapi.json").json()
+    operation = document["paths"]["/v2/models/{model}/weights/{id}/exports/"]["post"]
+    (header,) = [p for p in operation["parameters"] if p["name"] == "X-Request-Timeout"]
+    assert (header["schema"]["minimum"], header["schema"]["maximum"]) == (1, 86400)
+    assert "600 s" in header["description"] and "Idempotency-Key" in str(operation["parameters"])
+
+
 def test_what_there_is_not_is_told_with_what_there_is(server, version):
     answer = export(server, version, "onnx")
     assert answer.status_code == 422
@@ -125,6 +187,6 @@ def test_a_kill_of_the_server_during_an_export_leaves_nothing_half(start_server)
     assert sorted(found.name for found in folder.iterdir()) == ["slow"]
 
 
-def _quietly(action, *arguments):
+def _quietly(action, *arguments, **more):
     with contextlib.suppress(OSError):  # the server was killed: a reset connection
-        action(*arguments)
+        action(*arguments, **more)

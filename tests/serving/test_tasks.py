@@ -114,6 +114,15 @@ async def test_a_task_that_hangs_ends_at_its_limit_with_all_that_it_started(task
     await all_gone(note)
 
 
+async def test_a_task_that_stops_itself_is_ended_long_before_its_limit_and_told(tasks):
+    note = tasks.folder / "pids"
+    with pytest.raises(WorkerDied, match=r"stopped by a signal \(SIGSTOP\)") as caught:
+        await tasks.export(f"stop {note}", timeout_s=600.0)
+    assert "'export'" in caught.value.message and "Ask again" in caught.value.message
+    assert "exporting now" in caught.value.traceback
+    await all_gone(note)
+
+
 async def test_a_task_that_nobody_waits_for_any_more_is_killed(tasks):
     note = tasks.folder / "pids"
     waiting = asyncio.ensure_future(tasks.export(f"hang {note}"))

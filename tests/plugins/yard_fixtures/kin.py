@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import signal
 import tarfile
 import time
 
@@ -24,7 +25,7 @@ class Kin(Model):
         "archive": File(load_default=None, allow_none=True),
         "hurry": fields.Boolean(load_default=False, metadata={"location": "query"}),
     }
-    export_formats = ("text", "pair", "crash", "slow")
+    export_formats = ("text", "pair", "crash", "slow", "stop", "hang")
 
     def load(self, weights, device):
         self.values = json.loads((weights / "values.json").read_text())
@@ -63,8 +64,10 @@ class Kin(Model):
         if format == "crash":
             (folder / "half").write_text("half")
             os.abort()
-        if format == "slow":
-            time.sleep(1.0)
+        if format == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if format in ("slow", "hang"):
+            time.sleep(1.0 if format == "slow" else 600.0)
         (folder / "values.txt").write_text(" ".join(map(str, self.values)))
         if format == "pair":
             (folder / "more").mkdir()

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -63,6 +64,11 @@ class Exporter(Model):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(self.note).write_text(f"{os.getpid()} {child.pid}")
         time.sleep(600)
+
+    def _stop(self, format, folder):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        Path(self.note).write_text(f"{os.getpid()} {child.pid}")
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _close(self, format, folder):
         os.closerange(3, 256)
