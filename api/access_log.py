@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from .access.principal import principal_of
+from .heads import listed
 from .metrics import Metrics, route_of
 
 log = logging.getLogger("modelyard.access")
@@ -83,7 +84,7 @@ def _size(response: web.StreamResponse) -> int | None:
 
 
 def _trace_of(request: web.Request) -> str | None:
-    return trace_named(request.headers.get("traceparent", ""))
+    return trace_named(listed(request, "traceparent"))  # of two neither counts (W3C)
 
 
 def trace_named(traceparent: str) -> str | None:

@@ -31,6 +31,7 @@ from ..storage.stores.url import parse_store_url
 from ..storage.versions import read_manifest
 from ..storage.weights import WeightsVersion
 from .body import ModelRequestReader
+from .heads import listed
 from .idempotency import files_given, idempotency_key, once
 from .responses import json_response
 from .services import BODY, QUERY, Services, model_name_of, services
@@ -206,7 +207,7 @@ async def _send_held(
         # A Content-Range names its last byte, which packing all of it alone would tell.
         "Accept-Ranges": "none",
     }
-    if tag in request.headers.get("If-None-Match", ""):
+    if tag in listed(request, "If-None-Match"):
         return web.Response(status=304, headers=headers)
     if request.method == "HEAD":
         return web.Response(headers=headers)

@@ -120,7 +120,7 @@ class ModelRequestReader:
         self._folder = folder
         self._max_size = max_size
         self._limit: SizeLimit | None = None
-        self._content = request.content
+        self._content: StreamReader
         self._hash_files = hash_files
         self._fields_limit = fields_limit
         self._text_limit = text_limit
@@ -340,11 +340,13 @@ def kept_headers(arguments: frozenset[str]) -> frozenset[str]:
 
 
 def _headers(request: web.Request, kept: frozenset[str]) -> dict[str, str]:
-    return {
-        name.lower(): value
-        for name, value in request.headers.items()
-        if name.lower() in kept or name.lower().startswith("x-")
-    }
+    found: dict[str, str] = {}
+    for name, value in request.headers.items():
+        name = name.lower()
+        if name in kept or name.startswith("x-"):
+            # Of one that stands twice: a list, as any proxy may have written it (RFC 9110, 5.3).
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 def _type_of(part: BodyPartReader) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from .heads import listed
+
 try:  # aiohttp has imported it already, where it is installed
     import brotli  # type: ignore[import-untyped]
 except ImportError:  # an interpreter that it is not built for
@@ -70,7 +72,7 @@ def coding_for(request: web.Request) -> str | None:
 
 def accepted(request: web.Request) -> str:
     """What the client says of codings, in lower case."""
-    return ",".join(request.headers.getall("Accept-Encoding", [])).lower()
+    return listed(request, "Accept-Encoding").lower()
 
 
 def coding_of(accepted: str) -> str | None:

@@ -18,6 +18,7 @@ from ..schemas.openapi import openapi_document
 from ..schemas.routes import ResponseDoc, RouteDoc, problems
 from ..schemas.swagger2 import swagger_document
 from .access.principal import Principal, principal_of
+from .heads import listed
 from .services import Services, services
 
 ABOUT = (
@@ -88,6 +89,6 @@ async def swagger(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, cache: DocumentCache) -> web.StreamResponse:
     body, tag = await cache.document(services(request), principal_of(request))
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
-    if request.headers.get("If-None-Match") in (tag, f"W/{tag}"):  # the second of a packed answer
+    if tag in listed(request, "If-None-Match"):  # also after `W/`, of a packed answer
         return web.Response(status=304, headers=headers)
     return web.Response(body=body, content_type="application/json", headers=headers)

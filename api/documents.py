@@ -12,6 +12,7 @@ from .access.principal import NOBODY, principal_of
 from .access.sessions import sent_to_sign_in
 from .body import SENT
 from .errors import REALM
+from .heads import listed
 from .responses import json_response
 from .services import root_of, services
 
@@ -26,7 +27,7 @@ _UI_POLICY = (
 async def versions(request: web.Request) -> web.StreamResponse:
     """The versions of the API; a browser is sent to Swagger UI."""
     here = services(request)
-    accept = request.headers.get("Accept", "")
+    accept = listed(request, "Accept")
     has_pages = here.settings.doc_endpoint
     if has_pages and "text/html" in accept and "application/json" not in accept:
         raise web.HTTPSeeOther(here.url("/ui/"))
@@ -95,7 +96,7 @@ async def ui(request: web.Request) -> web.StreamResponse:
 
     No redirect: DEEPaaS answers `/api` itself, and what watches a server there expects 200.
     """
-    if principal_of(request) is NOBODY and "text/html" in request.headers.get("Accept", ""):
+    if principal_of(request) is NOBODY and "text/html" in listed(request, "Accept"):
         raise sent_to_sign_in(request)
     if request.path.endswith("/"):
         return _page_file("index.html")

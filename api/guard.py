@@ -16,6 +16,8 @@ from aiohttp import web
 
 from ..settings import Settings
 from .errors import problem
+from .expecting import unasked
+from .heads import refusal as refusal_of_head
 from .services import SERVICES
 from .sites import Sites
 
@@ -46,6 +48,9 @@ def guard(settings: Settings) -> Callable[..., Awaitable[web.StreamResponse]]:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        refused = refusal_of_head(request)
+        if refused is not None:
+            return _last(problem(*refused))
         browser = any(name in request.headers for name in BROWSERS)
         refusal = hosts.refusal(request.headers.get("Host", ""), browser)
         if refusal is not None:
@@ -66,7 +71,9 @@ def guard(settings: Settings) -> Callable[..., Awaitable[web.StreamResponse]]:
 
 async def harden(request: web.Request, response: web.StreamResponse) -> None:
     """For `on_response_prepare`: headers of every answer, errors, redirects and streams too."""
-    if SERVICES in request.app and request.app[SERVICES].stopping.is_set():
+    stopping = SERVICES in request.app and request.app[SERVICES].stopping.is_set()
+    # Of a body that nobody asked for nobody knows whether it comes: what follows may be it.
+    if stopping or unasked(request):
         response.force_close()
         response.headers["Connection"] = "close"  # the framework has looked already
     response.headers["Server"] = "modelyard"  # not the framework's, which tells versions

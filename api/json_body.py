@@ -14,7 +14,7 @@ from marshmallow import Schema, ValidationError
 from ..errors import InvalidArguments, InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.exactjson import loads
 from ..schemas.routes import JSON
-from .unpacked import refuse_encoded
+from .unpacked import refuse_encoded, whole_of
 
 _MOST_MEMBERS = 1000
 
@@ -40,7 +40,7 @@ async def parse_body(
         raise InvalidRequest(f"There is no body: send {', '.join(uploads)}.")
     refuse_encoded(request)
     try:
-        text = await request.read()
+        text = await whole_of(request)
     except web.HTTPRequestEntityTooLarge as error:
         limit = request.client_max_size
         raise TooLarge(f"The JSON body is larger than {limit} bytes.", limit=limit) from error

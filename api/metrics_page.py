@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from aiohttp import web
 
 from ..serving.handle import ModelHandle
+from .heads import listed
 from .metrics import Metrics
 from .services import services
 
@@ -18,7 +19,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     from .exposition import exposition  # only here: see there
 
     here, counted = services(request), request.config_dict[METRICS]
-    body, content_type = await exposition(here, counted, request.headers.get("Accept", ""))
+    body, content_type = await exposition(here, counted, listed(request, "Accept"))
     counted.keep(_loaded(here.pool.all()))
     return web.Response(body=body, headers={"Content-Type": content_type})
 

@@ -51,7 +51,7 @@ SWITCHES = {
 }
 """The settings that switch off all addresses below a path: they answer 402, as under DEEPaaS."""
 
-EVERYWHERE = (400, 403, 408, 421, 431)
+EVERYWHERE = (400, 403, 408, 417, 421, 431, 501)
 """Answers of what stands before every route: the guard, and the port's limits of time."""
 
 

@@ -15,7 +15,7 @@ from .access.principal import NOBODY, Principal, principal_of
 from .access.sessions import COOKIE, LASTS_S, SESSIONS, Holder
 from .forms import parse_form
 from .services import Services, services
-from .unpacked import refuse_encoded
+from .unpacked import content_of, refuse_encoded
 
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; "
@@ -85,7 +85,7 @@ async def _form_of(request: web.Request) -> list[tuple[str, str]]:
     if request.content_type != FORM:
         raise UnsupportedMediaType(f"A key is sent as {FORM}.")
     body = bytearray()
-    async for chunk in request.content.iter_any():
+    async for chunk in content_of(request).iter_any():
         body += chunk
         if len(body) > _FORM_LIMIT:
             raise TooLarge(f"The form is larger than {_FORM_LIMIT} bytes.", limit=_FORM_LIMIT)

@@ -10,7 +10,7 @@ from yarl import URL
 
 from ..errors import Busy
 from .services import services
-from .unpacked import refuse_encoded
+from .unpacked import refuse_encoded, whole_of
 
 _HOP_BY_HOP = frozenset(
     [
@@ -49,9 +49,10 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     """One request to TensorBoard. Raises Busy while it cannot be reached."""
     socket = await services(request).tensorboard.socket()
     refuse_encoded(request)
-    body = await request.read() if request.can_read_body else None
-    headers = {k: v for k, v in request.headers.items() if k.lower() in _PASSED_ON}
-    headers.setdefault("Accept-Encoding", "identity")  # else our client asks for what it can read
+    body = await whole_of(request) if request.can_read_body else None
+    headers = [pair for pair in request.headers.items() if pair[0].lower() in _PASSED_ON]
+    if "Accept-Encoding" not in request.headers:  # else our client asks for what it can read
+        headers.append(("Accept-Encoding", "identity"))
     connector = UnixConnector(path=str(socket))
     session = ClientSession(
         connector=connector,

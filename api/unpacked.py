@@ -17,6 +17,7 @@ from aiohttp import StreamReader, web
 from aiohttp.base_protocol import BaseProtocol
 
 from ..errors import UnsupportedMediaType
+from .expecting import go_on
 
 _PIECE = 256 * 1024
 """Bytes that are unpacked at a time: in less than a millisecond."""
@@ -36,6 +37,27 @@ def refuse_encoded(request: web.BaseRequest) -> None:
         raise UnsupportedMediaType("Send the body without a Content-Encoding: none is taken here.")
 
 
+def content_of(request: web.Request) -> StreamReader:
+    """The body as it comes, for who reads it now: a client that asked whether to send it is told.
+
+    Every body is read by this function or one of those below.
+    """
+    go_on(request)
+    return request.content
+
+
+async def whole_of(request: web.Request) -> bytes:
+    """All of the body, as far as the framework's limit allows (`client_max_size`).
+
+    Raises HTTPRequestEntityTooLarge; before it has come, if its length is told.
+    """
+    limit, length = request.client_max_size, request.content_length
+    if limit and length is not None and length > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, length)
+    go_on(request)
+    return await request.read()
+
+
 @asynccontextmanager
 async def body_of(request: web.Request) -> AsyncIterator[StreamReader]:
     """The body, unpacked if it is gzip; how much it may become is for who reads it to count.
@@ -43,11 +65,11 @@ async def body_of(request: web.Request) -> AsyncIterator[StreamReader]:
     What cannot be unpacked raises ValueError where it is read.
     """
     if coding_of_body(request) != "gzip":
-        yield request.content
+        yield content_of(request)
         return
     flow = _Flow()
     stream = StreamReader(flow, _PIECE, loop=asyncio.get_running_loop())
-    unpacking = asyncio.ensure_future(_unpack(request.content, stream, flow))
+    unpacking = asyncio.ensure_future(_unpack(content_of(request), stream, flow))
     try:
         yield stream
     finally:

@@ -17,11 +17,12 @@ from ..storage.datasets.uploads import Upload, described
 from .access.principal import principal_of
 from .body import CHUNK
 from .datasets import answered, chosen_reader
+from .heads import listed
 from .idempotency import thing_of
 from .responses import json_response
 from .room import require
 from .services import BODY, Services, services
-from .unpacked import refuse_encoded
+from .unpacked import content_of, refuse_encoded
 
 WAIT_S = 20.0
 """How long completing an upload waits for the dataset; large ones are asked for again."""
@@ -66,7 +67,7 @@ async def put_part(request: web.Request) -> web.StreamResponse:
         raise InvalidArguments({"body": [f"Part {number} has {expected} bytes."]})
     part = await asyncio.to_thread(here.rooms.desk.uploads.part, upload, number)
     try:
-        async for chunk in request.content.iter_chunked(CHUNK):
+        async for chunk in content_of(request).iter_chunked(CHUNK):
             await asyncio.to_thread(part.write, chunk)
         _refuse_if_busy(here, upload)
         await asyncio.shield(asyncio.to_thread(part.commit, wanted))
@@ -132,11 +133,10 @@ def _number(text: str) -> int:
 
 def _digest_of(request: web.Request) -> bytes | None:
     """The SHA-256 in the header Content-Digest (RFC 9530), if there is one."""
-    text = request.headers.get("Content-Digest")
-    match = _DIGEST.search(text or "")
-    if match is None:
+    told = _DIGEST.findall(listed(request, "Content-Digest"))
+    if not told:
         return None
     try:
-        return base64.b64decode(match[1], validate=True)
+        return base64.b64decode(told[-1], validate=True)  # of a key twice the last (RFC 9651)
     except binascii.Error as error:
         raise InvalidRequest("Content-Digest is not base64.") from error

@@ -78,7 +78,7 @@ def body_is_required(route: RouteDoc) -> bool:
     return any(field.required for field in schema.fields.values())
 
 
-_PROBLEMS = {
+PROBLEMS = {
     400: "The request cannot be read: malformed HTTP, JSON or form.",
     401: "A key is needed, or the one that was sent is not valid.",
     402: "The server was started without this endpoint.",
@@ -90,11 +90,12 @@ _PROBLEMS = {
     409: "The present state does not allow this.",
     413: "The request is larger than the server allows.",
     415: "The body's content type is not taken here.",
+    417: "The header `Expect` names what this server does not meet.",
     421: "The request's Host is none of this server's names.",
     431: "The request's head is too large.",
     500: "The model's own code failed, or the shared store has lost or damaged what is needed: "
     "`detail` says which, and how to mend it.",
-    501: "The model does not offer this.",
+    501: "The model does not offer this; or the body has another transfer coding than `chunked`.",
     429: "You have too many calls at the same time; `Retry-After` says when to try again.",
     503: "The model or the server cannot do this now; `Retry-After` says when to try again.",
     504: "The model did not answer in time.",
@@ -114,5 +115,5 @@ def problems(*statuses: int) -> dict[int, ResponseDoc]:
             headers = {"Retry-After": "Seconds to wait."} if status in (429, 503) else {}
             if status == 401:
                 headers = {"WWW-Authenticate": "`Bearer`: how to sign in (RFC 6750)."}
-            found[status] = ResponseDoc(_PROBLEMS[status], ProblemSchema, (PROBLEM,), headers)
+            found[status] = ResponseDoc(PROBLEMS[status], ProblemSchema, (PROBLEM,), headers)
     return found

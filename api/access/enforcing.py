@@ -15,6 +15,7 @@ from aiohttp import web
 from ...errors import IssuerUnavailable, ModelyardError, NotPermitted, NotSignedIn
 from ...schemas.permissions import Permission
 from ..errors import kind_of, status_of
+from ..heads import listed
 from ..metrics import route_of
 from ..services import services
 from .principal import PRINCIPAL, Principal
@@ -82,7 +83,7 @@ async def admit(request: web.Request, needs: Needs | None) -> Principal | None:
 def _may_sign_in(request: web.Request, error: Exception) -> bool:
     if not isinstance(error, NotSignedIn) or error.presented or request.method != "GET":
         return False
-    return "text/html" in request.headers.get("Accept", "")
+    return "text/html" in listed(request, "Accept")
 
 
 async def _sender(request: web.Request, needs: Needs | None) -> Principal | None:

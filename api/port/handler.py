@@ -16,6 +16,7 @@ from aiohttp.streams import StreamReader
 from ...errors import TooSlow
 from ..access_log import log as access_log
 from ..errors import BEGUN, told, told_problem
+from ..expecting import EXPECTS, set_aside, unasked
 from ..guard import HEADERS
 from ..lane.answers import whole
 from .addresses import Addresses
@@ -209,7 +210,7 @@ class Handler(web.RequestHandler):
             return Phase.HEAD if self._partial else Phase.IDLE
         if self.turn.state is State.WAITING:
             return Phase.HELD
-        if request.content.is_eof() or not transport.is_reading():
+        if request.content.is_eof() or not transport.is_reading() or unasked(request):
             return Phase.BUSY
         return Phase.LINES if self.between_lines else Phase.BODY
 
@@ -269,15 +270,20 @@ class Framework:
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         """Of a request that a trusted proxy passed on, address and scheme are what it tells."""
+        message, expects = set_aside(message)
         request: web.BaseRequest = self._make_request(message, payload, protocol, writer, task)
         # What is no HTTP has no headers, and is not passed on.
         if self._proxies and message.raw_headers and self._proxies.has(request.remote or ""):
             forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
-            scheme = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+            # The last one is the proxy's own, in a header of its own or behind what came with it.
+            schemes = ",".join(request.headers.getall("X-Forwarded-Proto", []))
+            scheme = schemes.rpartition(",")[2].strip().lower()
             request = request.clone(
                 remote=self._proxies.client_of(request.remote or "", forwarded),
                 scheme=scheme if scheme in ("http", "https") else request.scheme,
             )
+        if expects:
+            request[EXPECTS] = expects
         if isinstance(protocol, Handler):
             protocol.begun(request)
         return request

@@ -1,11 +1,15 @@
 """Errors become answers in one place."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from modelyard import errors
-from modelyard.api.errors import error_response, status_of
+from modelyard.api.errors import STATUS, error_response, status_of
+from modelyard.api.routes import EVERYWHERE
+from modelyard.schemas.routes import PROBLEMS
 
 
 def family(cls=errors.ModelyardError):
@@ -51,3 +55,17 @@ def test_a_traceback_of_a_model_never_leaves_the_server():
     error = errors.PluginFailed("it failed", original_type="ValueError", traceback="secret path")
     body = error_response(error).body
     assert b"ValueError" in body and b"secret path" not in body
+
+
+def test_the_page_has_every_status_that_there_is():
+    page = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
+    table = page.partition("## Errors")[2].partition("Except for 422")[0]
+    told = {
+        int(status)
+        for line in table.splitlines()
+        if re.match(r"\| \d", line)
+        for status in line.split("|")[1].split(",")
+    }
+    documented = {422, *PROBLEMS}
+    assert told - {405} == documented, "405 is of addresses, not of an operation"
+    assert set(STATUS.values()) <= told and set(EVERYWHERE) <= told

@@ -233,3 +233,11 @@ def _is_optional(library: str, source: str) -> bool:
         ):
             return True
     return False
+
+
+def test_every_body_is_read_where_its_sender_is_told_to_send_it():
+    """A client may wait for that word (`Expect: 100-continue`, api/expecting.py)."""
+    reading = re.compile(r"request\.(read|text|json|post|multipart)\(\)|request\.content(?!\w|_)")
+    may = {"api/unpacked.py", "api/expecting.py", "api/port/handler.py"}
+    found = {n for n, t in package_modules().items() if n.startswith("api/") and reading.search(t)}
+    assert found - may == set()

@@ -48,6 +48,12 @@ class Talk:
             body, self._got = self._got[:length], self._got[length:]
         return int(first.split()[1]), headers, body
 
+    def go_on(self):
+        """Waits for the word that a body may be sent (RFC 9110, 15.2.1)."""
+        said = self._until(lambda got: b"\r\n\r\n" in got)
+        head, _, self._got = said.partition(b"\r\n\r\n")
+        assert head == b"HTTP/1.1 100 Continue", head
+
     def ended(self):
         """True if the server closes the connection now."""
         return not self._got and self.socket.recv(1) == b""
