@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
@@ -27,9 +26,12 @@ from ..training.checkup import (
     check_tensorboard,
     sweep,
 )
-from .plugin import check_source
+from .checking import check_source, name_of, readable
 from .printing import print_json
 from .server_options import json_option, wants_json
+from .temporary import temporary_folder
+
+_FAULTS_SHOWN = 10  # of a model
 
 
 @click.command()
@@ -75,7 +77,9 @@ def doctor(
         found.append(check_caches(place, settings.model_cache))
     found += [*about_store, *check_machine(place)]
     if not quick:
-        found += [check_tensorboard(), *_models(settings)]
+        with temporary_folder() as folder:  # not in the home: a socket's path is to be short
+            found.append(check_tensorboard(folder))
+        found += _models(settings, place)
     well = all(one.remedy is None for one in found)
     if wants_json(ctx):
         print_json({"well": well, "findings": [asdict(one) for one in found]})
@@ -93,7 +97,7 @@ def _swept(home: Home) -> Finding:
         return Finding("home", f"Nothing removed: {error.message}", "Do what it says.")
 
 
-def _models(settings: Settings) -> Iterator[Finding]:
+def _models(settings: Settings, home: Home) -> Iterator[Finding]:
     """Each model that a server with these settings would serve, imported in its own process."""
     interpreters = {
         name: Interpreter(own.python, own.env)
@@ -108,22 +112,24 @@ def _models(settings: Settings) -> Iterator[Finding]:
     if not sources:
         yield Finding("model", "No model is installed.")
     for source in sources:
-        outcome = check_source(source, settings.load_timeout)
+        outcome = check_source(source, settings.load_timeout, home)
         faults = [finding for finding in outcome.findings if finding.level == FAULT]
         if not faults:
-            yield Finding("model", f"{source.name}: can be imported.")
-        for fault in faults:
-            remedy = fault.remedy or f"modelyard plugin check {source.name} tells more."
-            yield Finding("model", f"{source.name}: {fault.what}", remedy)
+            yield Finding("model", f"{name_of(source)}: can be imported.")
+        more = f"modelyard plugin check {shlex.quote(source.name)} tells more."
+        for fault in faults[:_FAULTS_SHOWN]:
+            yield Finding("model", f"{name_of(source)}: {fault.what}", fault.remedy or more)
+        if (left := len(faults) - _FAULTS_SHOWN) > 0:
+            yield Finding("model", f"{name_of(source)}: {left} faults more.", more)
 
 
 async def _ask_store(url: str, home: Home, repair: bool) -> tuple[list[Finding], list[Finding]]:
     """What was repaired, or could not be; and how the store is."""
     is_home = home.format_file.exists()
-    with tempfile.TemporaryDirectory() as elsewhere:
+    with temporary_folder() as elsewhere:
         # Nothing is written into a folder that is none of ours, or is to become a home.
-        place = home if is_home else Home(Path(elsewhere))
-        office = StorageOffice(url, place, os.environ, Path(elsewhere) / "storage.log")
+        place = home if is_home else Home(elsewhere)
+        office = StorageOffice(url, place, os.environ, elsewhere / "storage.log")
         try:
             done = await _repair(office, home if is_home else None) if repair else []
             return done, await check_store(office)
@@ -148,6 +154,6 @@ async def _repair(office: StorageOffice, home: Home | None) -> list[Finding]:
 def _print(found: list[Finding]) -> None:
     for one in found:
         mark = "ok   " if one.remedy is None else "FAULT"
-        click.echo(f"{mark} {one.part:5} {one.message}")
+        click.echo(readable(f"{mark} {one.part:5} {one.message}"))
         if one.remedy is not None:
-            click.echo(f"            {one.remedy}")
+            click.echo(readable(f"            {one.remedy}"))

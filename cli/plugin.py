@@ -5,48 +5,26 @@ The plugin is imported in a process of its own, which may crash or hang: that is
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..models_plugin.checking import process
 from ..models_plugin.checking.findings import FAULT, LEVELS, NOTE, Finding
 from ..models_plugin.entry_points import installed_sources
-from ..models_plugin.environment import plugin_environment
-from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable, command
-from ..models_plugin.overheard import overhear
+from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
+from .checking import Outcome, check_source, name_of, readable
 from .requirements import check_requirements
 from .stand_in import stand_in
 
 _GROUPS = {"deepaas": DEEPAAS_GROUP, "native": NATIVE_GROUP}
 _CONTRACTS = {DEEPAAS_GROUP: "DEEPaaS module", NATIVE_GROUP: "model of the native contract"}
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_][\w.]*)?\Z")
-_LINES_SHOWN, _SHOWN, _KEPT = 8, 2000, 20_000  # lines and characters; bytes
-
-
-@dataclass
-class Outcome:
-    """What a check came to."""
-
-    source: PluginSource
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def servable(self) -> bool:
-        return not any(finding.level == FAULT for finding in self.findings)
 
 
 @click.group()
@@ -133,94 +111,6 @@ def _is_module(name: str, python: str | None) -> bool:
     return found_here or (python is None and importlib.util.find_spec(name) is not None)
 
 
-def check_source(source: PluginSource, limit_s: float) -> Outcome:
-    """Checks it in a process of its own, which is ended after `limit_s` at the latest."""
-    with tempfile.TemporaryDirectory(prefix="modelyard-check-") as scratch:
-        report = Path(scratch, "report")
-        order = {
-            "source": source.to_data(),
-            "report": str(report),
-            "folder": str(Path.cwd()) if source.distribution is None else None,
-        }
-        words = [*command(source.python, process.__name__), json.dumps(order)]
-        last = bytearray()
-
-        def keep(_: object, piece: bytes) -> None:
-            last.extend(piece)
-            del last[:-_KEPT]
-
-        with subprocess.Popen(
-            words,
-            env=plugin_environment(source, {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as child:
-            try:
-                code = overhear(child, limit_s, keep)
-            finally:
-                _end(child)
-        return _outcome(source, _lines(report), code, limit_s, _last_lines(last))
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # its children too
-    child.wait()
-
-
-def _lines(report: Path) -> list[dict[str, Any]]:
-    try:
-        text = report.read_text("utf-8")
-    except FileNotFoundError:
-        return []
-    # Without what stands behind the last newline: the process may have been ended while it wrote.
-    return [json.loads(line) for line in text.split("\n")[:-1]]
-
-
-def _last_lines(output: bytes | bytearray) -> str:
-    text = output.decode("utf-8", "replace")
-    return "\n".join(text.strip().splitlines()[-_LINES_SHOWN:])[-_SHOWN:]
-
-
-def _outcome(
-    source: PluginSource,
-    lines: Sequence[dict[str, Any]],
-    code: int | None,
-    limit_s: float,
-    last: str,
-) -> Outcome:
-    group, doing, ended = source.group, "starting", False
-    findings = []
-    for line in lines:
-        group = line.get("group", group)
-        doing = line.get("doing", doing)
-        ended = ended or "end" in line
-        if "finding" in line:
-            findings.append(Finding(**line["finding"]))
-    if not ended:
-        findings.append(_broken_off(doing, code, limit_s, last))
-    named = PluginSource(**{**source.to_data(), "group": group})
-    findings.sort(key=lambda finding: list(LEVELS).index(finding.level))
-    return Outcome(named, findings)
-
-
-def _broken_off(doing: str, code: int | None, limit_s: float, last: str) -> Finding:
-    if code is None:
-        what = f"It was still {doing} after {limit_s:g} s."
-        remedy = "See what it waits for (a download, an input, a lock), or give it --timeout."
-    elif code < 0:
-        what = f"It crashed while {doing}: {signal.Signals(-code).name}."
-        remedy = "Often two libraries that do not fit: see its last lines, and their releases."
-    else:
-        what = f"It ended its process while {doing} (exit code {code})."
-        remedy = "Let a module never end its process: that ends the worker it runs in."
-    if last:
-        what += f" Its last lines:\n{last}"
-    return Finding(FAULT, "broken-off", what, "", remedy)
-
-
 def _undeclared(source: PluginSource, group: str) -> Finding:
     name = source.value.partition(".")[0].replace("_", "-")
     name = name if MODEL_NAME.match(name) else "my-model"
@@ -249,14 +139,15 @@ def _as_data(outcome: Outcome) -> dict[str, Any]:
 def _tell(outcome: Outcome) -> None:
     source = outcome.source
     about = _CONTRACTS.get(source.group, "")
-    name = source.name if source.name == source.value else f"{source.name} ({source.value})"
-    click.echo(", ".join(filter(None, [name, about])))
+    name = name_of(source)
+    name = name if source.name == source.value else f"{name} ({source.value})"
+    click.echo(readable(", ".join(filter(None, [name, about]))))
     for finding in outcome.findings:
-        click.echo(f"\n{LEVELS[finding.level]}: {finding.what}")
+        click.echo(readable(f"\n{LEVELS[finding.level]}: {finding.what}"))
         if finding.where:
-            click.echo(f"  where:  {finding.where}")
+            click.echo(readable(f"  where:  {finding.where}"))
         if finding.remedy:
-            click.echo(f"  remedy: {finding.remedy}")
+            click.echo(readable(f"  remedy: {finding.remedy}"))
     faults = sum(finding.level == FAULT for finding in outcome.findings)
     if faults:
         click.echo(f"\nIt cannot be served as it is: {faults} to mend.")

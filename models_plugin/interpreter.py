@@ -21,6 +21,7 @@ from . import bootstrap, entry_points
 from .environment import plugin_environment
 from .overheard import overhear
 from .plugin import PluginSource
+from .standstill import StoodStill
 
 ASK_LIMIT_S = 30.0
 _SAID_MAX = 4 * 1024**2
@@ -116,6 +117,11 @@ class Interpreter:
                 raise Unusable(
                     f"{python} wrote more than {_SAID_MAX >> 20} MB when it was asked what is "
                     f"installed there, and was stopped. Run '{python} -c 0' to see what it writes."
+                ) from None
+            except StoodStill:
+                raise Unusable(
+                    f"{python} was stopped by a signal (SIGSTOP) when it was asked what is "
+                    f"installed there. Run '{python} -c 0' to see what does that."
                 ) from None
             finally:
                 with contextlib.suppress(ProcessLookupError):

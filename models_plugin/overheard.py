@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
+from .standstill import WATCH_S, Standstill, StoodStill
+
 _PIPE_MAX = 1 << 20  # a read of that size takes all that is in a pipe
 _LOOK_S = 0.05
 
@@ -22,9 +24,11 @@ def overhear(
     """Hands each piece and its stream to `take` until the process ends: its exit code.
 
     None: it was still running after `limit_s`. Children that keep its pipes open are not waited
-    for. What `take` raises ends the reading; ending the process is the caller's.
+    for. What `take` raises ends the reading; ending the process is the caller's. Raises StoodStill
+    within seconds if it is stopped by a signal.
     """
     until = time.monotonic() + limit_s
+    standstill, look_at = Standstill(), time.monotonic() + WATCH_S
     with selectors.DefaultSelector() as selector:
         for stream in filter(None, (process.stdout, process.stderr)):
             selector.register(stream, selectors.EVENT_READ)
@@ -33,6 +37,10 @@ def overhear(
             left = until - time.monotonic()
             if code is None and left <= 0:
                 return None
+            if code is None and time.monotonic() >= look_at:
+                look_at = time.monotonic() + WATCH_S
+                if standstill.look(process.pid):
+                    raise StoodStill
             for key, _ in selector.select(0 if code is not None else min(left, _LOOK_S)):
                 piece = os.read(key.fd, _PIPE_MAX)
                 if piece:

@@ -11,6 +11,10 @@ WATCH_S = 2.0
 _LOOKS = 2
 
 
+class StoodStill(Exception):
+    """It was stopped by a signal, and nobody has it go on."""
+
+
 class Standstill:
     """The looks at one process, each `WATCH_S` after the one before."""
 

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import DeadlineExceeded, NotSupported, PluginFailed, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
-from ..models_plugin.standstill import WATCH_S, Standstill
+from ..models_plugin.standstill import WATCH_S, Standstill, StoodStill
 from .exits import exit_of
 from .failures import error_of
 from .leftovers import Leftovers
@@ -80,7 +80,7 @@ async def run_plugin_task(
             raise DeadlineExceeded(
                 f"The model did not finish the task {task!r} within {timeout_s:g} s."
             ) from None
-        except _Stopped:
+        except StoodStill:
             raise WorkerDied(
                 f"The model's process was stopped by a signal (SIGSTOP) during the task {task!r} "
                 "and did not go on, so it was ended. Ask again; if that happens once more, see "
@@ -121,14 +121,10 @@ def _start(
         ) from error
 
 
-class _Stopped(Exception):
-    """By a signal, and nobody has it go on."""
-
-
 async def _ended(child: subprocess.Popen[bytes], timeout_s: float) -> int:
     """The exit code. Whatever happens, nothing of its session is left when this returns or raises.
 
-    Raises TimeoutError and _Stopped.
+    Raises TimeoutError and StoodStill.
     """
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
@@ -154,14 +150,14 @@ async def _ended(child: subprocess.Popen[bytes], timeout_s: float) -> int:
 
 
 async def _over_or_stopped(pid: int, over: asyncio.Event) -> None:
-    """Raises _Stopped some seconds after the process was: it does not end by itself."""
+    """Raises StoodStill some seconds after the process was: it does not end by itself."""
     standstill = Standstill()
     while not over.is_set():
         try:
             await asyncio.wait_for(over.wait(), WATCH_S)
         except TimeoutError:
             if standstill.look(pid):
-                raise _Stopped from None
+                raise StoodStill from None
 
 
 def _answer(descriptor: int, task: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -181,33 +180,32 @@ def _available_memory() -> int | None:
 # -- TensorBoard ----------------------------------------------------------------------------------
 
 
-def check_tensorboard(limit_s: float = 60.0) -> Finding:
-    """Starts it on a socket of its own, as the server does, and ends it."""
-    with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
-        path, log = Path(folder, "http"), Path(folder, "log")
-        with log.open("wb") as output:
-            child = subprocess.Popen(
-                [
-                    *(sys.executable, "-P", "-m", f"{__package__}.tensorboard_child"),
-                    *("--socket", str(path), "--logdir", folder, "--parent", str(os.getpid())),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            end = time.monotonic() + limit_s
-            while child.poll() is None and time.monotonic() < end:
-                with socket.socket(socket.AF_UNIX) as asking, suppress(OSError):
-                    asking.connect(str(path))
-                    return Finding("host", "TensorBoard starts.")
-                time.sleep(0.05)
-        finally:
-            child.kill()
-            child.wait()
-        said = log.read_text("utf-8", "replace").strip().splitlines()
-        return Finding(
-            "host",
-            f"TensorBoard does not start: {said[-1][:300] if said else 'it says nothing'}.",
-            "Mend its installation: pip install --force-reinstall tensorboard. All else works.",
+def check_tensorboard(folder: Path, limit_s: float = 60.0) -> Finding:
+    """Starts it on a socket of its own in `folder`, as the server does, and ends it."""
+    path, log = folder / "http", folder / "log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", f"{__package__}.tensorboard_child"),
+                *("--socket", str(path), "--logdir", str(folder), "--parent", str(os.getpid())),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
+    try:
+        end = time.monotonic() + limit_s
+        while child.poll() is None and time.monotonic() < end:
+            with socket.socket(socket.AF_UNIX) as asking, suppress(OSError):
+                asking.connect(str(path))
+                return Finding("host", "TensorBoard starts.")
+            time.sleep(0.05)
+    finally:
+        child.kill()
+        child.wait()
+    said = log.read_text("utf-8", "replace").strip().splitlines()
+    return Finding(
+        "host",
+        f"TensorBoard does not start: {said[-1][:300] if said else 'it says nothing'}.",
+        "Mend its installation: pip install --force-reinstall tensorboard. All else works.",
+    )

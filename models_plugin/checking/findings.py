@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+_LONGEST = 2000  # characters: as of what a model's exceptions say elsewhere
 FAULT, DIFFERS, NOTE = "fault", "differs", "note"
 LEVELS = {FAULT: "will not work", DIFFERS: "works differently", NOTE: "good to know"}
 
@@ -29,6 +30,12 @@ class Finding:
         return asdict(self)
 
 
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """Its beginning, with a word on what was left out; an exception's text may be megabytes."""
+    more = len(text) - longest
+    return text if more <= 0 else f"{text[:longest]}... ({more} more characters)"
+
+
 class Report:
     """Written by the process that checks."""
 
@@ -37,13 +44,13 @@ class Report:
         self.findings: list[Finding] = []
 
     def doing(self, text: str) -> None:
-        self._write({"doing": text})
+        self._write({"doing": shortened(text)})
 
     def contract(self, group: str) -> None:
         self._write({"group": group})
 
     def add(self, level: str, code: str, what: str, where: str = "", remedy: str = "") -> None:
-        finding = Finding(level, code, what, where, remedy)
+        finding = Finding(level, code, *map(shortened, (what, where, remedy)))
         if finding not in self.findings:  # predict and train often share their arguments
             self.findings.append(finding)
             self._write({"finding": finding.to_data()})

@@ -7,9 +7,11 @@ Also runs in the interpreter of a model's own environment. Python 3.8 syntax.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,11 +24,14 @@ from ..deepaas.adapter import DeepaasPlugin
 from ..deepaas.preparing import prepare
 from ..loading import open_plugin
 from ..plugin import DEEPAAS_GROUP, PluginSource
+from ..scratch import use_temporary_folder
 from .findings import FAULT, NOTE, Report
 from .importing import guess_group, import_it
 from .module import check_module
 from .sources import check_sources
 from .written import listen
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def check(source: PluginSource, report: Report) -> None:
@@ -91,8 +96,18 @@ def _tell_marshmallow(report: Report) -> None:
         )  # fmt: skip
 
 
+def _end_with(parent: int) -> None:
+    """The module may hang: then nothing else would end this process when the command is killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(0)
+
+
 def main(order: Mapping[str, Any]) -> None:
     """Never raises for what a module does; SystemExit and crashes are seen by the parent."""
+    if order.get("parent"):
+        _end_with(int(order["parent"]))
+    use_temporary_folder()
     faulthandler.enable()
     if order.get("folder"):
         # Behind all others: a module that is not installed yet is found where the user stands.

@@ -178,6 +178,22 @@ def test_models_are_imported_tensorboard_is_started_and_the_machine_is_looked_at
         assert any(word in text for text in said), word
 
 
+def test_what_odd_models_say_is_cut_and_their_names_are_quoted(modelyard, tmp_path, empty_home):
+    home, site = shutil.copytree(empty_home, tmp_path / "home"), tmp_path / "site"
+    info = site / "odd-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 0.1\n")
+    points = "loud = loud:Model\nmy $(model)\x1b[2J = loud:Model\nmany = many\n"
+    (info / "entry_points.txt").write_text(f"[modelyard.models]\n{points}")
+    (site / "loud.py").write_text("raise ValueError('\\x1b[2Jwrong ' + 'x' * 1_000_000)")
+    done = modelyard("doctor", "--home", home, plugins=str(site))
+    assert done.returncode == 1 and len(done.stdout) < 10_000
+    assert "\x1b" not in done.stdout
+    assert "loud: It cannot be imported: ValueError: \\x1b[2Jwrong xxx" in done.stdout
+    assert "'my $(model)\\x1b[2J': The entry point's name" in done.stdout
+    assert "plugin check 'my $(model)" in done.stdout
+
+
 @pytest.mark.slow
 def test_leftovers_are_told_and_removed_only_on_request_and_without_a_server(
     doctor, tmp_path, empty_home, start_server

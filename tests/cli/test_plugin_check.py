@@ -186,6 +186,19 @@ def test_a_module_that_hangs_is_ended_and_told(check):
     assert time.monotonic() - begun < 20
 
 
+def test_a_module_that_stops_itself_is_ended_long_before_the_timeout_and_told(check):
+    stop = "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)"
+    done = check("stopping", "--timeout", "600", module=stop)
+    assert done.returncode == 1
+    assert "stopped by a signal (SIGSTOP) while importing stopping" in done.stdout
+
+
+def test_a_text_of_megabytes_is_cut_and_no_terminal_is_deceived(check):
+    done = check("long", module="raise ValueError('\\x1b[2Jwrong ' + 'x' * 1_000_000)")
+    assert done.returncode == 1 and len(done.stdout) < 4000
+    assert "ValueError: \\x1b[2Jwrong xxx" in done.stdout and "more characters)" in done.stdout
+
+
 def test_what_a_module_prints_does_not_disturb_the_json(check):
     done = check("loud", "--json", module="print('{')\ndef predict(): pass\n")
     assert done.returncode == 0
