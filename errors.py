@@ -326,6 +326,12 @@ class InvalidSettings(CannotStart):
         super().__init__(message)
         self.errors = dict(errors or {})
 
+    @classmethod
+    def of(cls, errors: Mapping[str, list[str]]) -> InvalidSettings:
+        """With a message that names each setting on a line of its own."""
+        lines = "\n".join(f"  {name}: {' '.join(texts)}" for name, texts in errors.items())
+        return cls(f"Some settings are not valid:\n{lines}", errors)
+
 
 class HomeInUse(CannotStart):
     """Another server uses this home."""

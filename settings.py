@@ -16,10 +16,13 @@ from typing import Any, NamedTuple
 from marshmallow import EXCLUDE, Schema, ValidationError
 
 from .errors import InvalidSettings
+from .settings_checks import setting_names
+from .settings_environ import ENV_PREFIX, settings_of
 from .settings_files import files_in, read_settings_file
-from .settings_schema import ModelSettingsSchema, Settings, SettingsSchema
+from .settings_machine import readable_by_all
+from .settings_models import ModelSettingsSchema, secrets_in
+from .settings_schema import Settings, SettingsSchema
 
-ENV_PREFIX = "MODELYARD_"
 DEEPAAS_MODEL = "DEEPAAS_V2_MODEL"
 """DEEPaaS's variable for the model's name: what our own sources say wins over it."""
 
@@ -67,7 +70,7 @@ def read_sources(
         sources.append(_from_file(path, schema))
     for folder in [*_named(environ, "CONFIG_DIR"), *config_dirs]:
         sources += [_from_file(path, schema) for path in files_in(folder)]
-    sources.append(Source("in the environment", _from_environ(environ, schema)))
+    sources.append(Source("in the environment", settings_of(environ, setting_names())))
     sources.append(Source("on the command line", dict(flags or {})))
     return sources
 
@@ -83,8 +86,7 @@ def settings_from(sources: Sequence[Source]) -> Settings:
             errors.setdefault(str(name), []).extend(f"{text} ({where})" for text in texts)
         merged.update(values)
     if errors:
-        lines = "\n".join(f"  {name}: {' '.join(texts)}" for name, texts in errors.items())
-        raise InvalidSettings(f"Some settings are not valid:\n{lines}", errors)
+        raise InvalidSettings.of(errors)
     try:
         settings: Settings = schema.load(merged, unknown=EXCLUDE)
     except ValidationError as error:  # every source was valid by itself, so this is one of them
@@ -96,6 +98,14 @@ def _from_file(path: Path, schema: Schema) -> Source:
     read = read_settings_file(path, _ini_names(schema))
     for name in read.unknown:
         log.warning("%s: %s is no setting of this server; it has no effect", path, name)
+    secret = secrets_in(read.values)
+    if secret and readable_by_all(path):
+        log.warning(
+            "every user of this machine may read %s, which holds a secret (%s): chmod o-r %s",
+            path,
+            secret[0],
+            path,
+        )
     return Source(f"in {path}", read.values)
 
 
@@ -113,15 +123,6 @@ def _ini_names(schema: Schema) -> dict[str, str]:
 def _named(environ: Mapping[str, str], name: str) -> list[Path]:
     text = environ.get(ENV_PREFIX + name)
     return [Path(text).expanduser()] if text else []
-
-
-def _from_environ(environ: Mapping[str, str], schema: Schema) -> dict[str, str]:
-    values = {}
-    for name, declared in schema.fields.items():
-        text = environ.get(ENV_PREFIX + name.upper())
-        if text is not None and declared.metadata.get("flag", True):
-            values[name] = text
-    return values
 
 
 def _told(name: str, messages: Any, schema: Schema) -> list[str]:

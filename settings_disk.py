@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from marshmallow import Schema, validate
+from marshmallow import Schema
 
-from .settings_fields import Size
+from .settings_fields import about
+from .settings_numbers import Size
 
 
 @dataclass(frozen=True)
@@ -19,30 +19,26 @@ class DiskSettings:
     min_free: int = 256 * 1024**2
 
 
-def _about(text: str) -> dict[str, Any]:
-    return {"description": text, "aliases": ()}
-
-
 class DiskSettingsSchema(Schema):
     """The same as files, variables and flags give them."""
 
     storage_cache = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
+        zero="no limit",
+        metadata=about(
             "bytes of weights and datasets fetched from the store that are kept in the home; the "
             "least recently used go first; 0 is no limit"
         ),
     )
     model_cache = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
+        zero="no limit",
+        metadata=about(
             "bytes that models' libraries may keep in HOME/cache for their next process; what was "
             "used longest ago goes first, of the model that has most; 0 is no limit"
         ),
     )
     min_free = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
+        zero="no limit",
+        metadata=about(
             "bytes of the home's disk that stay free: what would take of them is refused (507), so "
             "that records and running trainings can be written; 0 is no limit"
         ),

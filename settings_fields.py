@@ -1,4 +1,5 @@
-"""Kinds of settings: what a text in a file, a variable or a flag may say."""
+"""Kinds of settings: what a text in a file, a variable or a flag may say. Numbers are
+`settings_numbers.py`'s, addresses `settings_addresses.py`'s."""
 
 from __future__ import annotations
 
@@ -10,21 +11,46 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from .addresses import UrlRule
-
 _RANGE = re.compile(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*\Z")
 _ONLINE = Path("/sys/devices/system/cpu/online")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def about(text: str, *aliases: str, **more: Any) -> dict[str, Any]:
+    """The metadata of a setting: what its help says, other spellings of its flag."""
+    return {"description": text, "aliases": aliases, **more}
+
+
+class Text(fields.String):
+    """A text that says something: not empty, and without control characters."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, *args, **kwargs)).strip()
+        if not text:
+            raise ValidationError("It is empty: give it a value, or leave the setting out.")
+        if _CONTROL.search(text):
+            raise ValidationError("It holds a control character: write it anew.")
+        return text
 
 
 class NameList(fields.List):
-    """A list that a flag or variable may give as one text, divided by commas."""
+    """A list that a flag or variable may give as one text, divided by commas: each item once."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         texts = [value] if isinstance(value, str) else value
         if isinstance(texts, list | tuple):
-            texts = [part.strip() for text in texts for part in str(text).split(",")]
-            texts = [part for part in texts if part]
-        return tuple(super()._deserialize(texts, *args, **kwargs))
+            if not all(isinstance(text, str) for text in texts):
+                raise ValidationError("Write names: texts, divided by commas or in a list.")
+            texts = [part.strip() for text in texts for part in text.split(",")]
+            if not all(texts):
+                raise ValidationError(
+                    "A name is empty: take out the comma too many, or leave the setting out."
+                )
+        found = tuple(super()._deserialize(texts, *args, **kwargs))
+        twice = [name for place, name in enumerate(found) if name in found[:place]]
+        if twice:
+            raise ValidationError(f"{twice[0]!r} is named twice: once is enough.")
+        return found
 
 
 class LocalPath(fields.String):
@@ -32,7 +58,17 @@ class LocalPath(fields.String):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = os.fspath(value) if isinstance(value, os.PathLike) else value
-        return Path(super()._deserialize(text, *args, **kwargs)).expanduser().absolute()
+        text = super()._deserialize(text, *args, **kwargs)
+        if not text.strip():
+            raise ValidationError("It is empty: name a path, or leave the setting out.")
+        if _CONTROL.search(text):
+            raise ValidationError("It holds a control character: write it anew.")
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValidationError(
+                f"There is no user {text.partition('/')[0]!r} here: write the whole path."
+            ) from error
 
 
 class Switch(fields.Boolean):
@@ -41,17 +77,6 @@ class Switch(fields.Boolean):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         text = value.strip().lower() if isinstance(value, str) else value
         return super()._deserialize(text, *args, **kwargs)
-
-
-class Size(fields.Integer):
-    """A number of bytes; `512M` and `2G` are understood (powers of 1024)."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        factor = 1
-        if isinstance(value, str) and value[-1:].upper() in "KMGT" and value[:-1].strip():
-            factor = 1024 ** ("KMGT".index(value[-1].upper()) + 1)
-            value = value[:-1]
-        return super()._deserialize(value, *args, **kwargs) * factor
 
 
 class CpuSet(fields.String):
@@ -112,16 +137,3 @@ def _present_cpus() -> set[int]:
         return set(parse_cpus(_ONLINE.read_text()))
     except (OSError, ValidationError):  # a sandbox without /sys
         return set(range(os.cpu_count() or 1))
-
-
-class UrlRules(fields.String):
-    """Where URLs that clients give may lead, as `addresses.UrlRule.parse` reads it."""
-
-    def _deserialize(self, value: Any, *args: Any, **more: Any) -> str:
-        text = ",".join(map(str, value)) if isinstance(value, list) else value
-        text = str(super()._deserialize(text, *args, **more))
-        try:
-            UrlRule.parse(text)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
-        return text

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields
 
-from .settings_fields import LocalPath, NameList, Size
+from .settings_fields import LocalPath, NameList, about
+from .settings_numbers import Amount, Count, Size
 
 ANY_ORIGIN = "*"
 
@@ -84,68 +85,65 @@ def _parts(text: str) -> Any:
     return parts
 
 
-def _about(text: str, *aliases: str) -> dict[str, Any]:
-    return {"description": text, "aliases": aliases}
-
-
-_SECONDS = validate.Range(min=1, max=86_400)
+_WAITING = (1, 86_400)
+"""Seconds."""
 
 
 class PortSettingsSchema(Schema):
     """The part of `SettingsSchema` that loads `PortSettings`."""
 
-    max_connections = fields.Integer(
-        validate=validate.Range(min=1),
-        metadata=_about("connections at the same time; more are told 503 and closed"),
+    max_connections = Count(
+        1,
+        metadata=about("connections at the same time; more are told 503 and closed"),
     )
-    client_connections = fields.Integer(
-        validate=validate.Range(min=0),
-        metadata=_about(
+    client_connections = Count(
+        0,
+        metadata=about(
             "connections of one address (of IPv6 one /64) at the same time, loopback and trusted "
             "proxies excepted; 0 is no limit"
         ),
     )
-    client_timeout = fields.Float(
-        validate=_SECONDS,
-        metadata=_about(
+    client_timeout = Amount(
+        *_WAITING,
+        metadata=about(
             "seconds in which a request's head has to be complete, and after which a body or an "
             "answer that does not get on by client-rate is cut off"
         ),
     )
     client_rate = Size(
-        validate=validate.Range(min=0),
-        metadata=_about(
+        zero="cuts off only those that stand still",
+        metadata=about(
             "bytes a second that a client has to send of its body, or to take of its answer; 0 "
             "cuts off only those that stand still"
         ),
     )
-    idle_timeout = fields.Float(
-        validate=_SECONDS,
-        metadata=_about("seconds until a connection without a request is closed"),
+    idle_timeout = Amount(
+        *_WAITING,
+        metadata=about("seconds until a connection without a request is closed"),
     )
     allowed_origins = NameList(
         Origin(),
-        metadata=_about(
+        metadata=about(
             "other web sites whose pages may call this server (CORS), such as "
             "https://example.org; divide by commas; * is every site, without cookies"
         ),
     )
     trusted_proxies = NameList(
         Network(),
-        metadata=_about(
+        metadata=about(
             "addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are "
             "believed; divide by commas"
         ),
     )
     public_url = PublicUrl(
-        metadata=_about(
+        metadata=about(
             "address of this server as clients see it, such as https://example.org/yard, for "
             "links that leave it"
         )
     )
     tls_cert = LocalPath(
-        metadata=_about("file of the certificate and its chain (PEM): the port speaks TLS")
+        metadata=about("file of the certificate and its chain (PEM): the port speaks TLS")
     )
     tls_key = LocalPath(
-        metadata=_about("file of the certificate's key (PEM), if it is not in the same file")
+        metadata=about("file of the certificate's key (PEM), if it is not in the same file")
     )

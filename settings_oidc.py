@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields
 
 from .addresses import is_loopback_host
-from .settings_fields import LocalPath, NameList
+from .settings_fields import LocalPath, NameList, Text, about
 
 PERMISSIONS = ("read", "predict", "train", "manage")
 ANYBODY = "anybody"
@@ -73,11 +73,22 @@ class GrantTable(fields.Field):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(value, str):
-            entries = [part.rpartition("=") for part in value.split(",") if part.strip()]
-            value = {holder.strip(): words for holder, _, words in entries}
+            value = _table(value)
         if not isinstance(value, Mapping):
             raise ValidationError(_FORM)
         return MappingProxyType({str(key): _grant(str(key), words) for key, words in value.items()})
+
+
+def _table(text: str) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for part in text.split(","):
+        holder, sign, words = (piece.strip() for piece in part.rpartition("="))
+        if not sign:
+            raise ValidationError(f"{part.strip()!r} gives nobody anything. {_FORM}")
+        if holder in table:
+            raise ValidationError(f"{holder} is named twice: write all it may do once.")
+        table[holder] = words
+    return table
 
 
 def _grant(holder: str, value: Any) -> Grant:
@@ -96,55 +107,47 @@ def _grant(holder: str, value: Any) -> Grant:
     return Grant(frozenset(permissions), frozenset(models) or None)
 
 
-def _about(text: str) -> dict[str, Any]:
-    return {"description": text, "aliases": ()}
-
-
 class OidcSettingsSchema(Schema):
     """The settings of `OidcSettings` as files, variables and flags give them."""
 
     oidc_issuer = IssuerUrl(
-        metadata=_about(
+        metadata=about(
             "OpenID Connect issuer whose tokens callers may show, such as "
             "https://id.example/realms/lab; needs the extra oidc"
         ),
     )
     oidc_audience = NameList(
-        fields.String(),
-        metadata=_about("audience that a token has to be for (aud): this server's name there"),
+        Text(),
+        metadata=about("audience that a token has to be for (aud): this server's name there"),
     )
     oidc_permissions = GrantTable(
-        metadata=_about(
+        metadata=about(
             "what holders of tokens may do, as group:NAME=read predict,scope:NAME=train "
             "(see docs/access.md)"
         ),
     )
-    oidc_groups_claim = fields.String(
-        validate=validate.Length(min=1),
-        metadata=_about("claim with a token's groups; a.b is the member b of a"),
+    oidc_groups_claim = Text(
+        metadata=about("claim with a token's groups; a.b is the member b of a"),
     )
-    oidc_name_claim = fields.String(
-        validate=validate.Length(min=1),
-        metadata=_about("claim with a person's name, for the audit log"),
+    oidc_name_claim = Text(
+        metadata=about("claim with a person's name, for the audit log"),
     )
     oidc_clients = NameList(
-        fields.String(),
-        metadata=_about("clients that a token may have been given to (azp); default: any"),
+        Text(),
+        metadata=about("clients that a token may have been given to (azp); default: any"),
     )
-    oidc_client_id = fields.String(
-        validate=validate.Length(min=1),
-        metadata=_about("public client at the issuer for modelyard login (RFC 8628)"),
+    oidc_client_id = Text(
+        metadata=about("public client at the issuer for modelyard login (RFC 8628)"),
     )
-    oidc_login_scopes = fields.String(
-        metadata=_about("scopes that modelyard login and browsers ask for, divided by spaces"),
+    oidc_login_scopes = Text(
+        metadata=about("scopes that modelyard login and browsers ask for, divided by spaces"),
     )
-    oidc_web_client_id = fields.String(
-        validate=validate.Length(min=1),
-        metadata=_about(
+    oidc_web_client_id = Text(
+        metadata=about(
             "client at the issuer as which browsers sign in (authorization code with PKCE); "
             "default: they show a key"
         ),
     )
     oidc_web_secret_file = LocalPath(
-        metadata=_about("file with that client's secret, if it is no public client"),
+        metadata=about("file with that client's secret, if it is no public client"),
     )

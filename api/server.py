@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import resource
 import signal
 import socket
@@ -21,7 +22,7 @@ from ..records.keyring import has_keys
 from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from .access.token_port import check_oidc
+from ..settings_checks import check_settings, warnings_about
 from .app import create_app
 from .exporting import EXPORTER
 from .farewell import take_leave
@@ -62,7 +63,10 @@ def serve(settings: Settings) -> int:
     seclude()
     _raise_descriptor_limit()
     try:
+        check_settings(settings, os.environ)
         configure_logging(settings.log_level, settings.log_file, settings.log_size)
+        for told in warnings_about(settings, os.environ):
+            log.warning(told)
         check_access(settings)
         return run(_serve(settings))
     except (CannotStart, StorageUnavailable) as error:
@@ -87,7 +91,6 @@ def check_access(settings: Settings) -> None:
 
     Raises InvalidSettings, and StorageUnavailable if the records cannot be read.
     """
-    check_oidc(settings)
     if settings.oidc_issuer is not None or settings.is_loopback or settings.access == "open":
         return
     if has_keys(Home(settings.home).database):
@@ -169,7 +172,7 @@ class _Port(NamedTuple):
 async def _open_port(
     app: web.Application, runner: web.AppRunner, settings: Settings, listener: socket.socket
 ) -> _Port:
-    """Begins to listen. Raises CannotStart for a certificate that cannot be used."""
+    """Begins to listen. Raises InvalidSettings for a certificate that cannot be used."""
     assert runner.server is not None
     proxies = Addresses(settings.trusted_proxies)
     roster = Roster(settings, app[METRICS], proxies)

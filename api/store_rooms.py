@@ -22,7 +22,7 @@ from ..storage.keeper import WeightsKeeper
 from ..storage.office import StorageOffice
 from ..storage.publishing import Publisher
 from ..storage.retention import Retention
-from ..storage.stores.url import without_secrets
+from ..storage.stores.url import parse_store_url, without_secrets
 from ..storage.sync import StoreSync
 from ..storage.weights import WeightsVersions
 from .defaults import Defaults
@@ -122,6 +122,11 @@ async def _office(
     """The store, and whether it answers."""
     if settings.storage is None:
         return None, False
+    told = without_secrets(settings.storage)
+    try:
+        parse_store_url(settings.storage)
+    except StoreRefused as error:
+        raise InvalidSettings.of({"storage": [f"{told}: {error.message}."]}) from error
     office = StorageOffice(settings.storage, home, os.environ, home.logs / "storage.log")
     stack.push_async_callback(office.close)
     try:
@@ -133,6 +138,5 @@ async def _office(
     except InvalidSettings:
         raise
     except StoreRefused as error:
-        told = without_secrets(settings.storage)
         raise CannotStart(f"--storage {told}: {error.message}") from error
     return office, office.problem is None

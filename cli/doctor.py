@@ -16,6 +16,8 @@ from ..models_plugin.discovery import list_sources
 from ..models_plugin.interpreter import Interpreter
 from ..records.home import Home
 from ..settings import Settings, load_settings
+from ..settings_checks import unused_variables
+from ..settings_machine import exposed_files, faults_of_the_machine
 from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
 from ..storage.office import StorageOffice
 from ..training.checkup import (
@@ -71,7 +73,7 @@ def doctor(
     if settings.storage is not None:
         mended, about_store = asyncio.run(_ask_store(settings.storage, place, repair))
         done += mended
-    found = [*done, *check_home(place, shared, named=bool(home))]
+    found = [*done, *_check_settings(settings), *check_home(place, shared, named=bool(home))]
     if is_home:
         found += [*check_runs(place), *check_leftovers(place)]
         found.append(check_caches(place, settings.model_cache))
@@ -86,6 +88,15 @@ def doctor(
     else:
         _print(found)
     ctx.exit(0 if well else 1)
+
+
+def _check_settings(settings: Settings) -> Iterator[Finding]:
+    """What a server with these settings would refuse on this machine, or warn of. Which belong
+    together is left out: flags of the server's are not seen here."""
+    for name, fault in faults_of_the_machine(settings, os.environ):
+        yield Finding("settings", f"{name}: {fault}", "No server starts with it: mend it.")
+    for told in (*unused_variables(os.environ), *exposed_files(settings)):
+        yield Finding("settings", f"{told[:1].upper()}{told[1:]}.", "Mend it, or take it out.")
 
 
 def _swept(home: Home) -> Finding:

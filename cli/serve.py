@@ -15,6 +15,7 @@ from marshmallow import validate
 from ..api.server import serve as run_server
 from ..errors import InvalidSettings
 from ..settings import ENV_PREFIX, Settings, SettingsSchema, load_settings
+from ..settings_numbers import Size
 
 
 def setting_options(defaults: Mapping[str, Any] | None = None) -> list[click.Parameter]:
@@ -73,6 +74,8 @@ def _metavar(declared: ma.Field) -> str:
     for rule in declared.validators:
         if isinstance(rule, validate.OneOf):
             return "[" + "|".join(str(choice) for choice in rule.choices) + "]"
+    if isinstance(declared, Size):
+        return "SIZE"
     if isinstance(declared, ma.Integer):
         return "INTEGER"
     return "SECONDS" if isinstance(declared, ma.Float) else "TEXT"

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...errors import InvalidSettings
+from ...settings_checks import refuse
 from ...settings_oidc import OidcSettings
+from ...settings_together import oidc_faults
 from .code_flow import CodeFlow
 from .principal import Principal
 
@@ -44,7 +46,7 @@ def open_tokens(settings: OidcSettings, changed: Callable[[], None]) -> TokenPor
 
     Raises InvalidSettings, also if the extra is not installed.
     """
-    check_oidc(settings)
+    refuse(oidc_faults(settings))
     if settings.oidc_issuer is None:
         return None
     try:
@@ -57,20 +59,3 @@ def open_tokens(settings: OidcSettings, changed: Callable[[], None]) -> TokenPor
             {"oidc_issuer": ["pip install 'modelyard[oidc]'"]},
         ) from error
     return Tokens(settings, changed)
-
-
-def check_oidc(settings: OidcSettings) -> None:
-    """Raises InvalidSettings if there is an issuer, and no audience or nobody who may anything."""
-    if settings.oidc_issuer is None:
-        return
-    if settings.oidc_web_secret_file is not None and settings.oidc_web_client_id is None:
-        told = "It is the secret of oidc_web_client_id, which is not set."
-        raise InvalidSettings(f"oidc_web_secret_file: {told}", {"oidc_web_secret_file": [told]})
-    missing = {
-        "oidc_audience": "A token is for somebody: name this server as the issuer does (aud).",
-        "oidc_permissions": "Nobody could do anything: name groups, scopes or subjects.",
-    }
-    errors = {name: [told] for name, told in missing.items() if not getattr(settings, name)}
-    if errors:
-        lines = "\n".join(f"  {name}: {told[0]}" for name, told in errors.items())
-        raise InvalidSettings(f"oidc_issuer needs more settings:\n{lines}", errors)

@@ -7,7 +7,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from ...errors import CannotStart
+from ...errors import InvalidSettings
 from ...settings import Settings
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _LOOK_S = 30.0
 class Certificate:
     """The certificate of the settings; `context` is what the port speaks with.
 
-    Raises CannotStart if the files cannot be used.
+    Raises InvalidSettings if the files cannot be used.
     """
 
     def __init__(self, cert: Path, key: Path | None) -> None:
@@ -31,7 +31,7 @@ class Certificate:
         try:
             self._stamp = self._load(self.context)
         except (OSError, ssl.SSLError) as error:
-            raise CannotStart(
+            raise InvalidSettings(
                 f"The certificate cannot be used: {error}. --tls-cert is its file (PEM, with its "
                 "chain), --tls-key that of its key, without a password."
             ) from error
@@ -66,9 +66,7 @@ class Certificate:
 
 
 def certificate_of(settings: Settings) -> Certificate | None:
-    """The settings' one; None: without TLS. Raises CannotStart."""
+    """The settings' one; None: without TLS. Raises InvalidSettings."""
     if settings.tls_cert is None:
-        if settings.tls_key is not None:
-            raise CannotStart("--tls-key is a certificate's key: name that by --tls-cert.")
         return None
     return Certificate(settings.tls_cert, settings.tls_key)

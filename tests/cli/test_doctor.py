@@ -194,6 +194,24 @@ def test_what_odd_models_say_is_cut_and_their_names_are_quoted(modelyard, tmp_pa
     assert "plugin check 'my $(model)" in done.stdout
 
 
+def test_settings_that_a_server_would_refuse_or_warn_of_are_told(modelyard, empty_home, tmp_path):
+    key = tmp_path / "key.pem"
+    key.write_text("x")
+    key.chmod(0o644)
+    wrong = {
+        "MODELYARD_PROT": "canary",
+        "MODELYARD_DATA": str(tmp_path / "nowhere"),
+        "MODELYARD_TLS_KEY": str(key),
+        "MODELYARD_TLS_CERT": str(key),
+    }
+    done = modelyard("doctor", "--home", empty_home, "--json", "--quick", more_env=wrong)
+    faults = [one for one in json.loads(done.stdout)["findings"] if one["remedy"]]
+    said = " ".join(one["message"] for one in faults if one["part"] == "settings")
+    assert done.returncode == 1 and "canary" not in done.stdout + done.stderr
+    for words in ("data: ", "does not exist", "MODELYARD_PROT is no setting", f"chmod o-r {key}"):
+        assert words in said
+
+
 @pytest.mark.slow
 def test_leftovers_are_told_and_removed_only_on_request_and_without_a_server(
     doctor, tmp_path, empty_home, start_server

@@ -145,7 +145,7 @@ def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_loaded(
     for flags in (["--tls-cert", f"{cert}.none"], ["--tls-key", str(other)],
                   ["--tls-cert", str(cert), "--tls-key", str(other)]):  # fmt: skip
         server = start_server("--model-name", "kinds", *flags, wait=False)
-        assert server.process.wait(60) == 1
+        assert server.process.wait(60) == 2
         assert "--tls-cert" in "".join(server.lines)
 
 

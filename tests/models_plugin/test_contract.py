@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from marshmallow import Schema, fields, validate
@@ -216,8 +217,33 @@ def test_secrets_are_named_and_left_out_of_the_record_also_inside_others():
 
 
 @pytest.mark.parametrize("setting", ["cpu", "cuda", "cuda:1"])
-def test_a_device_that_was_named_is_taken_as_it_is(setting):
+def test_a_device_that_was_named_is_taken_as_it_is_without_torch(monkeypatch, setting):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     assert resolve_device(setting) == setting
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpus", "built", "told"),
+    [
+        ("cuda", 0, None, "this torch (2.9) was built without GPUs"),
+        ("cuda:0", 0, "13.0", "torch sees none"),
+        ("cuda:1", 1, "13.0", "torch sees one"),
+        ("cuda:99", 2, "13.0", "torch sees 2 (cuda:0 to cuda:1)"),
+    ],
+)
+def test_a_gpu_that_torch_does_not_see_is_told_with_those_that_it_sees(
+    monkeypatch, setting, gpus, built, told
+):
+    cuda = SimpleNamespace(is_available=lambda: gpus > 0, device_count=lambda: gpus)
+    version = SimpleNamespace(cuda=built)
+    torch = SimpleNamespace(cuda=cuda, version=version, __version__="2.9")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    with pytest.raises(PluginFailed) as caught:
+        resolve_device(setting)
+    assert f"device = {setting}: " in caught.value.message and told in caught.value.message
+    assert "--device" in caught.value.message
+    assert all(resolve_device(f"cuda:{number}") for number in range(gpus))
+    assert resolve_device("cpu") == "cpu"
 
 
 def test_auto_asks_torch_only_if_the_model_brought_it(monkeypatch):
