@@ -87,6 +87,7 @@ KIT = (
     "modelyard.models_plugin.memory",
     "modelyard.models_plugin.native",
     "modelyard.models_plugin.npy",
+    "modelyard.models_plugin.originals",
     "modelyard.models_plugin.plain",
     "modelyard.models_plugin.plugin",
     "modelyard.models_plugin.redaction",

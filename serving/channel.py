@@ -20,18 +20,21 @@ _CHUNK = 1 << 16  # bytes: below the size for which malloc maps fresh pages each
 
 
 class Channel:
-    """Sends messages, and hands on what comes. `on_end` is called once, when the worker hung up."""
+    """Sends messages, and hands on what comes. `on_end` is called once, when the worker hung up;
+    `on_broken` before it, if that is for what it sent, which cannot be read."""
 
     def __init__(
         self,
         connection: socket.socket,
         on_message: Callable[[Message], None],
         on_end: Callable[[], None],
+        on_broken: Callable[[], None] | None = None,
     ) -> None:
         connection.setblocking(False)
         self._socket = connection
         self._on_message = on_message
         self._on_end = on_end
+        self._on_broken = on_broken or _nothing
         self._reader = FrameReader()
         self._waiting: deque[_Outgoing] = deque()
         self._loop = asyncio.get_running_loop()
@@ -99,6 +102,7 @@ class Channel:
             for header, body in self._reader.feed(data, fds):
                 self._on_message(unpack(header, body))
         except (BrokenFrame, ValueError):
+            self._on_broken()
             self._end()
 
     def _writable(self) -> None:

@@ -207,7 +207,7 @@ def unpack(header: bytes, body: bytes) -> Message:
     values = _loads(header)
     try:
         message: Message = _KINDS[values.pop("kind")](**values)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a message: {error}") from error
     if body:
         message.body = body  # type: ignore[attr-defined]

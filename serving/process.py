@@ -21,7 +21,7 @@ from .channel import Channel
 from .exits import ENDED, HUNG_UP, OUT_OF_MEMORY, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
 from .leftovers import Leftovers
-from .messages import Describe, Failed, Message, Validate
+from .messages import SPOILED, Describe, Failed, Message, Validate
 from .placing import started_on
 
 _ENTRY = f"{__package__}.worker"  # named and not imported: the front is to stay small
@@ -107,8 +107,8 @@ class WorkerProcess:
         self._loop = asyncio.get_running_loop()
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._exited)
-        self._channel = Channel(ours, self._answered, self._hung_up)
-        self._side = Channel(our_side, self._answered, self._hung_up)
+        self._channel = Channel(ours, self._answered, self._hung_up, self._spoiled)
+        self._side = Channel(our_side, self._answered, self._hung_up, self._spoiled)
         self._watch = self._loop.call_later(WATCH_S, self._look)
 
     @property
@@ -199,6 +199,10 @@ class WorkerProcess:
         # our descriptor, and then nothing but a new process helps.
         cause = Exit(HUNG_UP, "closed its connection to the server")
         self._loop.call_later(_HUNG_UP_S, self.kill, cause)
+
+    def _spoiled(self) -> None:
+        """What it sends cannot be read: told so, whatever ends it now that we hang up."""
+        self.kill(exit_of(SPOILED))
 
     def _exited(self) -> None:
         self._loop.remove_reader(self._pidfd)

@@ -1,43 +1,31 @@
 """What a call may change of its process and the next one relies on, put back. Runs in the worker.
 
 Output, folder, temporary folder, umask, an alarm, blocked signals, handlers of the usual signals,
-and those functions of the standard library that everybody uses. What a plugin keeps in its own
-memory (its globals, its `os.environ`) stays as it leaves it: plugins keep settings and caches
-there. What it replaced while it was imported or loaded was meant to be so, and stays too. Some
-microseconds a batch, after its answers have left. Standard library only, Python 3.8 syntax.
+and those functions of Python and of libraries that everybody uses (`originals.py`). What a plugin
+keeps in its own memory (its globals, its `os.environ`) stays as it leaves it: plugins keep settings
+and caches there. What it replaced while it was imported or loaded was meant to be so, and stays
+too. Some microseconds a batch, after its answers have left. Standard library only, Python 3.8
+syntax.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # its wrappers in `signal` make an enum of all they return: 5 µs instead of 0.1
-import builtins
 import contextlib
 import fcntl
-import json
 import os
 import resource
 import signal
-import socket
+import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
-from typing import Any
 
+from ..models_plugin.originals import Originals
 from ..models_plugin.scratch import use_temporary_folder
 
 _HIGH_FD = 900  # plugins that close "all" descriptors rarely go so far
+_MOST_TOLD = 20  # names in a line of the log
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE, signal.SIGALRM)
-_FUNCTIONS: tuple[tuple[Any, tuple[str, ...]], ...] = (
-    (builtins, ("open", "print", "len", "isinstance", "getattr", "hasattr", "range", "type")),
-    (builtins, ("str", "int", "float", "bytes", "dict", "list", "tuple", "set", "__import__")),
-    (json, ("loads", "dumps", "load", "dump")),
-    (time, ("time", "sleep", "monotonic", "perf_counter")),
-    (os, ("open", "read", "write", "close", "stat", "getpid", "getcwd", "fspath", "unlink")),
-    (socket, ("socket",)),
-    (threading, ("Thread",)),
-    (tempfile, ("tempdir",)),
-)
 
 
 class Surroundings:
@@ -48,6 +36,8 @@ class Surroundings:
         for fd in (1, 2):
             with contextlib.suppress(OSError):
                 self._copies[fd] = out_of_reach(fd)
+        self._originals = Originals()
+        self._told: set[str] = set()
         self.remember()
 
     def remember(self) -> None:
@@ -61,12 +51,16 @@ class Surroundings:
         self._temporary = tempfile.tempdir
         self._mask = _signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._handlers = [(int(number), _signal.getsignal(number)) for number in _SIGNALS]
-        self._functions = [
-            (vars(module), name, vars(module)[name])
-            for module, names in _FUNCTIONS
-            for name in names
-            if name in vars(module)
-        ]
+        self._originals.remember()
+
+    def restore_functions(self) -> None:
+        """What the model's code has replaced; the worker's log tells it, once for each name."""
+        changed = self._originals.put_back()
+        if changed and not self._told.issuperset(changed):
+            self._told.update(changed)
+            with contextlib.suppress(Exception):
+                names = ", ".join(changed[:_MOST_TOLD])
+                print(f"A call had replaced {names}: put back.", file=sys.stderr, flush=True)
 
     def restore_umask(self) -> None:
         """Before files are made for the front, which could not read them otherwise."""
@@ -74,9 +68,7 @@ class Surroundings:
 
     def restore(self) -> None:
         """Opens again what was closed: otherwise the first print() of the next call would fail."""
-        for names, name, value in self._functions:  # first: the rest uses some of them
-            if names.get(name) is not value:
-                names[name] = value
+        self.restore_functions()  # first: the rest uses some of them
         _signal.alarm(0)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
         for number, handler in self._handlers:

@@ -169,6 +169,12 @@ class Worker:
     def run(self) -> None:
         """Serves until the process ends; the threads end it with their sockets."""
         threading.Thread(target=self._answer_questions, name="questions", daemon=True).start()
+        try:
+            self._serve()
+        finally:  # it cannot even handle what was raised: a call has changed what it needs
+            _exit(messages.SPOILED)
+
+    def _serve(self) -> None:
         while True:
             try:
                 self._do(self._main.read())
@@ -254,7 +260,9 @@ class Worker:
                         asked, lambda c, a=arguments, r=result: self._encode(c, a, r, timing)
                     )
                 return
-        for asked, arguments in calls:
+        for place, (asked, arguments) in enumerate(calls):
+            if place:  # what the call before has replaced is not to harm this one
+                self._surroundings.restore_functions()
             self._guard(asked, lambda c, a=arguments: self._answer_one(c, a, timing))
 
     def _answer_one(self, asked: _Asked, arguments: Any, timing: Timing) -> messages.Message:
@@ -354,6 +362,8 @@ def leave(error: Exception | None = None) -> None:
     """
     if isinstance(error, OSError) and error.errno in (errno.EBADF, errno.ENOTSOCK):
         _exit(messages.LOST)
+    if isinstance(error, BrokenFrame):  # the front sends none: it is the reading that was changed
+        _exit(messages.SPOILED)
     if os.getpgrp() == os.getpid():  # not so when run by hand, nor in a child of the plugin's
         os.killpg(os.getpid(), signal.SIGKILL)
     _exit(0)

@@ -23,6 +23,7 @@ from typing import Any
 
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
+from ..models_plugin.originals import Originals
 from ..models_plugin.plugin import Plugin, PluginSource
 from ..models_plugin.redaction import Hide, hidden_in, hide_in_output, hiding, install_output
 from ..models_plugin.scratch import use_temporary_folder
@@ -42,6 +43,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_STOPPED = 0, 1, 3
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_FINISH_FAILED = 75  # EX_TEMPFAIL: trained; the finish step may be tried again
 
+_MOST_NAMED = 5  # functions in a message
 _LARGEST_OUTPUT = 1 << 20  # bytes of JSON; more would make every listing of runs slow
 
 
@@ -81,6 +83,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
     os.umask(umask)
     reporter.changed(now=True)
     run = RunContext(paths, order, reporter)
+    replaced = ""
     try:
         preloaded = "torch" in sys.modules
         plugin = open_plugin(PluginSource.from_data(order.source))
@@ -94,14 +97,21 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
         lineage.begin(paths, order)
         data.start()
         reporter.expect_training()
-        result = plugin.train(run, arguments)
+        originals = Originals()
+        try:
+            result = plugin.train(run, arguments)
+        finally:  # what comes needs it, the `except` below too
+            replaced = _told_replaced(originals.put_back())
         _leave_if_forked(own)
         os.umask(umask)  # what comes has to be read by the server, in its own folders
         os.chdir(folder)
     except Exception as error:
         _leave_if_forked(own)
         os.umask(umask)
-        failure = hidden(failure_of(error), run.hide)
+        failure = failure_of(error)
+        if replaced:
+            failure.message = f"{failure.message} ({replaced})"
+        failure = hidden(failure, run.hide)
         _fail(paths, failure, started)
         return EXIT_DISK_FULL if failure.reason == Reason.DISK_FULL.value else EXIT_FAILED
     if run.should_stop:
@@ -113,6 +123,16 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
     duration_s = time.monotonic() - started
     write_json(paths.trained, Trained(output, duration_s, note, this_moment()).to_data())
     return EXIT_DONE
+
+
+def _told_replaced(names: list[str]) -> str:
+    """What is said, in the log too, of functions that train() has replaced and we have put back."""
+    if not names:
+        return ""
+    shown = ", ".join(names[:_MOST_NAMED]) + (", ..." if len(names) > _MOST_NAMED else "")
+    told = f"train() had replaced {shown}, which the libraries and the server need."
+    say(f"{told} It was put back.")
+    return told
 
 
 def _leave_if_forked(own: int) -> None:

@@ -61,6 +61,8 @@ TABLE = [
     Bad("globals", (200, "changed"), ("completed", "")),
     Bad("patch", None, ANY, slow=True),
     Bad("patch_all", None, ANY),
+    Bad("patch_builtins", (500, "what a call had changed in it"), ("completed", "")),
+    Bad("patch_libraries", (200, "patched"), ("completed", "")),
     Bad("patch_reading", (200, "patched"), None),
     Bad("delete", (200, "deleted"), ANY, slow=True),
     Bad("delete_temporary", (200, "deleted"), ("completed", "")),
@@ -71,7 +73,17 @@ TABLE = [
     Bad("forge", (500, "first"), ("plugin_failed", "first")),
 ]
 SAMPLE = [bad for bad in TABLE if not bad.slow]
-TRAINED = ("segfault", "stop", "hog", "fork", "close_all_files", "signals", "lambda")
+TRAINED = (
+    "patch_builtins",
+    "patch_libraries",
+    "segfault",
+    "stop",
+    "hog",
+    "fork",
+    "close_all_files",
+    "signals",
+    "lambda",
+)
 MODELS = ("hostile", "hostile-too", "hostile-again")
 """In turn: one whose process dies more than five times a minute is held back."""
 MOST_GROWTH_MB = 64

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from modelyard.models_plugin import Model, ReturnedFile
 from modelyard.schemas.fields import File
@@ -292,6 +292,18 @@ class Hostile(Model):
         tempfile.mkstemp()
         shutil.rmtree(tempfile.gettempdir())
         return "deleted"
+
+    def _patch_builtins(self, seconds):
+        """What every module finds without an import: what is sent has no length."""
+        builtins.len = lambda of: 0
+        return "patched"
+
+    def _patch_libraries(self, seconds):
+        """What checks the arguments of every call."""
+        Schema.load = Schema.validate = Schema.dump = lambda *given, **more: {"do": "fail"}
+        fields.Field.deserialize = lambda *given: "fail"
+        del fields.String._deserialize
+        return "patched"
 
     def _patch_all(self, seconds):
         """Every function of some modules that everything needs."""
