@@ -1,4 +1,4 @@
-"""Removes folders that plugins and clients have written into. Python 3.8 syntax."""
+"""Makes and removes folders that plugins and clients write into. Python 3.8 syntax."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from contextlib import suppress
 from pathlib import Path
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_folder(folder: Path | str) -> None:
+    """Makes a folder for this user alone, and parents of it that are not there; one that is there
+    stays as it is. Raises OSError.
+
+    `mkdir(parents=True)` would give the parents the mode that the umask leaves.
+    """
+    try:
+        os.mkdir(folder, 0o700)  # noqa: PTH102 - may be str
+    except FileExistsError:
+        if not os.path.isdir(folder):  # noqa: PTH112
+            raise
+    except FileNotFoundError:
+        parent = os.path.dirname(folder)  # noqa: PTH120
+        if parent in ("", str(folder)):
+            raise
+        make_folder(parent)
+        make_folder(folder)
 
 
 def remove_tree(folder: Path | str) -> bool:

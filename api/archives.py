@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..clearing import make_folder
 from ..errors import Busy, Conflict, InvalidRequest, StoreUnavailable
 from ..records.weights import find_weights
 from ..schemas.archive_resources import DAY_S, ShareLinkSchema
@@ -278,7 +279,7 @@ async def _pack(
     async with here.rooms.cache.holding([version.id]):
         source = await _folder(here, version)
         with request.config_dict[PLACES].one():
-            path.parent.mkdir(mode=0o700)
+            make_folder(path.parent)
             with path.open("wb") as file:
                 async with aclosing(exported(source, kind)) as pieces:
                     async for piece in pieces:

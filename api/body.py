@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, cast
 from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
+from ..clearing import make_folder
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.routes import JSON
 from ..schemas.tensors import BARE, NPY
@@ -290,7 +291,7 @@ class ModelRequestReader:
                 return FilePart(field, str(path), name, content_type, len(begin), content=begin)
             begin += chunk
             self._count(len(chunk), kept=True)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(self._folder)
         digest = hashlib.sha256() if self._hash_files else None
         size = len(begin)
         request, is_part = self._request, isinstance(source, BodyPartReader)

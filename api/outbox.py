@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from aiohttp import web
 
+from ..clearing import make_folder
+
 MEMORY = 1024**2
 """Bytes that are kept in memory; more go to a file."""
 KEPT_LIMIT = 256 * 1024**2
@@ -75,7 +77,7 @@ class Outbox:
 
     def _keep(self, line: bytes) -> None:
         if self._file is None:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            make_folder(self._folder)
             self._file = (self._folder / "kept").open("w+b")
         self._file.seek(self._file_end)
         # Into the page cache: cheaper than a hop to a thread.

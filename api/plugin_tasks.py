@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from ..clearing import remove_tree
+from ..clearing import make_folder, remove_tree
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.scratch import OwnFolders
 from ..models_plugin.torch_files import ALLOWED
@@ -54,7 +54,7 @@ async def run_model_task(
     log = home.logs / f"{source.name}.log"
     limit = own.memory_limit if own is not None else None
     limit = settings.memory_limit if limit is None else limit
-    temporary.mkdir(mode=0o700)
+    make_folder(temporary)
     try:
         return await run_plugin_task(
             source, environment, task, parameters, timeout_s, log, cpus, limit, pool.leftovers

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..clearing import make_folder
 from ..errors import DatasetNotFound, InvalidArguments, ModelyardError
 from ..records.datasets import set_run_dataset
 from ..schemas.exactjson import loads
@@ -122,7 +123,7 @@ def keep_upload(here: Services, handle: ModelHandle, data: RequestData) -> Kept 
         return None
     folder = here.home.calls / uuid.uuid4().hex
     try:
-        folder.mkdir(mode=0o700)
+        make_folder(folder)
         link = folder / Path(part.path).name
         os.link(part.path, link)
     except OSError as error:  # a file system without links: the run has its upload all the same

@@ -18,7 +18,7 @@ from ..records.home import Home
 from ..settings import Settings, load_settings
 from ..settings_checks import unused_variables
 from ..settings_machine import exposed_files, faults_of_the_machine
-from ..storage.checkup import Finding, check_home, check_store, repair_home, told_of
+from ..storage.checkup import Finding, check_home, check_store, repair_home, shut_home, told_of
 from ..storage.office import StorageOffice
 from ..training.checkup import (
     check_caches,
@@ -43,7 +43,8 @@ _FAULTS_SHOWN = 10  # of a model
     "--repair",
     is_flag=True,
     help="Remove what is left over, here and in the store (older than a day), and bring anew what "
-    "is broken in the home and whole in the store; in the home while no server uses it.",
+    "is broken in the home and whole in the store; in the home while no server uses it. Shut a "
+    "home that others may enter.",
 )
 @click.option(
     "--quick", is_flag=True, help="Leave out what takes seconds: importing models, TensorBoard."
@@ -68,6 +69,8 @@ def doctor(
     is_home = place.format_file.exists() and place.database.exists()
     done: list[Finding] = []
     about_store: list[Finding] = []
+    if repair and place.format_file.exists():
+        done += shut_home(place)
     if repair and is_home and any(one.remedy for one in check_leftovers(place)):
         done.append(_swept(place))
     if settings.storage is not None:

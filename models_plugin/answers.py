@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..clearing import make_folder
 from ..errors import DiskFull, PluginFailed, safe_str
 from .plugin import Answer
 from .values import ReturnedFile
@@ -128,7 +129,7 @@ def is_open_file(value: Any) -> bool:
 def _write(folder: Path | str, write: Callable[[Path], Any]) -> str:
     path = Path(folder, f"answer-{uuid.uuid4().hex}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write(path)
     except PluginFailed:
         path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..clearing import remove_tree
+from ..clearing import make_folder, remove_tree
 from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.memory import family_of, pss_of, rss_of
@@ -61,7 +61,7 @@ class WorkerProcess:
         self._leftovers = leftovers
         self._mark = {} if leftovers is None else leftovers.mark()
         if temporary is not None:
-            temporary.mkdir(mode=0o700, parents=True)
+            make_folder(temporary)
         self.temporary = temporary
         ours, theirs = socket.socketpair()
         our_side, their_side = socket.socketpair()

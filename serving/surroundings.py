@@ -20,6 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..clearing import make_folder
 from ..models_plugin.originals import Originals
 from ..models_plugin.scratch import use_temporary_folder
 
@@ -85,7 +86,7 @@ class Surroundings:
             os.chdir(self._folder)
         if self._temporary is not None and not os.access(self._temporary, os.F_OK):
             with contextlib.suppress(OSError):
-                os.mkdir(self._temporary, 0o700)  # noqa: PTH102 - a string
+                make_folder(self._temporary)
                 use_temporary_folder()
 
 

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def check_home(home: Home, shared: bool, named: bool = False) -> Iterator[Findin
     holder = lock_holder(home)
     used = "no server uses it" if holder is None else f"the server with pid {holder} uses it"
     yield _format(home, used)
+    yield from _rights(home)
     free = shutil.disk_usage(home.root).free
     low = free < LEAST_FREE
     yield Finding(
@@ -101,6 +103,57 @@ def _format(home: Home, used: str) -> Finding:
         f"{home.root}: format {found}, {used}.",
         "A newer release has written it: install that one." if newer else None,
     )
+
+
+def _rights(home: Home) -> Iterator[Finding]:
+    """Whether this user may write there, and whether others may."""
+    rooms = (home.root, home.runs, home.weights, home.datasets, home.tmp, home.logs, home.database)
+    shut = [path for path in rooms if path.exists() and not os.access(path, os.W_OK)]
+    if shut:
+        told = ", ".join(str(path) for path in shut[:_NAMED])
+        more = f" and {len(shut) - _NAMED} more" if len(shut) > _NAMED else ""
+        yield Finding(
+            "home", f"May only be read, so that no server works: {told}{more}.", _opened(home)
+        )
+    if (mode := _open_to_others(home)) is not None:
+        writable = "write into it and " if mode & 0o022 else ""
+        yield Finding(
+            "home",
+            f"{home.root}: others may {writable}read what it keeps (mode {mode:04o}).",
+            f"--repair shuts it, and so does a server's start: chmod 700 {home.root}.",
+        )
+
+
+def _opened(home: Home) -> str:
+    """What gives this user the right to write."""
+    if os.statvfs(home.root).f_flag & os.ST_RDONLY:
+        return "Mount its file system for writing (after an error of the disk: check that first)."
+    owner = home.root.stat().st_uid
+    if owner == os.geteuid():
+        return f"Give yourself the right: chmod -R u+rwX {home.root}."
+    return f"Ask as the server's user, or give it to this one: chown -R {os.geteuid()} {home.root}."
+
+
+def _open_to_others(home: Home) -> int | None:
+    """The mode of a home that more users than its owner may enter, if that can be mended here.
+
+    None for a volume that belongs to another user: on some container platforms it has to be so.
+    """
+    found = home.root.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    return mode if mode & 0o077 and os.geteuid() in (0, found.st_uid) else None
+
+
+def shut_home(home: Home) -> list[Finding]:
+    """Has nobody but its owner enter the home; may be done beside a running server."""
+    if _open_to_others(home) is None:
+        return []
+    try:
+        home.root.chmod(0o700)
+    except OSError as error:
+        told = f"{home.root}: its mode cannot be changed ({error.strerror})."
+        return [Finding("home", told, "Have its owner do that.")]
+    return [Finding("home", f"{home.root}: for its owner alone now (mode 0700).")]
 
 
 def _records(home: Home) -> Finding:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -235,6 +236,39 @@ def test_leftovers_are_told_and_removed_only_on_request_and_without_a_server(
     code, faults, _ = doctor(home, None, "--repair")
     assert code == 1 and "uses this home" in faults[0] and left[0].exists()
     assert server.get("/healthz").ok
+
+
+def test_a_home_that_others_may_enter_is_told_and_shut_on_request(doctor, tmp_path, empty_home):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    home.chmod(0o777)
+    code, faults, _ = doctor(home)
+    assert code == 1 and "others may write into it and read" in faults[0] and "0777" in faults[0]
+    assert f"chmod 700 {home}" in faults[0] and "--repair" in faults[0]
+    home.chmod(0o755)
+    code, faults, _ = doctor(home)
+    assert code == 1 and "others may read what it keeps (mode 0755)" in faults[0]
+    code, _, told = doctor(home, None, "--repair")
+    assert code == 0 and f"{home}: for its owner alone now (mode 0700)." in told
+    assert home.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_may_only_be_read_is_told(doctor, tmp_path, empty_home):
+    home = tmp_path / "home"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=0700", "tmpfs", str(home)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount a file system")
+    try:
+        shutil.copytree(empty_home, home, dirs_exist_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(home)], check=True)
+        code, faults, _ = doctor(home)
+        assert code == 1
+        (fault,) = (text for text in faults if "May only be read" in text)
+        assert str(home / "runs") in fault and "Mount its file system for writing" in fault
+        code, faults, _ = doctor(home, None, "--repair")
+        assert code == 1 and any("May only be read" in text for text in faults)
+    finally:
+        subprocess.run(["umount", "-l", str(home)], check=False)
 
 
 def test_runs_without_folder_and_folders_without_record_are_told(doctor, tmp_path, empty_home):

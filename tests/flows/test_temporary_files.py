@@ -3,6 +3,7 @@
 test_own_environments.py looks at models with an interpreter of their own.
 """
 
+import shutil
 import time
 from pathlib import Path
 
@@ -52,6 +53,16 @@ def test_there_is_no_other_place_for_them_and_the_next_call_has_its_own_again(se
     assert lost.status_code == 500
     assert place in lost.text and "FileNotFoundError" in lost.text, lost.text
     assert places(server, model)["places"] == [place]
+
+
+def test_a_temporary_folder_that_was_removed_under_a_server_comes_again_for_its_user_alone(server):
+    shutil.rmtree(server.home / "tmp")
+    server.predict("scratch", json={"do": "places"})  # finds that it is gone
+    (place,) = places(server, "scratch")["places"]
+    upload = {"file": ("a", b"x" * 3_000_000)}
+    server.predict("scratch", files=upload)  # its folder of the call
+    for folder in (Path(place), server.home / "tmp" / "workers", server.home / "tmp"):
+        assert folder.stat().st_mode & 0o777 == 0o700, folder
 
 
 @pytest.mark.parametrize("model", MODELS)

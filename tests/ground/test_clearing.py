@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from modelyard.clearing import remove_tree
+from modelyard.clearing import make_folder, remove_tree
 from modelyard.records.home import Home
 
 NEST = """
@@ -17,6 +17,24 @@ for _ in range(1050):
     os.mkdir("deep")
     os.chdir("deep")
 """
+
+
+def test_folders_are_made_for_one_user_with_their_parents(tmp_path):
+    before = os.umask(0)
+    try:
+        make_folder(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    for folder in ("a", "a/b", "a/b/c"):
+        assert (tmp_path / folder).stat().st_mode & 0o777 == 0o700
+    (tmp_path / "a").chmod(0o755)
+    make_folder(str(tmp_path / "a"))
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755, "as it is"
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    for wrong in ("file", "file/inner", "nowhere", "nowhere/inner"):
+        with pytest.raises(OSError):
+            make_folder(tmp_path / wrong)
 
 
 def test_a_server_starts_whatever_was_left_in_its_temporary_folder(tmp_path):
