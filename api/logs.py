@@ -153,7 +153,9 @@ def configure_logging(level: str, file: Path | None = None, limit: int = 0) -> N
     for bad in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.filterwarnings("ignore", category=bad)
     # Malformed HTTP is the client's fault, and a port scan must not fill the log.
-    logging.getLogger("aiohttp.server").setLevel("DEBUG" if level == "debug" else "CRITICAL")
+    # gRPC tells there of each client that leaves before it has its answer.
+    for name in ("aiohttp.server", "grpc._cython.cygrpc"):
+        logging.getLogger(name).setLevel("DEBUG" if level == "debug" else "CRITICAL")
     logging.getLogger("modelyard.access").setLevel(
         logging.DEBUG if level == "debug" else logging.INFO if level == "info" else logging.WARNING
     )

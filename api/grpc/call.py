@@ -35,6 +35,7 @@ from ..metrics import GRPC, Metrics
 from ..tracing import Followed, Tracing
 from .codes import code_of, cut, trailers_of
 from .reading import Places
+from .taking import Untaken
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +68,9 @@ class GrpcCall:
         self.size = 0
         self.answered = 0
         self.context = context
+        self.peer: str = context.peer()
         # The address as HTTP has it: from `ipv4:127.0.0.1:4321`, `ipv6:%5B::1%5D:4321`.
-        address = unquote(context.peer()).partition(":")[2]
+        address = unquote(self.peer).partition(":")[2]
         self.client: str = address.rpartition(":")[0].strip("[]")
         left: float | None = context.time_remaining()
         self._until = None if left is None else time.monotonic() + left
@@ -178,10 +180,17 @@ class Calls:
     """
 
     def __init__(
-        self, metrics: Metrics, tracing: Tracing | None, *, callers: Receiving, strangers: Receiving
+        self,
+        metrics: Metrics,
+        tracing: Tracing | None,
+        untaken: Untaken,
+        *,
+        callers: Receiving,
+        strangers: Receiving,
     ) -> None:
         """`strangers` are those who need no key for what they call."""
         self.closed = False
+        self._untaken = untaken
         self._callers = callers
         self._strangers = strangers
         self._metrics = metrics
@@ -202,6 +211,7 @@ class Calls:
             async with self._concluded(route, call):
                 answer = (await method(call)).SerializeToString()
                 call.answered = len(answer)
+                self._untaken.given(call.peer, len(answer))
                 return answer
 
         return handle

@@ -24,6 +24,7 @@ from .call import Calls, Receiving
 from .checking import check, watch
 from .methods import METHODS
 from .reading import SharedPlaces, StrangersPlaces
+from .taking import Untaken
 
 SERVICE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
@@ -41,10 +42,13 @@ class GrpcPort:
         self._grace_s = settings.stop_timeout
         self._certificate = certificate_of(settings)
         self._largest = min(settings.client_max_size or TEXT_LIMIT, TEXT_LIMIT)
-        limit_s = Limits.of(settings).client_s
+        limits = Limits.of(settings)
+        limit_s = limits.client_s
+        self._untaken = Untaken(metrics, limits)
         self._calls = Calls(
             metrics,
             tracing,
+            self._untaken,
             callers=Receiving(SharedPlaces(self._largest, limit_s), limit_s),
             strangers=Receiving(StrangersPlaces(), limit_s),
         )
@@ -91,6 +95,7 @@ class GrpcPort:
             await self._leaving
         elif self._server is not None:
             await self._server.stop(None)
+        self._untaken.close()
 
     async def _leave(self, after_s: float) -> None:
         assert self._server is not None

@@ -22,6 +22,10 @@ UNASKED_MB = 0.0656
 """What HTTP/2 lets a client send of a message before anybody has asked for it."""
 CALL_MB = 0.1
 """What a call costs besides, with its part of a connection."""
+UNREAD_MB = 134
+"""What all may leave of their answers; of each gRPC and its allocator have two or three."""
+UNTAKEN = 65_535
+"""Bytes of an answer that HTTP/2 lets anybody send of it."""
 REST_MB = 32
 """What the libraries keep of what they have had in hand."""
 
@@ -47,6 +51,12 @@ def statuses(server):
     for status, count in re.findall(pattern, told):
         found[status] += int(float(count))
     return found
+
+
+def cut_off(server):
+    told = server.get("/metrics", headers=server.key).text
+    found = re.search(r'connections_cut_total{phase="answer"} (\S+)', told)
+    return 0 if found is None else int(float(found[1]))
 
 
 async def sending(server, connections, calls, size, **more):
@@ -123,6 +133,38 @@ def test_messages_that_were_refused_are_let_go_at_once(server):
     print(f"refused: 160 messages of 4 MiB; front {before:.0f} to {after:.0f} MB")
     assert (statuses(server) - counted)["404"] == 160
     assert after - before < 5 * 3 * 4 + 2 * REST_MB
+
+
+@pytest.mark.parametrize(("connections", "calls"), [(10, 8), pytest.param(100, 10, marks=FULL)])
+def test_answers_that_nobody_takes_have_a_bound_together(server, connections, calls):
+    """4 MiB each, of which 64 KiB are taken, one connection's calls after another's."""
+    numbers = np.zeros(1 << 20, "float32")
+    message = request_of("shift", {"x": numbers}).SerializeToString()
+    more = {"size": len(message), "head": message[: -numbers.nbytes], "key": server.key}
+    assert small(server).outputs
+
+    async def crowd():
+        senders = [Sender(grpc_target(server)) for _ in range(connections)]
+        try:
+            for sender in senders:
+                await sender.__aenter__()
+                mine = [sender.call(takes=False, **more) for _ in range(calls)]
+                async with asyncio.timeout(60):
+                    while not all(call.came >= UNTAKEN or call.ended.done() for call in mine):
+                        await asyncio.sleep(0.02)
+            return sum(sender.closed for sender in senders)
+        finally:
+            for sender in senders:
+                await sender.__aexit__()
+
+    before, cut = pss_mb(server), cut_off(server)
+    most, closed = asyncio.run(peak_of(server, crowd()))
+    print(f"unread: {connections * calls} answers of 4 MiB; {closed} of {connections} connections "
+          f"cut off; front {before:.0f} to {most:.0f} MB")  # fmt: skip
+    assert closed >= connections - UNREAD_MB // (calls * 4) - 2
+    assert cut_off(server) - cut >= closed
+    assert most - before < 4 * UNREAD_MB + connections * calls * CALL_MB + REST_MB
+    assert small(server).outputs
 
 
 @pytest.mark.slow

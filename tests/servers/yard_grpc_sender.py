@@ -29,10 +29,12 @@ def header(name, value):
 
 class Sent:
     """A call: its message is `head`, and zeros up to `size` bytes. It `stalls` when so much of it
-    has gone."""
+    has gone. Of an answer of which it `takes` nothing 64 KiB come, which HTTP/2 lets anybody send;
+    `came` counts."""
 
-    def __init__(self, window, head, size, stalls):
-        self.window, self.stalls = window, stalls
+    def __init__(self, window, head, size, stalls, takes):
+        self.window, self.stalls, self.takes = window, stalls, takes
+        self.came = 0
         self.left = struct.pack(">BI", 0, size) + head
         self.zeros = size - len(head)
         self.sent = 0
@@ -64,6 +66,7 @@ class Sender:
         self._target = target
         self._window, self._first_window = 65_535, 65_535
         self._calls = {}
+        self.closed = False
         self._more = asyncio.Event()
 
     async def __aenter__(self):
@@ -79,7 +82,7 @@ class Sender:
         self._writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def call(self, path=METHOD, size=0, *, head=b"", key=None, stalls=1 << 40):
+    def call(self, path=METHOD, size=0, *, head=b"", key=None, stalls=1 << 40, takes=True):
         """Begins one; `ended` of it tells when the server has ended it."""
         stream = 2 * len(self._calls) + 1
         fields = {
@@ -94,7 +97,7 @@ class Sender:
             fields["authorization"] = key["Authorization"]
         block = b"".join(header(name, value) for name, value in fields.items())
         self._writer.write(frame(HEADERS, END_HEADERS, stream, block))
-        call = self._calls[stream] = Sent(self._first_window, head, size, stalls)
+        call = self._calls[stream] = Sent(self._first_window, head, size, stalls, takes)
         self._more.set()
         return call
 
@@ -115,9 +118,15 @@ class Sender:
                 length = int.from_bytes(start[:3], "big")
                 kind, flags, stream = struct.unpack(">BBI", start[3:])
                 self._got(kind, flags, stream, await self._reader.readexactly(length))
+        self.closed = True
         for call in self._calls.values():
             if not call.ended.done():
                 call.ended.set_result(None)
+
+    def _came(self, call, stream, size):
+        call.came += size
+        for which in [0, stream] if call.takes else [0]:
+            self._writer.write(frame(WINDOW_UPDATE, 0, which, struct.pack(">I", size)))
 
     def _got(self, kind, flags, stream, payload):
         if kind == SETTINGS and not flags & ACK:
@@ -128,9 +137,7 @@ class Sender:
                     self._first_window = value
             self._writer.write(frame(SETTINGS, ACK, 0))
         elif kind == DATA and payload:
-            more = struct.pack(">I", len(payload))
-            self._writer.write(frame(WINDOW_UPDATE, 0, stream, more))
-            self._writer.write(frame(WINDOW_UPDATE, 0, 0, more))
+            self._came(self._calls[stream], stream, len(payload))
         elif kind == PING and not flags & ACK:
             self._writer.write(frame(PING, ACK, 0, payload))
         elif kind == WINDOW_UPDATE:
