@@ -30,6 +30,7 @@ def hiding(values: Iterable[str]) -> Hide:
     for value in values:
         if len(value.strip()) >= _SHORTEST:
             forms |= {value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1]}
+            forms |= {ascii(value)[1:-1], repr(value.encode(errors="replace"))[2:-1]}
             forms |= {quote(value, safe=""), quote(value), quote_plus(value)}
     if not forms:
         return None

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ..models_plugin.contract import Checkpoint, Run
-from ..models_plugin.redaction import Hide
+from ..models_plugin.redaction import Hide, hidden_in
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Phase
 from .checkpoints import Checkpoints
 from .lineage import read_version
 from .messages import RunOrder
-from .metrics import LAST_STEP, Point, as_floats, checked_names, checked_step
+from .metrics import LAST_STEP, Point, as_floats, checked_names, checked_step, shown
 from .paths import RunPaths, read_json
 from .reporting import Reporter
 from .watching import Watching
@@ -93,7 +93,7 @@ class RunContext(Run):
         if type(step) is not int or not 0 <= step <= LAST_STEP:
             step = checked_step(step)
         if not scalars.keys() <= self._names:
-            self._check_names(scalars)
+            scalars = self._named(scalars)
         for name, value in scalars.items():
             if type(value) is not float or type(name) is not str:
                 # Now, not in the writing thread: a tensor may have changed by then.
@@ -103,11 +103,17 @@ class RunContext(Run):
             self.phase(Phase.TRAINING.value)
         self._queue.append(Point(step, time.time(), scalars))
 
-    def _check_names(self, scalars: Mapping[str, float]) -> None:
+    def _named(self, scalars: dict[str, float]) -> dict[str, float]:
+        """The scalars by names that may be told. ValueError if one is too long, or no UTF-8."""
         checked_names(scalars)
+        if self.hide is not None:
+            told = {self.hide(str.__str__(name)): value for name, value in scalars.items()}
+            if told.keys() != scalars.keys():
+                return told  # not remembered: to be looked at each time
         if len(self._names) > _MOST_NAMES:
             self._names.clear()
         self._names.update(scalars)
+        return scalars
 
     def log(self, message: str) -> None:
         if self.hide is not None:
@@ -147,7 +153,8 @@ class RunContext(Run):
         higher_is_better: bool = True,
         metrics: Mapping[str, float] | None = None,
     ) -> AbstractContextManager[Checkpoint]:
-        return self._saving(int(step), metric, higher_is_better, metrics)
+        told = None if metrics is None else hidden_in(dict(metrics), self.hide)
+        return self._saving(int(step), metric, higher_is_better, told)
 
     @contextmanager
     def _saving(
@@ -198,7 +205,7 @@ def _finite(name: str, value: Any) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"progress({name}=...) takes a finite number, not {ascii(value)[:60]}")
+        raise ValueError(f"progress({name}=...) takes a finite number, not {shown(value)}")
     return number
 
 

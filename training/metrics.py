@@ -24,7 +24,7 @@ except ImportError:  # a model's own interpreter may lack it
 LAST_STEP = 2**63 - 1
 """Steps are 64-bit integers: so they are in metrics.jsonl and in TensorBoard's files."""
 
-_LONGEST_NAME = 200  # characters
+_LONGEST_NAME, _LONGEST_SHOWN = 200, 60  # characters
 _RESUMED = "resumed_after"
 """The one member of a line that is no point; readers of earlier releases leave it out."""
 
@@ -50,9 +50,9 @@ def checked_step(step: Any) -> int:
     try:
         number = operator.index(step)
     except TypeError:
-        raise ValueError(f"the step must be an integer, not {_shown(step)}") from None
+        raise ValueError(f"the step must be an integer, not {shown(step)}") from None
     if not 0 <= number <= LAST_STEP:
-        raise ValueError(f"the step must be from 0 to 2**63 - 1, not {_shown(number)}")
+        raise ValueError(f"the step must be from 0 to 2**63 - 1, not {shown(number)}")
     return number
 
 
@@ -61,13 +61,12 @@ def checked_names(names: Iterable[str]) -> None:
     for name in names:
         if len(name) > _LONGEST_NAME:
             raise ValueError(
-                f"the name of a metric has at most {_LONGEST_NAME} characters, not {len(name)}:"
-                f" {_shown(name)}"
+                f"the name of a metric has at most {_LONGEST_NAME} characters, not {len(name)}"
             )
         try:
             name.encode()
         except UnicodeEncodeError:
-            told = f"the name of a metric must be text that UTF-8 can hold, not {_shown(name)}"
+            told = f"the name of a metric must be text that UTF-8 can hold, not {shown(name)}"
             raise ValueError(told) from None
 
 
@@ -82,14 +81,16 @@ def _as_float(name: str, value: Any) -> float:
             return float(value)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(f"the value of the metric {name!r} is no number: {_shown(value)}")
+    raise ValueError(f"the value of the metric {name!r} is no number: {shown(value)}")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value in the words of an error. Nothing of a long one: a part of a secret argument's value
+    would not be known as such, and not be blotted out."""
     if isinstance(value, int) and value.bit_length() > _LONGEST_NAME:
         return f"an integer of {value.bit_length()} bits"  # its digits may be refused, and long
     text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+    return text if len(text) <= _LONGEST_SHOWN else f"a {type(value).__name__}, which is too long"
 
 
 class MetricsWriter:

@@ -169,8 +169,8 @@ def _fail(paths: RunPaths, failure: Failure, started: float) -> None:
 
 def hidden(failure: Failure, hide: Hide) -> Failure:
     """What is told of it, without what the client sent in secret."""
-    told = hidden_in([failure.message, failure.traceback], hide)
-    return replace(failure, message=told[0], traceback=told[1])
+    names = ("message", "traceback", "original_type", "file")
+    return replace(failure, **{name: hidden_in(getattr(failure, name), hide) for name in names})
 
 
 def _output(

@@ -71,3 +71,34 @@ def test_a_training_that_tells_a_secret_everywhere_tells_it_to_nobody(server, do
         assert record["result"]["output"] == {"token": "[secret]", "list": ["[secret]"]}
     assert SECRET not in json.dumps(record)
     check_kept_nowhere(server)
+
+
+def test_a_training_that_names_its_numbers_by_a_secret_shows_other_names(server):
+    record = server.wait_run(server.train("hostile", do="name_it", token=SECRET))
+    assert record["status"] == "done", record
+    links = record["links"]
+    answers = [server.get(links[name]) for name in ("self", "metrics", "checkpoints")]
+    answers.append(server.get(f"/v2/models/hostile/weights/{record['weights']}"))
+    answers.append(server.get(f"/v2/models/hostile/weights/{record['weights']}/lineage"))
+    for answer in answers:
+        assert answer.status_code == 200, answer.text
+        check_answer(answer)
+    series = answers[1].json()["series"]
+    assert {name: len(points) for name, points in series.items()} == {
+        "[secret]": 3,
+        "of [secret]": 3,
+        "loss": 3,
+    }
+    assert answers[3].json()["metrics"] == {"[secret]": 0.5}
+    check_kept_nowhere(server)
+
+
+@pytest.mark.parametrize("do", ["misname_it", "misplace_it"])
+@pytest.mark.parametrize("secret", [SECRET + "x" * 100, SECRET + "é☃"])
+def test_what_is_refused_of_a_training_quotes_no_part_of_a_secret(server, do, secret):
+    record = server.wait_run(server.train("hostile", do=do, token=secret))
+    assert record["status"] == "error"
+    for link in (record["links"]["self"], f"{record['links']['self']}/log"):
+        check_answer(server.get(link))
+    assert "canary" not in record["message"]
+    check_kept_nowhere(server)

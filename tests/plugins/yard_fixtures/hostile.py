@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from marshmallow import Schema, ValidationError, fields
 
-from modelyard.models_plugin import Model, ReturnedFile
+from modelyard.models_plugin import InvalidData, Model, ReturnedFile
 from modelyard.schemas.fields import File
 
 STATE = {}
@@ -357,6 +357,21 @@ class Hostile(Model):
             self.run.note(f"noted: {self.token}")
             self.run.progress(1, 2, f"doing {self.token}")
         raise RuntimeError(f"https://example.org/?token={quote(self.token)} refused {self.token}")
+
+    def _name_it(self, seconds):
+        """A number by the name of the secret, wherever a run takes names of numbers."""
+        for step in range(3):
+            self.run.report(step, **{self.token: 0.5, "loss": 0.1, f"of {self.token}": 0.2})
+        with self.run.checkpoint(1, metric=0.5, metrics={self.token: 0.5}) as checkpoint:
+            (checkpoint.weights / "nothing").write_text("nothing")
+        return {self.token: 1}
+
+    def _misname_it(self, seconds):
+        """The same where it is refused, so that it is quoted."""
+        self.run.report(1, loss=self.token)
+
+    def _misplace_it(self, seconds):
+        raise InvalidData("cannot be read", file=f"{self.token}.csv")
 
     def _return_it(self, seconds):
         if self.run is not None:
