@@ -40,6 +40,7 @@ from .archives import PLACES, Places
 from .compression import compress
 from .debug import PRINTED, Printed
 from .describe import add_documents
+from .discretion import DISCRETION, Discretion
 from .documents import name_metadata
 from .door import Door
 from .errors import errors_to_responses, mark_begun
@@ -50,6 +51,7 @@ from .idempotency import REPEATS, Repeats
 from .metrics import Metrics
 from .metrics_page import METRICS
 from .plugin_tasks import environment_of, keeps_s3
+from .responses import without_paths
 from .routes import add_routes, documented
 from .services import SERVICES, Services
 from .sites import Sites
@@ -74,6 +76,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
             compress,
             guard(settings),
             enforce,
+            without_paths,
             merge_slashes,
         ],
         client_max_size=TEXT_LIMIT,
@@ -86,6 +89,7 @@ def create_app(settings: Settings, sources: Sequence[PluginSource]) -> web.Appli
     app[METRICS] = metrics
     app[PLACES] = Places()
     app[EXPORTER] = Exporter()
+    app[DISCRETION] = Discretion(settings)
     app[REPEATS] = Repeats()
     app[SESSIONS] = Sessions()
 

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from .. import errors
 from ..models_plugin.answers import json_bytes
+from .discretion import discreet
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +191,7 @@ def _answer_for(request: web.Request, error: Exception) -> web.Response:
     if isinstance(error, web.HTTPException):
         headers = {k: v for k, v in error.headers.items() if k in ("Allow", "Retry-After")}
         return problem(error.status, _in_words(error, request), headers=headers)
-    return told_of(error, f"{request.method} {request.path}").response()
+    return told_of(discreet(request, error), f"{request.method} {request.path}").response()
 
 
 def told_of(error: BaseException, doing: str) -> Told:

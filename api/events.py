@@ -22,8 +22,10 @@ from ..training.log_limit import read_log
 from ..training.metrics import read_points
 from ..training.paths import RunPaths
 from ..training.service import RunRecord
+from .access.principal import principal_of
 from .access.staying import Stay
 from .body import CHUNK
+from .discretion import discretion
 from .services import QUERY, services
 from .train import run_data, run_of
 
@@ -87,6 +89,7 @@ class _Stream:
         with_log: bool,
     ) -> None:
         self._here = services(request)
+        self._request = request
         self._stay = Stay(request)
         self._response = response
         self._position = position
@@ -136,7 +139,9 @@ class _Stream:
 
     async def _send(self, kind: str, data: object) -> None:
         self._last_sent = time.monotonic()
+        text = json_bytes(data)
+        if kind == "record":  # the rest is the training's own
+            text = discretion(self._request).json(text, principal_of(self._request))
         await self._response.write(
-            b"id: %b\nevent: %b\ndata: %b\n\n"
-            % (str(self._position).encode(), kind.encode(), json_bytes(data))
+            b"id: %b\nevent: %b\ndata: %b\n\n" % (str(self._position).encode(), kind.encode(), text)
         )

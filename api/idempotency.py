@@ -29,6 +29,7 @@ from ..records.store import RecordStore
 from ..schemas.transport import RequestData
 from ..training.replays import KeyLocks
 from .access.principal import principal_of
+from .responses import own
 from .services import services
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,8 @@ class Repeats:
                 lambda c: records.begin_answer(c, key, digest, datetime.now(UTC))
             )
             if known.status is not None:
-                return web.Response(status=known.status, body=known.body, headers=known.headers)
+                told = web.Response(status=known.status, body=known.body, headers=known.headers)
+                return own(told)
             request[KNOWN] = known
             try:
                 answer = await work()

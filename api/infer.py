@@ -17,6 +17,7 @@ from ..errors import InvalidArguments, InvalidRequest, ModelUnavailable, Modelya
 from ..models_plugin.answers import json_bytes
 from ..schemas.tensors import can_infer
 from ..serving.handle import ModelHandle
+from .discretion import discreet
 from .errors import error_response, status_of
 from .health import check_ready
 from .models import get_model
@@ -35,7 +36,8 @@ def _told_its_way(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except ModelyardError as error:
+        except ModelyardError as raised:
+            error = discreet(request, raised)
             response = error_response(error)
             status, told = told_as(error)
             response.set_status(status)

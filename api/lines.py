@@ -30,6 +30,7 @@ from ..schemas.transport import LINES, RequestData
 from ..serving.messages import Prediction
 from .access.staying import Stay
 from .body import CHUNK, TEXT_LIMIT, UNREADABLE, SizeLimit, why_unreadable
+from .discretion import discreet
 from .errors import error_response
 from .outbox import Outbox
 from .port.handler import between_lines
@@ -172,7 +173,7 @@ class _Stream:
             await self._outbox.put(_answer_line(index, prediction, body))
 
     async def _tell(self, index: int, error: ModelyardError) -> None:
-        await self._outbox.put(_error_line(index, error))
+        await self._outbox.put(_error_line(index, discreet(self._request, error)))
 
 
 async def _lines(request: web.Request, limit: SizeLimit) -> AsyncIterator[bytes | None]:

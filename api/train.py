@@ -22,6 +22,7 @@ from ..training.service import RunRecord
 from ..training.submission import DatasetRef
 from .access.principal import principal_of
 from .body import ModelRequestReader
+from .discretion import discretion
 from .idempotency import idempotency_key
 from .like import Likeness, likeness
 from .responses import json_response
@@ -179,7 +180,8 @@ async def _stream_all(
     schema = RunSchema(many=True)
     opened = False
     async for records in here.runs.pages(model, PAGE, status):
-        body: bytes = json_response([run_data(here, r) for r in records], schema).body  # type: ignore[assignment]
+        data: bytes = json_response([run_data(here, r) for r in records], schema).body  # type: ignore[assignment]
+        body = discretion(request).json(data, principal_of(request))
         if not opened:
             await response.prepare(request)
             await response.write(b"[")

@@ -119,7 +119,9 @@ def main(arguments: Iterable[str]) -> int:
     folder = os.open(options.socket.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     address = f"/proc/self/fd/{folder}/{options.socket.name}"
     server = UnixServer(address, Handler)  # type: ignore[arg-type]
-    server.set_app(wsgi_app(options.logdir, options.path_prefix))
+    # By its name alone: the page says where it reads, to everybody who may see it.
+    os.chdir(options.logdir.parent)
+    server.set_app(wsgi_app(Path(options.logdir.name), options.path_prefix))
     server.serve_forever()
     return 0
 

@@ -29,6 +29,7 @@ from ...errors import (
 from ..access.principal import NOBODY
 from ..access_log import log as access_log
 from ..access_log import trace_named
+from ..discretion import Discretion
 from ..errors import DISK_FULL
 from ..infer import told_as
 from ..metrics import GRPC, Metrics
@@ -184,6 +185,7 @@ class Calls:
         metrics: Metrics,
         tracing: Tracing | None,
         untaken: Untaken,
+        discretion: Discretion,
         *,
         callers: Receiving,
         strangers: Receiving,
@@ -195,6 +197,7 @@ class Calls:
         self._strangers = strangers
         self._metrics = metrics
         self._tracing = tracing
+        self._discretion = discretion
         self._streams = 0
         self._under_way = 0
         self._last_came = 0.0
@@ -286,7 +289,7 @@ class Calls:
                 status, code = told_as(told)[0], code_of(told)
                 _let_go(error)
                 return
-            status, code, said, trailers = _told(error, route)
+            status, code, said, trailers = self._told(error, route, call)
             try:
                 await call.context.abort(code, said, trailers)
             except AbortError as aborted:
@@ -302,6 +305,15 @@ class Calls:
             if access_log.isEnabledFor(logging.INFO):
                 access_log.info("request", extra=_line(route, call, status, code, seconds))
 
+    def _told(
+        self, error: Exception, route: str, call: GrpcCall
+    ) -> tuple[int, StatusCode, str, tuple[tuple[str, str], ...]]:
+        """What is told of an error: by HTTP's status, gRPC's, in words and by trailers. Not the
+        error: whoever has passed it on and keeps it is in a circle with it."""
+        failure = self._discretion.error(_of_our_family(error, route), call.principal)
+        status, said = told_as(failure)
+        return status, code_of(failure), cut(said), trailers_of(failure)
+
     def _followed(self, route: str, call: GrpcCall) -> Followed | None:
         if self._tracing is None:
             return None
@@ -309,14 +321,6 @@ class Calls:
         followed = self._tracing.begun(f"{GRPC} {route}", call.headers, about)
         call.trace = followed.trace
         return followed
-
-
-def _told(error: Exception, route: str) -> tuple[int, StatusCode, str, tuple[tuple[str, str], ...]]:
-    """What is told of an error: by HTTP's status, gRPC's, in words and by trailers. Not the error:
-    whoever has passed it on and keeps it is in a circle with it."""
-    failure = _of_our_family(error, route)
-    status, said = told_as(failure)
-    return status, code_of(failure), cut(said), trailers_of(failure)
 
 
 def _of_our_family(error: Exception, route: str) -> ModelyardError:

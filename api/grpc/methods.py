@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from ... import __version__
-from ...errors import ModelUnavailable
+from ...errors import ModelUnavailable, StorageUnavailable
 from ...schemas.permissions import Permission
 from ...schemas.tensors import tensor_metadata
 from ..health import check_ready
@@ -74,7 +74,7 @@ async def can_serve(here: Services, every_model: bool) -> bool:
     """False if the server cannot do its work, or is stopping."""
     try:
         await check_ready(here, here.pool.all() if every_model else ())
-    except ModelUnavailable:
+    except (ModelUnavailable, StorageUnavailable):
         return False
     return True
 

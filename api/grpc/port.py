@@ -14,6 +14,7 @@ from grpc import aio
 from ...errors import CannotStart
 from ...settings import Settings
 from ..body import TEXT_LIMIT
+from ..discretion import Discretion
 from ..metrics import Metrics
 from ..port.pace import Limits
 from ..port.tls import Certificate, certificate_of
@@ -49,6 +50,7 @@ class GrpcPort:
             metrics,
             tracing,
             self._untaken,
+            Discretion(settings),
             callers=Receiving(SharedPlaces(self._largest, limit_s), limit_s),
             strangers=Receiving(StrangersPlaces(), limit_s),
         )

@@ -17,6 +17,7 @@ from ...schemas.tensors import BARE, NPY, body_tensor
 from ...schemas.transport import LINES, FilePart, RequestData
 from ...serving.handle import ModelHandle
 from ..access.gate import Gate
+from ..access.principal import Principal
 from ..access_log import trace_named
 from ..body import ALL_IN_MEMORY, IN_MEMORY, kept_headers, suffix_of
 from ..guard import Hosts
@@ -42,7 +43,7 @@ class Served:
 class Kind:
     """All that one head tells. `described` is what the model said of itself when it was read.
 
-    `caller` is the principal's name and `generation` the gate's when it was asked: as long as that
+    `generation` is the gate's when it was asked: as long as that
     is the same, the answer is too. `suffix` is that of a body that is a file, None where it is
     none; `form` what the body is (`RequestData.kind`).
     """
@@ -62,8 +63,13 @@ class Kind:
     sticky: str | None
     forwarded: str
     trace: str | None
-    caller: str
+    principal: Principal
     generation: int
+
+    @property
+    def caller(self) -> str:
+        """The name of who sends it; empty for everybody."""
+        return self.principal.name
 
     @property
     def current(self) -> bool:
@@ -132,7 +138,7 @@ def kind_of(
         sticky=headers.get("x-modelyard-sticky"),
         forwarded=headers.get("x-forwarded-for", ""),
         trace=trace_named(headers.get("traceparent", "")),
-        caller=principal.name,
+        principal=principal,
         generation=generation,
     )
 

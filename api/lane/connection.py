@@ -16,7 +16,7 @@ from ...errors import Busy, InvalidArguments, ModelyardError, NoWeights, TooSlow
 from ...serving.messages import Prediction
 from ..access_log import log as access_log
 from ..compression import LEAST, packable
-from ..errors import told, told_of
+from ..errors import told
 from ..port.ending import reset
 from ..port.pace import Pace, Phase
 from ..predict import remove
@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
             self._shared.spawn(remove(Path(call.folder)))
 
     def _write_error(self, call: Call, error: BaseException) -> None:
-        answer = told_of(error, _DOING)
+        answer = self._shared.told(call.kind, error)
         headers = {"Content-Type": answer.content_type, **answer.headers}
         self._write(call, answer.status, begin(answer.status, headers), answer.body, None)
 

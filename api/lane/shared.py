@@ -10,6 +10,8 @@ from typing import Any
 
 from ...serving.messages import Prediction
 from ...settings import Settings
+from ..discretion import Discretion
+from ..errors import Told, told_of
 from ..guard import Hosts
 from ..metrics import Metrics
 from ..port.addresses import Addresses
@@ -44,6 +46,7 @@ class Shared:
         self.tasks: set[asyncio.Future[Any]] = set()
         self._served = _served(here, settings, metrics)
         self._hosts = Hosts(settings)
+        self._discretion = Discretion(settings)
         self._gate = here.gate
         self._max_size = settings.client_max_size
         self._proxies = Addresses(settings.trusted_proxies)
@@ -96,6 +99,12 @@ class Shared:
                 self._heads.clear()
             head = self._heads[key] = begin(200, headers_of(prediction))
         return head
+
+    def told(self, kind: Kind, error: BaseException) -> Told:
+        """The answer for what was raised, as whoever calls may be told."""
+        if isinstance(error, Exception):
+            error = self._discretion.error(error, kind.principal)
+        return told_of(error, "a predict call")
 
     def spawn(self, work: Any) -> asyncio.Future[Any]:
         """A task that is kept until it ends."""
