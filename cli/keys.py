@@ -153,7 +153,7 @@ def _place(home: str | None, existing: bool = False) -> Home:
         place = Home(load_settings({"home": home} if home else {}).home)
     except CannotStart as error:
         raise click.UsageError(error.message) from error
-    if existing and not place.database.exists():
+    if existing and not place.format_file.exists():
         raise click.UsageError(f"{place.root}: is no home of a server. Name it with --home.")
     return place
 

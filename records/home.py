@@ -30,6 +30,7 @@ from pathlib import Path
 
 from ..clearing import remove_tree
 from ..errors import CannotStart, HomeInUse
+from .lost import Lost, User, lost_database
 
 FORMAT = 1
 _OWN_NAMES = {"home.json", "home.json.new", "lock"}
@@ -145,6 +146,27 @@ class Home:
             os.close(self._lock)
             self._lock = None
 
+    def user(self) -> User | None:
+        """The server that uses this home, if one does."""
+        try:
+            descriptor = os.open(self.lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            # Shared and given back at once: two that look do not take each other for a server.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            return User(pid, os.fstat(descriptor).st_mtime_ns)
+        finally:
+            os.close(descriptor)
+        return None
+
+    def lost(self) -> Lost | None:
+        """What to tell of a database that was taken away; None where nothing is lost."""
+        needed = any(any(part.glob("*")) for part in (self.runs, self.weights))
+        return lost_database(self.database, needed, None if self._lock is not None else self.user())
+
     def _refuse_a_foreign_folder(self) -> None:
         # `--home ~` by mistake must not turn a person's folder into a home: its permissions would
         # change, and a folder `tmp` in it would be emptied.
@@ -190,16 +212,10 @@ class Home:
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def _refuse_lost_records(self) -> None:
-        # SQLite would make a new, empty database of a missing or empty file, and every run and
-        # version would be forgotten without a word.
-        if self.database.exists() and self.database.stat().st_size > 0:
-            return
-        if any(self.runs.iterdir()) or any(self.weights.iterdir()):
-            raise CannotStart(
-                f"{self.database}: is missing or empty, but this home has runs or weights. Put a "
-                f"backup of it back, or name another --home (or move {self.runs} and "
-                f"{self.weights} away)."
-            )
+        # SQLite would make a new, empty database of a missing or empty file, and every run, version
+        # and key would be forgotten without a word.
+        if (lost := self.lost()) is not None:
+            raise CannotStart(str(lost))
 
     def _check_format(self) -> None:
         if not self.format_file.exists():

@@ -48,6 +48,7 @@ def with_keys(home: Home, work: Callable[[Connection], T]) -> T:
     A running server keeps the home: it may, and sees what was done. Raises CannotStart if the
     records are those of another release, or cannot be used; StorageUnavailable.
     """
+    _refuse_lost(home)
     if not _is_current(home):
         _make_current(home)
     engine = open_engine(sqlite_url(home.database))
@@ -56,6 +57,12 @@ def with_keys(home: Home, work: Callable[[Connection], T]) -> T:
             return work(connection)
     finally:
         engine.dispose()
+
+
+def _refuse_lost(home: Home) -> None:
+    """What is written into a database that a server does not have open would have no effect."""
+    if (lost := home.lost()) is not None:
+        raise CannotStart(str(lost))
 
 
 def _is_current(home: Home) -> bool:
@@ -71,11 +78,13 @@ def _make_current(home: Home) -> None:
         except HomeInUse as error:
             if _is_current(home):
                 return
+            _refuse_lost(home)
             if time.monotonic() > until:
-                raise CannotStart(
-                    f"{home.root}: a server of another release uses this home. Restart it with "
-                    "this one, then try again."
-                ) from error
+                told = "a server of another release uses this home. Restart it with this one"
+                if not home.database.exists():
+                    told = f"the server that uses it (pid {error.details['pid']}) has no records.db"
+                    told += " yet, or it was removed: see its log, and start it again"
+                raise CannotStart(f"{home.root}: {told}, then try again.") from error
             time.sleep(_LOOK_S)
         else:
             break

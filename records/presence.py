@@ -69,6 +69,7 @@ class Presence:
             finally:
                 connection.close()
         except (OSError, sqlite3.Error) as error:
+            copy.unlink(missing_ok=True)  # what there is of it is no database
             return f"What it held could not be saved ({error}): put a backup in its place."
         return f"All that it held is in {copy}."
 

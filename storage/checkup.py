@@ -6,7 +6,6 @@ Runs in the command `modelyard doctor`, also beside a running server.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from ..errors import ModelyardError, StoreUnavailable
 from ..records.home import FORMAT, Home
 from ..records.inspection import KeptBundle, integrity, kept_bundles
+from ..records.lost import saved_copies
 from ..records.revision import newest_revision, revision_of
 from .office import StorageOffice
 from .transfer.results import RepairReport
@@ -37,22 +37,6 @@ class Finding:
     remedy: str | None = None
 
 
-def lock_holder(home: Home) -> str | None:
-    """The pid (or "unknown") of the server that uses this home, None if there is none."""
-    try:
-        descriptor = os.open(home.lock_file, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        # Shared and given back at once: two doctors do not take each other for a server.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-    finally:
-        os.close(descriptor)
-    return None
-
-
 # -- the home -------------------------------------------------------------------------------------
 
 
@@ -68,8 +52,8 @@ def check_home(home: Home, shared: bool, named: bool = False) -> Iterator[Findin
     if not home.format_file.exists():
         yield Finding("home", f"{home.root} is no home of Modelyard.", "Name it with --home.")
         return
-    holder = lock_holder(home)
-    used = "no server uses it" if holder is None else f"the server with pid {holder} uses it"
+    user = home.user()
+    used = "no server uses it" if user is None else f"the server with pid {user.pid} uses it"
     yield _format(home, used)
     yield from _rights(home)
     free = shutil.disk_usage(home.root).free
@@ -79,6 +63,7 @@ def check_home(home: Home, shared: bool, named: bool = False) -> Iterator[Findin
         f"{_told(free)} of the disk are free.",
         "Free some space, or give --storage-cache a smaller limit." if low else None,
     )
+    yield from _lost(home)
     try:
         yield _records(home)
         bundles = kept_bundles(home.database) if home.database.exists() else []
@@ -156,12 +141,20 @@ def shut_home(home: Home) -> list[Finding]:
     return [Finding("home", f"{home.root}: for its owner alone now (mode 0700).")]
 
 
+def _lost(home: Home) -> Iterator[Finding]:
+    """A database that was taken away, and what servers have saved of such."""
+    lost = home.lost()
+    if lost is not None:
+        yield Finding("home", lost.told, lost.remedy)
+    elif saved := saved_copies(home.database):
+        told = ", ".join(str(path) for path in saved[:_NAMED])
+        yield Finding("home", f"Saved of a database that was taken from a server earlier: {told}.")
+
+
 def _records(home: Home) -> Finding:
     path = home.database
     if not path.exists() or path.stat().st_size == 0:
-        lost = any(any(part.glob("*")) for part in (home.runs, home.weights))
-        remedy = f"Put a backup of {path} back; a server does not start without." if lost else None
-        return Finding("home", f"{path} is missing or empty.", remedy)
+        return Finding("home", f"{path} is missing or empty.")
     problem = integrity(path)
     if problem is not None:
         remedy = "Put a backup in its place, or recover it with `sqlite3 FILE .recover`."

@@ -56,6 +56,8 @@ def make_backup(home: Home, target: Path) -> Backup:
     """
     if not home.format_file.exists():
         raise CannotStart(f"{home.root} is no home of Modelyard: name it with --home.")
+    if (lost := home.lost()) is not None:
+        raise CannotStart(str(lost))
     target = target.absolute()
     if target.exists():
         raise CannotStart(f"{target}: is there already. Name a new folder.")

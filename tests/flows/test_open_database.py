@@ -92,7 +92,8 @@ def test_a_database_that_is_taken_away_is_told_and_what_it_held_is_saved(server,
     if harm is removed:
         server.start(wait=False)
         assert server.process.wait(60) == 1
-        assert any("is missing or empty, but this home has runs" in line for line in server.lines)
+        said = [line for line in server.lines if "records.db: is missing or empty" in line]
+        assert said and str(saved) in said[-1], server.lines[-5:]
         assert not database(server).exists()
     for path in server.home.glob("records.db-*"):
         path.unlink()

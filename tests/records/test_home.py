@@ -130,6 +130,25 @@ def test_lost_records_are_told_and_not_replaced(tmp_path: Path, how: str) -> Non
     assert (home.runs / ("a" * 32)).exists()
 
 
+def test_records_that_a_server_has_saved_are_told_and_not_forgotten_for_new_ones(tmp_path):
+    """Also where there is no run and no weights version: keys are records too."""
+    home = Home(tmp_path)
+    home.open()
+    home.close()
+    (tmp_path / "records.db.saved-20260102T000000Z").touch()  # the disk was full: nothing in it
+    home.open()
+    home.close()
+    assert home.lost() is None
+    for day in (3, 4):
+        (tmp_path / f"records.db.saved-2026010{day}T000000Z").write_bytes(b"records")
+    with pytest.raises(CannotStart, match=r"saved what it held: .*0104T000000Z, the newest of 2"):
+        home.open()
+    assert not home.database.exists()
+    (tmp_path / "records.db.saved-20260104T000000Z").rename(home.database)
+    home.open()
+    home.close()
+
+
 def test_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("")
