@@ -16,10 +16,11 @@ COUNTER = "/v2/models/counter"
 
 @pytest.fixture
 def server(start_server, tmp_path):
-    """With keys, a store that is a folder, a training, its version and an upload."""
+    """With keys, a store that is a folder, and one for data."""
+    (tmp_path / "data").mkdir()
     server = start_server(
         *("--model-name", "counter", "--no-warm-start", "--grpc-port", "0"),
-        *("--storage", str(tmp_path / "store"), "--data", str(tmp_path)),
+        *("--storage", str(tmp_path / "store"), "--data", str(tmp_path / "data")),
     )
     server.keys = {
         "manager": make_key(server.home, "all", *(str(one) for one in Permission)),
