@@ -55,4 +55,13 @@ async def parse_body(
     try:
         return dict(schema.load(given))
     except ValidationError as error:
-        raise InvalidArguments(error.normalized_messages()) from error
+        told = error.normalized_messages()
+        if not text:
+            told = {name: [_no_body(name, uploads)] for name in told}
+        raise InvalidArguments(told) from error
+
+
+def _no_body(name: str, uploads: Sequence[str]) -> str:
+    """Of a member that has to be given, and nothing was."""
+    told = f'There is no body: send a JSON object with it ({JSON}, {{"{name}": ...}})'
+    return f"{told}, or a file as {', '.join(uploads)}." if uploads else f"{told}."

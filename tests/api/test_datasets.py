@@ -355,3 +355,14 @@ def test_a_cursor_of_no_list_is_an_argument_error(server):
     for cursor in (f"{2**63:x}", "f" * 40, "-1", "1_0", "0x10", "z"):
         answer = server.get("/v2/models/reader/weights/", params={"cursor": cursor})
         assert (answer.status_code, list(answer.json())) == (422, ["cursor"])
+
+
+@pytest.mark.parametrize("kind", [{}, {"Content-Type": "application/json"}])
+def test_who_sends_nothing_is_told_what_may_be_sent(server, kind):
+    told = server.post("/v2/datasets/", headers=kind)
+    assert told.status_code == 422 and list(told.json()) == ["address"]
+    (said,) = told.json()["address"]
+    assert "no body" in said and "application/zip" in said and "multipart/form-data" in said
+    told = server.post("/v2/datasets/uploads/", headers=kind)
+    assert told.status_code == 422 and set(told.json()) == {"filename", "size"}
+    assert "no body" in told.json()["size"][0] and "application/json" in told.json()["size"][0]

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import modelyard
+from modelyard.cli.datasets import datasets
+from modelyard.cli.keys import keys
+from modelyard.cli.plugin import plugin
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 400
@@ -151,6 +154,13 @@ def test_the_readme_names_the_commands_and_they_exist():
     assert {"install", "demo", "test", "test-slow", "check", "serve", "bench"} <= targets
     pages = readme + (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     assert set(re.findall(r"`(?:\w+=\S+ )?make ([a-z-]+)", pages)) <= targets
+
+
+@pytest.mark.parametrize("group", [keys, datasets, plugin], ids=lambda group: group.name)
+def test_the_page_of_the_command_line_names_every_command_of_a_group(group):
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    names = [f"modelyard {group.name} {name}" for name in group.commands]
+    assert [name for name in names if name not in page] == []
 
 
 def test_links_between_the_pages_lead_somewhere():
