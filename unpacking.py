@@ -27,12 +27,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
 from .errors import BadArchive
+from .members import NAME_LIMIT, PATH_LIMIT, path_fault
 
 _CHUNK = 1 << 20
 _TAR_HEADER_LIMIT = 1 << 20  # bytes
 _MOST_HEADERS = 20  # before one member; programs write two or three
-_NAME_LIMIT = 255  # bytes of one part of a path: what file systems take
-_PATH_LIMIT = 1000  # bytes
 
 _TAR_BLOCK = 512  # bytes
 _OPENERS: dict[bytes, Callable[..., Any]] = {
@@ -282,20 +281,17 @@ class _TarHeader(tarfile.TarInfo):
 
 
 def _path(name: str, budget: _Budget) -> PurePosixPath:
-    path = PurePosixPath(name.replace("\\", "/"))
-    bad = path.is_absolute() or ".." in path.parts or ":" in name or "\0" in name
-    if bad:
-        raise budget.refusal(f"the path {name[:200]!r} leads out of the folder or is no path")
-    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
-    if longest > _NAME_LIMIT or len(os.fsencode(name)) > _PATH_LIMIT:
-        raise _too_long(name, budget)
-    return path
+    path = name.replace("\\", "/")
+    fault = path_fault(path)
+    if fault is not None:
+        raise budget.refusal(f"the path {name[:200]!r} {fault}")
+    return PurePosixPath(path)
 
 
 def _too_long(name: str, budget: _Budget) -> BadArchive:
     return budget.refusal(
-        f"the name of the member {name[:200]!r} is too long: at most {_NAME_LIMIT} bytes for each"
-        f" part, {_PATH_LIMIT} in all"
+        f"the path {name[:200]!r} is too long: at most {NAME_LIMIT} bytes for each part,"
+        f" {PATH_LIMIT} in all"
     )
 
 

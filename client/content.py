@@ -16,10 +16,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import aiohttp
 
+from ..members import CannotBeKept, members
 from .bodies import plain_name
 from .errors import ClientError
 
@@ -63,7 +64,8 @@ class FileContent:
         self.fingerprint = _digest([str(self._path.resolve()), _seen(told)])
 
     def pieces(self, offset: int, length: int) -> Iterator[bytes]:
-        yield from _read(self._path, offset, length)
+        with self._path.open("rb") as file:
+            yield from _read(file, self._path, offset, length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class TarContent:
         seen = []
         place = 0
         for name, path in sorted(files):
-            with path.open("rb") as file:
+            with _opened(path) as file:
                 told = os.fstat(file.fileno())
             member = _Member(name, path, told.st_size, place, 0)
             header = len(member.made())
@@ -125,7 +127,8 @@ def _member_pieces(member: _Member, offset: int, end: int) -> Iterator[bytes]:
         yield header[max(0, offset - member.start) : end - member.start]
     first, last = max(0, offset - body), min(member.size, end - body)
     if first < last:
-        yield from _read(member.path, first, last - first)
+        with _opened(member.path) as file:
+            yield from _read(file, member.path, first, last - first)
     padding, stop = body + member.size, body + _padded(member.size)
     zeros = min(stop, end) - max(padding, offset)
     if zeros > 0:
@@ -135,8 +138,10 @@ def _member_pieces(member: _Member, offset: int, end: int) -> Iterator[bytes]:
 def content_of(sources: Sequence[str | os.PathLike[str]]) -> Content:
     """A file as it is; a folder, or several files and folders, as one tar.
 
-    Names in it are relative to the folder; of several paths, each keeps its own name. Raises
-    OSError for what cannot be read, ClientError if there is no file or a name comes twice.
+    Names in it are relative to the folder; of several paths, each keeps its own name. Links in a
+    folder are sent as what they point to in it. Raises OSError for what cannot be read, ClientError
+    if there is no file, a name comes twice, or a folder holds links that lead out, pipes or the
+    like.
     """
     paths = [Path(source) for source in sources]
     if len(paths) == 1 and not paths[0].is_dir():
@@ -154,20 +159,17 @@ def content_of(sources: Sequence[str | os.PathLike[str]]) -> Content:
 
 
 def _files_of(path: Path, alone: bool) -> Iterator[tuple[str, Path]]:
+    """A path that is named may be a link; in a folder links lead to other files of it only."""
+    place = path.resolve()
     if not path.is_dir():
-        yield path.name, path
+        yield path.name, place
         return
-    top = "" if alone else f"{path.resolve().name}/"
-    for folder, folders, names in os.walk(path, onerror=_raise):
-        folders.sort()
-        for name in names:
-            file = Path(folder) / name
-            if file.is_file():
-                yield top + file.relative_to(path).as_posix(), file
-
-
-def _raise(error: OSError) -> None:
-    raise error
+    top = "" if alone else f"{place.name}/"
+    try:
+        for name, real in members(place):
+            yield top + name, place / real
+    except CannotBeKept as error:
+        raise ClientError(f"{path} cannot be sent: in it, {error}") from None
 
 
 class ContentBody:
@@ -264,16 +266,25 @@ def sha256_of(content: Content, offset: int, length: int) -> bytes:
     return digest.digest()
 
 
-def _read(path: Path, offset: int, length: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(offset)
-        left = length
-        while left:
-            piece = file.read(min(CHUNK, left))
-            if not piece:
-                raise ClientError(f"{path} became shorter while it was sent: send it again.")
-            left -= len(piece)
-            yield piece
+def _opened(path: Path) -> BinaryIO:
+    """Of a path without links: one that is put there meanwhile is not followed. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = open(os.open(path, flags), "rb")  # noqa: PTH123, SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(f"{path} is no file.")
+    return file
+
+
+def _read(file: BinaryIO, path: Path, offset: int, length: int) -> Iterator[bytes]:
+    file.seek(offset)
+    left = length
+    while left:
+        piece = file.read(min(CHUNK, left))
+        if not piece:
+            raise ClientError(f"{path} became shorter while it was sent: send it again.")
+        left -= len(piece)
+        yield piece
 
 
 def _padded(size: int) -> int:

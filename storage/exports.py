@@ -21,7 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..clearing import remove_tree
 from ..errors import PluginFailed, WeightsNotFound
+from ..members import CannotBeKept, settle_links
 from .versions import sync_folder
 
 FORMAT = 1
@@ -82,13 +84,13 @@ class VersionExports:
             raise WeightsNotFound(f"The weights version {self._version.name} is not here any more.")
         self._root.mkdir(mode=0o700, exist_ok=True)
         new = self._root / f".new-{name}"
-        shutil.rmtree(new, ignore_errors=True)
+        remove_tree(new)
         new.mkdir(mode=0o700)
         return new
 
     def drop(self, name: str) -> None:
         """Removes what was begun and not ended."""
-        shutil.rmtree(self._root / f".new-{name}", ignore_errors=True)
+        remove_tree(self._root / f".new-{name}")
 
     def link_files(self, name: str, suffix: str) -> int:
         """Puts the version's own files with this suffix into what was begun; how many."""
@@ -127,7 +129,7 @@ class VersionExports:
         for path in [*_files(new), *{path.parent for path in _files(new)}, new]:
             _sync(path)
         old = self._root / name
-        shutil.rmtree(old, ignore_errors=True)  # a damaged one: `find` did not find it
+        remove_tree(old)  # a damaged one: `find` did not find it
         new.rename(old)
         sync_folder(self._root)
         return export
@@ -136,10 +138,15 @@ class VersionExports:
 def remove_unfinished_exports(root: Path) -> None:
     """Removes what exports of the versions in `root` that were killed have left."""
     for path in root.glob("*/exports/.new-*"):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
 
 
 def _checked(folder: Path) -> list[Path]:
+    try:
+        settle_links(folder)
+    except CannotBeKept as error:
+        told = f"The export cannot be kept: in its folder, {error}"
+        raise PluginFailed(told, original_type="ContractFault") from None
     files = list(_files(folder))
     if not files or len(files) > _NAMES:
         raise PluginFailed(f"The export has {len(files)} files; 1 to {_NAMES} can be kept.")
@@ -162,7 +169,7 @@ def _single(new: Path, name: str, files: list[dict[str, Any]]) -> dict[str, Any]
                 shutil.copyfileobj(source, target, 1 << 20)
     for path in [*new.iterdir()]:
         if path != packed:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove_tree(path)
     packed.rename(new / f"{name}.zip")
     return _described(new, new / f"{name}.zip")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +17,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..clearing import remove_tree
+from ..members import CannotBeKept, check_names, settle_links
 from ..models_plugin.contract import Checkpoint
 from .paths import FORMAT, RunPaths, read_json, sync_folder, tree_files, write_json
 
@@ -95,16 +96,19 @@ class Checkpoints:
     ) -> Iterator[Checkpoint]:
         """Two folders to fill; when the block ends well the checkpoint is there, durably.
 
-        Raises OSError if it cannot be written, ValueError if `weights` was left empty; then, and
-        if the block raises, the checkpoints are as before.
+        Links in them have become copies by then. Raises OSError if it cannot be written, ValueError
+        if `weights` was left empty, and its child CannotBeKept for what would be missing in a
+        version, or could not be taken in again from its archive; then, and if the block raises, the
+        checkpoints are as before.
         """
         temporary = self._paths.checkpoints / f".{step:010d}.{os.getpid()}.tmp"
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_tree(temporary)
         try:
             weights, state = temporary / "weights", temporary / "state"
             weights.mkdir(parents=True)
             state.mkdir()
             yield Checkpoint(weights, state)
+            _settle(step, weights, state)
             if next(tree_files(weights), None) is None:
                 raise ValueError(f"the checkpoint of step {step} has no file in its weights folder")
             now = datetime.now(timezone.utc).isoformat()  # noqa: UP017 - Python 3.8
@@ -115,7 +119,7 @@ class Checkpoints:
             write_json(self._paths.checkpoints_index, index.to_data())
             self.index = index
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            remove_tree(temporary)
         self._prune()
 
     def _with(self, item: CheckpointItem, higher_is_better: bool) -> CheckpointIndex:
@@ -139,7 +143,19 @@ class Checkpoints:
         kept = {self._paths.checkpoint(item.step).name for item in self.index.items}
         for folder in self._paths.checkpoints.iterdir():
             if folder.is_dir() and folder.name not in kept:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_tree(folder)
+
+
+def _settle(step: int, weights: Path, state: Path) -> None:
+    for folder in (weights, state):
+        try:
+            settle_links(folder)
+            if folder is weights:  # a state never leaves this server
+                check_names(folder)
+        except CannotBeKept as error:
+            raise CannotBeKept(
+                f"the checkpoint of step {step} is not saved: in its folder {folder.name}, {error}"
+            ) from None
 
 
 def _better(metric: float, than: float, higher_is_better: bool) -> bool:

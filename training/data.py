@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Tuple  # noqa: UP035 - Python 3.8
 
 from ..digest import ContentFile, content_digest
+from ..members import CannotBeKept, Member, members, open_member
 from .failures import say
 from .messages import RunOrder
 from .paths import RunPaths, read_json, write_json
@@ -170,62 +170,44 @@ def named_folder(order: RunOrder) -> Path | None:
 def folder_digest(folder: Path, step: Callable[[], None] = lambda: None) -> str:
     """The content digest of a dataset of these files; `step` is called now and then.
 
-    A link to a file counts as that file, as in an upload, one to a folder does not. Raises Unknown
-    if a link leads out of the folder, or the files change meanwhile, and OSError.
+    A link counts as what it points to, as in an upload. Raises Unknown if the folder holds what an
+    upload of it would be refused for, such as a link that leads out, or if the files change
+    meanwhile, and OSError.
     """
     root = os.path.realpath(folder)
     found = dict(_files_of(root, step))
     files = []
-    for path, state in sorted(found.items()):
-        try:
-            files.append(ContentFile(path, state[0], _hashed(root, path, state, step)))
-        except FileNotFoundError:
-            raise Unknown(_CHANGED.format(path)) from None
-    for path, state in _files_of(root, step):
-        if found.pop(path, None) != state:
-            raise Unknown(_CHANGED.format(path))
+    for (path, real), state in sorted(found.items()):
+        files.append(ContentFile(path, state[0], _hashed(root, path, real, state, step)))
+    for member, state in _files_of(root, step):
+        if found.pop(member, None) != state:
+            raise Unknown(_CHANGED.format(member.path))
     if found:
-        raise Unknown(_CHANGED.format(min(found)))
+        raise Unknown(_CHANGED.format(min(found).path))
     return content_digest(files)
 
 
-def _files_of(root: str, step: Callable[[], None]) -> Iterator[tuple[str, _State]]:
-    """Paths relative to `root` of the regular files below it, with what shows that one changed."""
-    waiting = [""]
-    while waiting:
-        inner = waiting.pop()
-        try:
-            entries = list(os.scandir(os.path.join(root, inner)))  # noqa: PTH118
-        except FileNotFoundError:
-            raise Unknown(_CHANGED.format(inner or "the folder")) from None
-        for entry in entries:
-            step()
-            path = inner + entry.name
-            if entry.is_symlink():
-                _check_inside(root, path)
-            elif entry.is_dir():
-                waiting.append(f"{path}/")
-                continue
-            with suppress(FileNotFoundError):  # a link to nothing; what vanished shows later
-                told = entry.stat()
-                if stat.S_ISREG(told.st_mode):
-                    yield path, _state(told)
+def _files_of(root: str, step: Callable[[], None]) -> Iterator[Tuple[Member, _State]]:  # noqa: UP006
+    """The files below `root`, with what shows that one changed."""
+    try:
+        for member in members(root, step):
+            with suppress(FileNotFoundError):  # what vanished shows later
+                yield member, _state(os.lstat(os.path.join(root, member.real)))  # noqa: PTH118
+    except FileNotFoundError as error:
+        gone = os.path.relpath(error.filename, root)
+        raise Unknown(_CHANGED.format("the folder" if gone == "." else gone)) from None
+    except CannotBeKept as error:
+        raise Unknown(f"It cannot be hashed as a dataset: {error}") from None
 
 
-def _check_inside(root: str, path: str) -> None:
-    target = os.path.realpath(os.path.join(root, path))  # noqa: PTH118
-    if os.path.commonpath((root, target)) != root:
-        raise Unknown(f"It has a link that leads out of it, which is not followed: {path}.")
-
-
-def _hashed(root: str, path: str, state: _State, step: Callable[[], None]) -> str:
-    target = os.path.realpath(os.path.join(root, path))  # noqa: PTH118
-    if os.path.commonpath((root, target)) != root:
-        raise Unknown(_CHANGED.format(path))
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+def _hashed(root: str, path: str, real: str, state: _State, step: Callable[[], None]) -> str:
     digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_CHUNK, state[0] + 1)))
-    with open(os.open(target, flags), "rb", buffering=0) as file:  # noqa: PTH123
-        if _state(os.fstat(file.fileno())) != state:
+    try:
+        descriptor = open_member(root, real)
+    except (FileNotFoundError, CannotBeKept):
+        raise Unknown(_CHANGED.format(path)) from None
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+        if _state(os.fstat(descriptor)) != state:
             raise Unknown(_CHANGED.format(path))
         while True:
             step()
@@ -233,7 +215,7 @@ def _hashed(root: str, path: str, state: _State, step: Callable[[], None]) -> st
             if not count:
                 break
             digest.update(buffer[:count])
-        if _state(os.fstat(file.fileno())) != state:
+        if _state(os.fstat(descriptor)) != state:
             raise Unknown(_CHANGED.format(path))
     return digest.hexdigest()
 

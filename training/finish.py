@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import sys
 import uuid
 from contextlib import suppress
@@ -20,10 +19,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..clearing import remove_tree
+from ..members import members, open_member, place
 from .checkpoints import CheckpointIndex, CheckpointItem, sync_tree
 from .lineage import recorded
 from .messages import Manifest, RunOrder, RunResult, Trained
-from .paths import RunPaths, read_json, sync_folder, tree_files, write_json
+from .paths import RunPaths, read_json, sync_folder, write_json
 
 
 def finish(paths: RunPaths) -> RunResult:
@@ -75,9 +76,10 @@ def bundle(
 ) -> Manifest:
     """Makes the folder `target` a weights version of a checkpoint, durably, its manifest last.
 
-    What is there is replaced. Raises OSError (disk full, say).
+    A folder that is there is replaced. Raises OSError (disk full, say), and CannotBeKept.
     """
-    shutil.rmtree(target, ignore_errors=True)
+    if target.is_dir():
+        remove_tree(target)
     (target / "files").mkdir(parents=True)
     files = _take(paths.checkpoint(item.step) / "weights", target / "files")
     sync_tree(target)
@@ -102,30 +104,35 @@ def bundle(
 
 
 def _take(source: Path, target: Path) -> list[dict[str, Any]]:
-    """Links (or, across file systems, copies) all files; their paths, sizes and hashes."""
+    """Links (or, across file systems, copies) all files; their paths, sizes and hashes.
+
+    Checkpoints of an earlier release may hold links: they count as what they point to. Raises
+    CannotBeKept for what would be missing in the version.
+    """
     files = []
-    for path in tree_files(source):
-        relative = path.relative_to(source)
-        copy = target / relative
-        copy.parent.mkdir(parents=True, exist_ok=True)
+    for path, real in sorted(members(source), key=lambda member: member.path.split("/")):
+        descriptor = open_member(source, real)
         try:
-            os.link(path, copy)
-        except OSError:
-            shutil.copyfile(path, copy)
-        size = copy.stat().st_size
-        files.append({"path": relative.as_posix(), "size": size, **_digests(copy)})
+            copy = target / path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            place(descriptor, copy)
+            size = os.fstat(descriptor).st_size
+            files.append({"path": path, "size": size, **_digests(descriptor)})
+        finally:
+            os.close(descriptor)
     return files
 
 
-def _digests(path: Path) -> dict[str, str]:
-    """Its SHA-256, and its BLAKE3 where the model's interpreter can tell it."""
+def _digests(descriptor: int) -> dict[str, str]:
+    """Of the open file: its SHA-256, and its BLAKE3 where the model's interpreter can tell it."""
     hashers: dict[str, Any] = {"sha256": hashlib.sha256()}
     with suppress(ImportError):
         from blake3 import blake3
 
         hashers["blake3"] = blake3()
     buffer = memoryview(bytearray(1 << 18))
-    with path.open("rb", buffering=0) as file:
+    with open(os.dup(descriptor), "rb", buffering=0) as file:  # noqa: PTH123
+        file.seek(0)
         while True:
             count = file.readinto(buffer)
             if not count:

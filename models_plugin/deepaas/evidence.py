@@ -43,7 +43,7 @@ class Evidence:
         Or the settings do (`own`): whatever is new there is the model's.
         """
         began, placed = self._began_ns, self._hearing.placed
-        if now.st_ctime_ns < began:
+        if not self.began(now):
             return False
         born = birth_ns(path)
         if now.st_nlink > 1 and (born is None or born < began):
@@ -57,6 +57,10 @@ class Evidence:
         if born is not None and born < began:
             return False
         return path == top or self._is_new(top) or any(str(up) in placed for up in path.parents)
+
+    def began(self, now: os.stat_result) -> bool:
+        """Whether it was made or changed since the training began, by whomever."""
+        return now.st_ctime_ns >= self._began_ns
 
     def _is_new(self, folder: Path) -> bool:
         born = birth_ns(folder)

@@ -92,6 +92,10 @@ class ModelFiles:
         taken = set(found.values())
         for inside, now in _tree(top):
             path = top / inside if inside else top
+            if stat.S_ISLNK(now.st_mode):
+                if evidence.began(now):
+                    self._run.log(f"{path} is a link and not kept, but for what it points to.")
+                continue
             changed = before is not None and before.get(inside) != _signature(now)
             if path in taken or not evidence.wrote(path, now, top, own=changed):
                 continue
@@ -182,7 +186,8 @@ def _number(value: Any) -> float | None:
 
 
 def _tree(top: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Regular files below `top`, by their path in it, or `top` itself as "". Follows no link."""
+    """Regular files and links below `top`, by their path in it, or `top` itself as "". Follows no
+    link."""
     try:
         now = os.lstat(top)
     except OSError:
@@ -207,7 +212,7 @@ def _tree(top: Path) -> Iterator[tuple[str, os.stat_result]]:
                 if entry.is_dir(follow_symlinks=False):
                     if depth < _DEEPEST and entry.name != "__pycache__":
                         waiting.append((inside, depth + 1))
-                elif entry.is_file(follow_symlinks=False):
+                elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
                     yield str(inside), entry.stat(follow_symlinks=False)
             except OSError:
                 continue
@@ -222,8 +227,10 @@ def _within(path: Path, folder: Path) -> bool:
 
 
 def _free(inside: str, top: Path, taken: Mapping[str, Path]) -> str:
-    """A path in the version that no other file has; two folders may hold the same names."""
+    """A path in the version that no other file has; two folders may hold the same names. What
+    archives of versions refuse is replaced: a module that calls its folders by the time, say."""
     plain = os.fsencode(inside).decode("utf-8", "replace")
+    plain = plain.replace(":", "-").replace("\\", "-")
     free, number = plain, 1
     while free in taken:
         number += 1

@@ -134,6 +134,20 @@ def test_a_training_is_repeated_and_compared(typed, trained):
     )
 
 
+def test_a_folder_with_a_link_that_leads_out_is_not_sent(typed, tmp_path):
+    (tmp_path / "secret").write_text("of somebody else")
+    folder = tmp_path / "linked"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    (folder / "again.txt").symlink_to("a.txt")
+    (folder / "odd.txt").symlink_to("../secret")
+    said = typed("datasets", "add", folder, code=1)
+    assert "'odd.txt' is a link that leads out of the folder" in said and "Put a copy" in said
+    assert "no dataset" in typed("datasets", "show", "linked", code=1)
+    (folder / "odd.txt").unlink()
+    assert "2 files" in typed("datasets", "add", folder)
+
+
 def test_datasets_are_sent_trained_with_and_removed(typed, tmp_path):
     folder = tmp_path / "pets"
     folder.mkdir()

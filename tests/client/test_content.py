@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import tarfile
 
@@ -78,6 +79,50 @@ def test_a_folder_without_files_and_a_missing_file_are_told(tmp_path):
         content_of([tmp_path])
     with pytest.raises(FileNotFoundError):
         content_of([tmp_path / "none"])
+
+
+def test_links_in_a_folder_are_sent_as_what_they_point_to_in_it(folder, tmp_path):
+    top, files = folder
+    (top / "cats" / "link").symlink_to("../labels.csv")
+    (top / "pussycats").symlink_to("cats")
+    (tmp_path / "named").symlink_to(top)
+    links = {"cats/link": files["labels.csv"]}
+    links |= {f"pussy{name}": data for name, data in {**files, **links}.items() if "cats" in name}
+    with tarfile.open(fileobj=io.BytesIO(whole(content_of([tmp_path / "named"])))) as archive:
+        found = {one.name: archive.extractfile(one).read() for one in archive}
+    assert found == {**files, **links}
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("../../secret", "'cats/odd' is a link that leads out of the folder. Put a copy"),
+        ("/etc", "'cats/odd' is a link that leads out of the folder. Put a copy"),
+        ("none", "'cats/odd' is a link to nothing. Remove it"),
+        ("..", "'cats/odd' is a link that leads to a folder which it is in"),
+        (None, "'cats/odd' is a pipe, a socket or a device. Remove it"),
+    ],
+)
+def test_a_folder_with_links_that_lead_out_or_pipes_is_not_sent(folder, tmp_path, target, said):
+    (tmp_path / "secret").write_text("of somebody else")
+    odd = folder[0] / "cats" / "odd"
+    if target is None:
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to(target)
+    with pytest.raises(ClientError, match="cannot be sent: in it, ") as refused:
+        content_of([folder[0]])
+    assert said in str(refused.value)
+
+
+def test_a_link_that_is_put_in_place_of_a_file_meanwhile_is_not_followed(folder, tmp_path):
+    content = content_of([folder[0]])
+    (tmp_path / "secret").write_bytes(files := folder[1]["labels.csv"])
+    assert files in whole(content)
+    (folder[0] / "labels.csv").unlink()
+    (folder[0] / "labels.csv").symlink_to(tmp_path / "secret")
+    with pytest.raises(OSError):
+        whole(content)
 
 
 async def test_a_file_that_becomes_shorter_is_no_lost_connection(server, client, tmp_path):

@@ -34,7 +34,7 @@ def export(server, version, name, timeout=None, model="kin"):
 
 def test_an_export_is_made_once_and_carries_its_largest_difference(server, version):
     assert server.get(path(version)).json() == {
-        "formats": ["safetensors", "text", "pair", "crash", "slow", "stop", "hang"],
+        "formats": ["safetensors", "text", "pair", "sly", "crash", "slow", "stop", "hang"],
         "exports": [],
     }
     made = export(server, version, "text")
@@ -52,14 +52,23 @@ def test_an_export_is_made_once_and_carries_its_largest_difference(server, versi
     assert (part.status_code, part.content) == (206, file.content[:4])
 
 
-def test_several_files_are_one_zip_without_links(server, version):
+def test_several_files_are_one_zip_with_links_as_what_they_point_to(server, version):
     told = export(server, version, "pair").json()
-    assert [item["path"] for item in told["files"]] == ["more/count.txt", "values.txt"]
+    assert [item["path"] for item in told["files"]] == ["link", "more/count.txt", "values.txt"]
     file = server.get(path(version) + "pair")
     assert file.headers["Content-Type"] == "application/zip"
     with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
-        assert archive.namelist() == ["more/count.txt", "values.txt"]
+        assert archive.namelist() == ["link", "more/count.txt", "values.txt"]
+        assert archive.read("link") == archive.read("values.txt")
         assert archive.read("more/count.txt") == b"3"
+
+
+def test_an_export_with_a_link_that_leads_out_fails_and_says_so(server, version):
+    answer = export(server, version, "sly")
+    told = answer.json()["message"]
+    assert answer.status_code == 500 and "'link' is a link that leads out of the folder" in told
+    assert str(server.home) not in answer.text
+    assert server.get(path(version) + "sly").status_code == 404
 
 
 def test_safetensors_are_the_weights_own_file(server, version):

@@ -33,6 +33,7 @@ GROUND = {
     "clearing",
     "digest",
     "errors",
+    "members",
     "seclusion",
     "settings",
     "settings_addresses",

@@ -58,9 +58,18 @@ def test_links_are_no_way_to_other_files_of_the_machine(exports, tmp_path):
     (tmp_path / "private" / "key").write_text("key")
     folder = exports.begin("sly")
     (folder / "file").symlink_to(tmp_path / "secret")
-    (folder / "folder").symlink_to(tmp_path / "private")
-    with pytest.raises(PluginFailed, match="0 files"):
+    (folder / "good.onnx").write_text("good")
+    with pytest.raises(PluginFailed, match="'file' is a link that leads out of the folder"):
         exports.end("sly", TOLD)
+    (folder / "file").unlink()
+    (folder / "folder").symlink_to(tmp_path / "private")
+    with pytest.raises(PluginFailed, match="'folder' is a link that leads out of the folder"):
+        exports.end("sly", TOLD)
+    (folder / "folder").unlink()
+    (folder / "again.onnx").symlink_to("good.onnx")
+    made = exports.end("sly", TOLD)
+    with zipfile.ZipFile(exports.path(made)) as archive:
+        assert [archive.read(name) for name in archive.namelist()] == [b"good", b"good"]
 
 
 def test_a_file_that_the_server_names_itself_is_refused(exports):

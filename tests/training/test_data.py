@@ -18,7 +18,7 @@ from modelyard.training.paths import read_json, write_json
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder of a data root, with odd names, an empty file, and a link to a file in it."""
+    """A folder of a data root, with odd names, an empty file, and links to a file and a folder."""
     made = tmp_path / "data" / "digits"
     (made / "b" / "deep").mkdir(parents=True)
     (made / "a.txt").write_bytes(b"a" * 3_000_000)
@@ -27,6 +27,7 @@ def folder(tmp_path):
     (made / "b-").write_bytes(b"sorted between")
     (made / ".hidden").write_bytes(b"hidden")
     (made / "linked").symlink_to("b/deep/1")
+    (made / "also").symlink_to("b/deep")
     return made
 
 
@@ -59,14 +60,14 @@ def test_digest_is_that_of_the_dataset_which_the_same_folder_becomes(folder, tmp
     sent = tmp_path / "sent.tar"
     sent.write_bytes(b"".join(content.pieces(0, content.size)))
     taken = take([Item([sent], "digits.tar")], tmp_path / "taken", None, lambda *_: None)
-    assert counts(taken.files)["files"] == 6
+    assert counts(taken.files)["files"] == 7
     assert folder_digest(folder) == content_digest(taken.files)
 
 
 def test_links_are_not_followed_out_of_the_folder(folder, tmp_path):
     (tmp_path / "secret").write_text("other")
     (folder / "b" / "out").symlink_to(tmp_path / "secret")
-    with pytest.raises(Unknown, match=r"leads out of it.*b/out"):
+    with pytest.raises(Unknown, match=r"'b/out' is a link that leads out of the folder"):
         folder_digest(folder)
 
 

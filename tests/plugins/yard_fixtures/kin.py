@@ -25,7 +25,7 @@ class Kin(Model):
         "archive": File(load_default=None, allow_none=True),
         "hurry": fields.Boolean(load_default=False, metadata={"location": "query"}),
     }
-    export_formats = ("text", "pair", "crash", "slow", "stop", "hang")
+    export_formats = ("text", "pair", "sly", "crash", "slow", "stop", "hang")
 
     def load(self, weights, device):
         self.values = json.loads((weights / "values.json").read_text())
@@ -72,6 +72,8 @@ class Kin(Model):
         if format == "pair":
             (folder / "more").mkdir()
             (folder / "more" / "count.txt").write_text(str(len(self.values)))
+            (folder / "link").symlink_to("values.txt")
+        if format == "sly":
             (folder / "link").symlink_to("/etc/passwd")
         return {"max_difference": 0.125, "samples": 2, "unit": "none"}
 
