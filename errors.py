@@ -303,6 +303,18 @@ class StoreRefused(StorageUnavailable):
 class Corrupt(StorageUnavailable):
     """The bytes are lost, or not those that their digest promises, also when asked for again."""
 
+    MEND_HERE = (
+        "If the shared store has this version, stop the server and give `modelyard doctor"
+        " --repair`: it is brought anew. Else import its archive again (`modelyard weights"
+        " import`), put it back from a backup, or delete it."
+    )
+
+    @classmethod
+    def here(cls, what: str) -> Corrupt:
+        """Of a version whose copy on this disk is not what it was; `what` is wrong with it."""
+        told = f"The copy of this version on this server's disk is damaged: {what.rstrip('.')}."
+        return cls(f"{told} {cls.MEND_HERE}")
+
 
 class CannotLaunch(ModelyardError):
     """The run's processes cannot be started."""

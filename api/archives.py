@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import web
 
 from ..clearing import make_folder
-from ..errors import Busy, Conflict, InvalidRequest, StoreUnavailable
+from ..errors import Busy, Conflict, Corrupt, InvalidRequest, StoreUnavailable
 from ..records.weights import find_weights
 from ..schemas.archive_resources import DAY_S, ShareLinkSchema
 from ..schemas.transport import RequestData
@@ -26,10 +26,10 @@ from ..schemas.weights_resources import WeightsSchema
 from ..storage.archives.card import model_card
 from ..storage.archives.formats import ArchiveFormat
 from ..storage.archives.links import Share, link_key, sign, verify
-from ..storage.archives.manifests import as_bytes, load
+from ..storage.archives.manifests import as_bytes, check_exportable, load
 from ..storage.archives.processes import exported, imported
 from ..storage.stores.url import parse_store_url
-from ..storage.versions import read_manifest
+from ..storage.versions import BadVersion, in_words, read_manifest
 from ..storage.weights import WeightsVersion
 from .body import ModelRequestReader
 from .heads import listed
@@ -77,7 +77,7 @@ async def card(request: web.Request) -> web.StreamResponse:
     """What is known of the version, in Markdown."""
     version = await _version_of(request)
     folder = await _folder(services(request), version)
-    text = await asyncio.to_thread(lambda: model_card(load(folder)))
+    text = await asyncio.to_thread(lambda: model_card(_manifest(folder)))
     headers = {"Content-Type": "text/markdown; charset=utf-8"}
     return web.Response(body=text, headers=headers)
 
@@ -169,7 +169,7 @@ async def _keep(here: Services, bundle: Path) -> tuple[WeightsVersion, bool]:
     if known.model != manifest.model or _content(known.files) != _content(manifest.files):
         raise Conflict(f"Another version has the id {manifest.id} here.")
     if known.local:  # whole, as a rule; if not, this mends it
-        await here.rooms.versions.install(bundle)
+        await here.rooms.versions.install(bundle, mend=True)
     return await here.rooms.versions.get(manifest.model, manifest.id), False
 
 
@@ -236,10 +236,19 @@ async def _stream(
     return response
 
 
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Raises Corrupt, which names no folder of this machine. Blocking."""
+    try:
+        return load(folder)
+    except BadVersion as error:
+        raise Corrupt.here(in_words(error, folder)) from error
+
+
 def _tag(folder: Path, kind: ArchiveFormat) -> str:
     """Of what the archive is made of: the same version, packed by the same release with the same
-    zlib, is the same."""
-    manifest = load(folder)
+    zlib, is the same. Raises Corrupt, and Conflict for what no archive can hold."""
+    manifest = _manifest(folder)
+    check_exportable(manifest)
     digest = hashlib.sha256(as_bytes(manifest))
     digest.update(model_card(manifest) + kind.value.encode())
     return f'"{digest.hexdigest()[:32]}"'
@@ -278,6 +287,7 @@ async def _pack(
     here = services(request)
     async with here.rooms.cache.holding([version.id]):
         source = await _folder(here, version)
+        await asyncio.to_thread(lambda: check_exportable(_manifest(source)))
         with request.config_dict[PLACES].one():
             make_folder(path.parent)
             with path.open("wb") as file:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..errors import WeightsNotFound
+from ..errors import Corrupt, WeightsNotFound
 from ..schemas.export_resources import LineageSchema
 from ..storage.weights import WeightsVersion
 from .responses import json_response
@@ -55,12 +55,16 @@ async def get_lineage(request: web.Request) -> web.StreamResponse:
 
 
 async def manifest_of(version: WeightsVersion) -> dict[str, Any]:
-    """The manifest of a version on this disk. Raises WeightsNotFound if its files are not here."""
+    """The manifest of a version on this disk. Raises WeightsNotFound if its files are not here,
+    Corrupt if it is damaged."""
     try:
         text = await asyncio.to_thread((version.folder.parent / "manifest.json").read_bytes)
     except FileNotFoundError:
         raise WeightsNotFound(f"The files of the version {version.id} are not here.") from None
-    return dict(json.loads(text))
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise Corrupt.here("its manifest.json cannot be read") from error
 
 
 def recorded_in(manifest: Mapping[str, Any]) -> dict[str, Any]:

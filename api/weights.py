@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from ..clearing import remove_tree
 from ..errors import Conflict
 from ..schemas.weights_resources import (
     AliasListSchema,
@@ -105,7 +105,7 @@ async def _promote(here: Services, record: RunRecord, name: str) -> tuple[Weight
             return known, False
         version = await here.rooms.versions.publish(folder)
     finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, folder)
     await here.added(version)
     return version, True
 

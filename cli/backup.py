@@ -24,7 +24,8 @@ def backup(ctx: click.Context, target: Path, home: str | None) -> None:
     """Copy a server's home to the new folder TARGET, also while the server runs.
 
     The copy is a home itself: start a server on it, or on a copy of it. Trainings that were under
-    way are paused there. Exit code 1 with a copy that was made: the home itself lacks something.
+    way are paused there. Exit code 1 with a copy that was made: the home itself lacks something,
+    or has versions or datasets that are corrupt.
     """
     try:
         place = Home(load_settings({"home": home} if home else {}).home)
@@ -51,4 +52,13 @@ def backup(ctx: click.Context, target: Path, home: str | None) -> None:
             "remove the runs (modelyard runs MODEL/ID --purge), weights and datasets.",
             err=True,
         )
+    if made.corrupt:
+        told = ", ".join(f"{name} ({what})" for name, what in made.corrupt.items())
+        click.echo(
+            f"modelyard: corrupt in the home itself, and copied as they are: {told}. Mend them: "
+            "modelyard doctor --repair brings anew what the shared store has; import the archive "
+            "of a version again, or put it back from another backup.",
+            err=True,
+        )
+    if made.missing or made.corrupt:
         ctx.exit(1)

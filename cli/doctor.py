@@ -47,7 +47,10 @@ _FAULTS_SHOWN = 10  # of a model
     "home that others may enter.",
 )
 @click.option(
-    "--quick", is_flag=True, help="Leave out what takes seconds: importing models, TensorBoard."
+    "--quick",
+    is_flag=True,
+    help="Leave out what takes its time: importing models, TensorBoard, and reading all files of "
+    "versions and datasets to compare them with their digests (their sizes are looked at).",
 )
 @json_option
 @click.pass_context
@@ -74,9 +77,12 @@ def doctor(
     if repair and is_home and any(one.remedy for one in check_leftovers(place)):
         done.append(_swept(place))
     if settings.storage is not None:
-        mended, about_store = asyncio.run(_ask_store(settings.storage, place, repair))
+        mended, about_store = asyncio.run(
+            _ask_store(settings.storage, place, repair, every_byte=not quick)
+        )
         done += mended
-    found = [*done, *_check_settings(settings), *check_home(place, shared, named=bool(home))]
+    looked = check_home(place, shared, named=bool(home), every_byte=not quick)
+    found = [*done, *_check_settings(settings), *looked]
     if is_home:
         found += [*check_runs(place), *check_leftovers(place)]
         found.append(check_caches(place, settings.model_cache))
@@ -137,7 +143,9 @@ def _models(settings: Settings, home: Home) -> Iterator[Finding]:
             yield Finding("model", f"{name_of(source)}: {left} faults more.", more)
 
 
-async def _ask_store(url: str, home: Home, repair: bool) -> tuple[list[Finding], list[Finding]]:
+async def _ask_store(
+    url: str, home: Home, repair: bool, every_byte: bool
+) -> tuple[list[Finding], list[Finding]]:
     """What was repaired, or could not be; and how the store is."""
     is_home = home.format_file.exists()
     with temporary_folder() as elsewhere:
@@ -145,19 +153,20 @@ async def _ask_store(url: str, home: Home, repair: bool) -> tuple[list[Finding],
         place = home if is_home else Home(elsewhere)
         office = StorageOffice(url, place, os.environ, elsewhere / "storage.log")
         try:
-            done = await _repair(office, home if is_home else None) if repair else []
+            whose = home if is_home else None
+            done = await _repair(office, whose, every_byte) if repair else []
             return done, await check_store(office)
         finally:
             await office.close()
 
 
-async def _repair(office: StorageOffice, home: Home | None) -> list[Finding]:
+async def _repair(office: StorageOffice, home: Home | None, every_byte: bool) -> list[Finding]:
     done = []
     try:
         report = await office.repair(dry=False)
         done.append(Finding("store", f"Removed: {told_of(report)}."))
         if home is not None:
-            done += await repair_home(home, office)
+            done += await repair_home(home, office, every_byte)
     except HomeInUse as error:
         done.append(Finding("home", f"Not repaired: {error.message}", "Stop that server first."))
     except ModelyardError as error:

@@ -141,9 +141,10 @@ class Run:
         raise NotImplementedError
 
     def weights(self, version: str) -> Path:
-        """The folder of a weights version of this model, to fine-tune from.
+        """The folder of a weights version of this model, to fine-tune from: read only.
 
-        Raises `InvalidData` if there is no such version; `"latest"` is a name too.
+        Raises `InvalidData` if there is no such version, an error if its files are not what they
+        were; `"latest"` is a name too.
         """
         raise NotImplementedError
 
@@ -168,7 +169,10 @@ class Model:
     """The most calls handed to `predict_batch` at once."""
 
     def load(self, weights: Path | None, device: str) -> None:
-        """Makes ready to predict with the files in `weights` (None: without trained weights)."""
+        """Makes ready to predict with the files in `weights` (None: without trained weights).
+
+        They are the stored version itself, read only: what is to be written goes elsewhere.
+        """
 
     def warm(self) -> None:
         """Runs once after `load`, before the first call is answered: a first forward, say."""

@@ -31,6 +31,7 @@ from .npy import document_of_array, npy_bytes
 from .plain import PlainArguments, plain_arguments
 from .plugin import Answer, PluginSource
 from .refusals import plugin_code
+from .shared_weights import SharedWeights
 
 _FORMAT = re.compile(r"[a-z0-9_]{1,50}\Z")
 _FORMS = {
@@ -165,12 +166,17 @@ class NativePlugin:
     # -- calls --------------------------------------------------------------------------------
 
     def load(self, weights: Path | None, device: str, warm: bool = True) -> None:
+        shared = None if weights is None else SharedWeights(weights)
+        if shared is not None:
+            shared.open()
         with plugin_code("loading its weights"):
             if self.method("load"):
                 self._target.load(weights, device)
         with plugin_code("warming up"):
             if warm and self.method("warm"):
                 self._target.warm()
+        if shared is not None:
+            shared.check()
 
     def arguments(
         self, which: str, request: RequestData, pinned: Mapping[str, Any] | None = None

@@ -78,7 +78,11 @@ class Plugin(Protocol):
         """Describes it as it is now: choices may have changed since the last call."""
 
     def load(self, weights: Path | None, device: str, warm: bool = True) -> None:
-        """Loads the weights in this folder and, if `warm`, warms up."""
+        """Loads the weights in this folder and, if `warm`, warms up.
+
+        Raises Corrupt for a stored version that is not what it was, PluginFailed if the plugin has
+        changed it.
+        """
 
     def arguments(
         self, which: str, request: RequestData, pinned: Mapping[str, Any] | None = None

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from ..errors import ModelyardError, PluginFailed, WorkerDied
+from ..errors import Corrupt, ModelyardError, PluginFailed, WorkerDied
 from .choices import Choice
 from .group import WorkerGroup
 from .messages import WeightsRef
@@ -54,7 +54,8 @@ class DefaultVersion:
         return None if ref is None else ref.id
 
     def refuses(self, version: str) -> bool:
-        """True if its own code said that it cannot be loaded: trying again changes nothing."""
+        """True if it is damaged, or the model's own code said that it cannot be loaded: trying
+        again changes nothing."""
         return version in self._refused
 
     async def assign_first(
@@ -151,7 +152,8 @@ class DefaultVersion:
     def _not_loaded(self, ref: WeightsRef, error: ModelyardError) -> None:
         self.error = f"Weights {ref.id}: {error.message}"
         log.error("weights not loaded", extra={"model": self._model, "why": error.message})
-        if isinstance(error, PluginFailed) and error.original_type:
+        said_by_plugin = isinstance(error, PluginFailed) and error.original_type
+        if said_by_plugin or isinstance(error, Corrupt):
             self._refused.add(ref.id)
 
     async def _taken(self, ref: WeightsRef) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import shutil
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ..clearing import remove_tree
 from ..errors import Busy, Corrupt, NotFound, StoreUnavailable
 from .office import StorageOffice
 from .stores.url import without_secrets
@@ -243,9 +243,9 @@ def _remove(root: Path, bundle_id: str) -> None:
     # Renamed first: killed in the middle, what is left is what an interrupted fetch leaves, and
     # never a folder that looks like a whole one.
     gone = root / f".new-{bundle_id}"
-    shutil.rmtree(gone, ignore_errors=True)
+    remove_tree(gone)
     try:
         (root / bundle_id).rename(gone)
     except FileNotFoundError:
         return
-    shutil.rmtree(gone, ignore_errors=True)
+    remove_tree(gone)

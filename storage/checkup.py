@@ -10,11 +10,12 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError, StoreUnavailable
 from ..records.home import FORMAT, Home
 from ..records.inspection import KeptBundle, integrity, kept_bundles
@@ -22,6 +23,7 @@ from ..records.lost import saved_copies
 from ..records.revision import newest_revision, revision_of
 from .office import StorageOffice
 from .transfer.results import RepairReport
+from .versions import fault_of
 
 LEAST_FREE = 1024**3
 """Bytes: with less free space a training or a fetch is likely to fail."""
@@ -40,10 +42,14 @@ class Finding:
 # -- the home -------------------------------------------------------------------------------------
 
 
-def check_home(home: Home, shared: bool, named: bool = False) -> Iterator[Finding]:
+def check_home(
+    home: Home, shared: bool, named: bool = False, every_byte: bool = False
+) -> Iterator[Finding]:
     """`shared`: with a store. What cannot be read is a finding, too.
 
     `named`: somebody said that this is the home, so that one that is not there is a fault.
+    `every_byte`: all files of versions and datasets are read and compared with their SHA-256, which
+    takes as long as the disk does; else their sizes alone.
     """
     if not home.root.is_dir():
         told = f"There is no home at {home.root}: a server makes one at its start."
@@ -70,7 +76,7 @@ def check_home(home: Home, shared: bool, named: bool = False) -> Iterator[Findin
     except ModelyardError as error:
         yield Finding("home", error.message, "Do what it says, then ask again.")
         return
-    yield from _versions(home, bundles, shared)
+    yield from _versions(home, bundles, shared, every_byte)
 
 
 def _format(home: Home, used: str) -> Finding:
@@ -164,23 +170,28 @@ def _records(home: Home) -> Finding:
     return Finding("home", f"{path}: whole, revision {revision}{later}.")
 
 
-def _versions(home: Home, bundles: list[KeptBundle], shared: bool) -> Iterator[Finding]:
-    broken = broken_copies(home, bundles)
+def _versions(
+    home: Home, bundles: list[KeptBundle], shared: bool, every_byte: bool
+) -> Iterator[Finding]:
+    faults = _faults(home, bundles, every_byte)
+    broken = [one for one, _ in faults]
     mended = [one for one in broken if one.stored and shared]
     lost = [one for one in broken if one not in mended]
     here = sum(one.local for one in bundles)
     if not broken:
-        yield Finding("home", f"{here} versions and datasets on this disk: all files are there.")
+        how = "all files are what their manifests say" if every_byte else "all files are there"
+        yield Finding("home", f"{here} versions and datasets on this disk: {how}.")
+    whats = dict(faults)
     if mended:
         yield Finding(
             "home",
-            f"Not whole on this disk, but in the store: {_names(mended)}.",
+            f"Corrupt on this disk, but in the store: {_told_faults(mended, whats)}.",
             "Stop the server and use --repair: they are brought anew from the store.",
         )
     if lost:
         yield Finding(
             "home",
-            f"Not whole on this disk, the only one known to have them: {_names(lost)}.",
+            f"Corrupt on this disk, the only one known to have them: {_told_faults(lost, whats)}.",
             "Put them back from a backup or import their archives; else delete them "
             "(`modelyard weights delete`, `modelyard datasets remove`).",
         )
@@ -196,26 +207,41 @@ def _versions(home: Home, bundles: list[KeptBundle], shared: bool) -> Iterator[F
         )
 
 
-def broken_copies(home: Home, bundles: list[KeptBundle]) -> list[KeptBundle]:
-    """Those of `bundles` that should be on this disk, and of which a file is missing or cut."""
-    return [one for one in bundles if one.local and not _is_whole(_folder(home, one))]
+def _faults(
+    home: Home, bundles: list[KeptBundle], every_byte: bool
+) -> list[tuple[KeptBundle, str]]:
+    """Those of `bundles` that should be on this disk and are not whole, with what is wrong."""
+    found = []
+    for one in bundles:
+        folder = _folder(home, one)
+        if not one.local:
+            continue
+        what = fault_of(folder) if every_byte else _missing(folder)
+        if what is not None:
+            found.append((one, what))
+    return found
 
 
-async def repair_home(home: Home, office: StorageOffice) -> list[Finding]:
+def _missing(folder: Path) -> str | None:
+    return None if _is_whole(folder) else "a file is missing or cut"
+
+
+async def repair_home(home: Home, office: StorageOffice, every_byte: bool) -> list[Finding]:
     """Brings anew what is broken here and whole in the store; what is not there stays as it is.
 
-    Raises HomeInUse while a server uses the home, CannotStart and StorageUnavailable.
+    `every_byte` as in `check_home`. Raises HomeInUse while a server uses the home, CannotStart and
+    StorageUnavailable.
     """
     home.open()
     with closing(home):
-        broken = broken_copies(home, kept_bundles(home.database))
-        return [await _mended(home, one, office) for one in broken if one.stored]
+        broken = _faults(home, kept_bundles(home.database), every_byte)
+        return [await _mended(home, one, office) for one, _ in broken if one.stored]
 
 
 async def _mended(home: Home, bundle: KeptBundle, office: StorageOffice) -> Finding:
     folder = _folder(home, bundle)
     away = folder.with_name(f".broken-{bundle.id}")
-    shutil.rmtree(away, ignore_errors=True)
+    remove_tree(away)
     if folder.exists():
         folder.rename(away)
     try:
@@ -225,7 +251,7 @@ async def _mended(home: Home, bundle: KeptBundle, office: StorageOffice) -> Find
             away.rename(folder)
         text = f"{_names([bundle])} could not be brought anew: {error.message}"
         return Finding("home", text, "Put it back from a backup, or delete it.")
-    shutil.rmtree(away, ignore_errors=True)
+    remove_tree(away)
     return Finding("home", f"Brought anew from the store: {_names([bundle])}.")
 
 
@@ -296,6 +322,12 @@ def told_of(report: RepairReport) -> str:
 
 def _names(bundles: list[KeptBundle]) -> str:
     told = ", ".join(f"{one.owner}/{one.id[:12]}" for one in bundles[:_NAMED])
+    more = len(bundles) - _NAMED
+    return f"{told} and {more} more" if more > 0 else told
+
+
+def _told_faults(bundles: list[KeptBundle], whats: Mapping[KeptBundle, str]) -> str:
+    told = ", ".join(f"{_names([one])} ({whats[one]})" for one in bundles[:_NAMED])
     more = len(bundles) - _NAMED
     return f"{told} and {more} more" if more > 0 else told
 

@@ -7,6 +7,7 @@ Members of a manifest that are not known here are kept: the file is never writte
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -19,14 +20,21 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..clearing import remove_tree
 from ..errors import ModelyardError
 
 VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
+_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 class BadVersion(ModelyardError):
     """The weights version is not whole, or its manifest is wrong."""
+
+
+def in_words(error: BadVersion, folder: Path) -> str:
+    """What is wrong with the version in `folder`, without where that is on this machine."""
+    return error.message.replace(f"{folder}/", "").replace(str(folder), "the version")
 
 
 @dataclass(frozen=True)
@@ -93,35 +101,48 @@ def manifest_from(data: Any, where: str) -> Manifest:
     return manifest
 
 
-def install_version(source: Path, root: Path) -> Manifest:
+def install_version(source: Path, root: Path, mend: bool = False) -> Manifest:
     """Puts the version folder `source` into `root` under its id: whole and durable, or not at all.
 
     Files are hard links where the file system can, else copies; each must have the size that the
-    manifest says. Doing it again changes nothing. Raises BadVersion, and OSError (disk full): then
-    `root` is as it was, and it may be tried again.
+    manifest says. Doing it again changes nothing; with `mend` what is there is read, and replaced
+    if a byte of it is wrong. Raises BadVersion, and OSError (disk full): then `root` is as it was,
+    and it may be tried again.
     """
     manifest = read_manifest(source)
     target = root / manifest.id
-    if is_whole(target):
+    if is_whole(target) and not (mend and fault_of(target)):
         return manifest
     new = root / f".new-{manifest.id}"
-    shutil.rmtree(new, ignore_errors=True)
+    remove_tree(new)
     try:
         new.mkdir(mode=0o700)
         (new / "files").mkdir(mode=0o700)
         for item in manifest.files:
             _place(source / "files" / item["path"], new / "files" / item["path"], item["size"])
-        _copy(source / "manifest.json", new / "manifest.json")
+        _copy(_manifest_of(target, manifest) or source / "manifest.json", new / "manifest.json")
         for folder in {path.parent for path in new.rglob("*")}:
             sync_folder(folder)
         if target.exists():  # a damaged one: what an operator's hand left there
-            shutil.rmtree(target)
+            remove_tree(target)
         new.rename(target)
     except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
+        remove_tree(new)
         raise
     sync_folder(root)
     return manifest
+
+
+def _manifest_of(damaged: Path, wanted: Manifest) -> Path | None:
+    """That of a damaged copy, if it is whole itself: an import calls its own of another origin."""
+    with suppress(BadVersion, OSError):
+        if _content(read_manifest(damaged)) == _content(wanted):
+            return damaged / "manifest.json"
+    return None
+
+
+def _content(manifest: Manifest) -> list[tuple[str, int, str]]:
+    return sorted((item["path"], item["size"], str(item.get("sha256"))) for item in manifest.files)
 
 
 def is_whole(folder: Path) -> bool:
@@ -135,12 +156,41 @@ def is_whole(folder: Path) -> bool:
     return False
 
 
+def fault_of(folder: Path) -> str | None:
+    """What is wrong with a bundle, every byte of it read: None if it is what its manifest says.
+
+    In words without `folder`; of a dataset too. Blocking, for as long as the disk takes.
+    """
+    try:
+        files = json.loads((folder / "manifest.json").read_bytes())["files"]
+        for item in files:
+            path, size, sha256 = str(item["path"]), int(item["size"]), item["sha256"]
+            try:
+                found = _size_and_sha256(folder / "files" / path)
+            except OSError as error:
+                missing = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+                return f"{path} {'is missing' if missing else error.strerror}"
+            if found != (size, sha256):
+                return f"{path} is not what its manifest says (size or SHA-256)"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest.json cannot be read"
+    return None
+
+
+def _size_and_sha256(path: Path) -> tuple[int, str]:
+    with open(os.open(path, _TO_READ), "rb", buffering=0) as file:  # noqa: PTH123
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise FileNotFoundError(errno.ENOENT, "is no file")
+        return status.st_size, hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def remove_unfinished(root: Path, kept: Collection[str] = ()) -> None:
     """Removes what installs that were killed have left, but of the versions `kept`."""
     for path in root.glob(".new-*"):
         if path.name.removeprefix(".new-") in kept:
             continue
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ second, so a version that is listed is whole, here or in the shared store.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ..clearing import remove_tree
 from ..errors import WeightsNotFound
 from ..records.aliases import LATEST, AliasMove, current_aliases, move_alias
 from ..records.paging import cursor_after, seq_of
@@ -118,13 +118,13 @@ class WeightsVersions:
 
     # -- adding -------------------------------------------------------------------------------
 
-    async def install(self, source: Path) -> Manifest:
+    async def install(self, source: Path, mend: bool = False) -> Manifest:
         """Makes the version folder `source` (of a run) a folder here; it is not listed yet.
 
-        Doing it again changes nothing. Raises BadVersion (it will never work) and OSError (the
-        disk is full: try again later).
+        Doing it again changes nothing; with `mend` a copy that is damaged is replaced. Raises
+        BadVersion (it will never work) and OSError (the disk is full: try again later).
         """
-        return await asyncio.to_thread(install_version, source, self.root)
+        return await asyncio.to_thread(install_version, source, self.root, mend)
 
     def record_in(self, manifest: Manifest) -> Callable[[Connection], None]:
         """The part of a transaction that lists an installed version.
@@ -277,7 +277,7 @@ class WeightsVersions:
     async def forget(self, version_id: str) -> None:
         """Removes the record, then the folder."""
         await self._store.write(lambda c: delete_weights(c, version_id))
-        await asyncio.to_thread(shutil.rmtree, self.root / version_id, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self.root / version_id)
 
     def _version(
         self, record: WeightsRecord, names: Mapping[str, tuple[str, ...]]

@@ -17,9 +17,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..clearing import remove_tree
 from ..errors import CannotStart, StorageUnavailable
 from ..records.home import Home
 from ..records.snapshot import Recorded, quieten, take_snapshot
+from ..storage.versions import fault_of
 from .paths import RunPaths
 
 FORMAT = 1
@@ -37,6 +39,8 @@ class Backup:
     """What was copied; `paused` runs were under way. `size` is in bytes.
 
     `missing` are folders, as `runs/ID`, that the records name and the home itself has not.
+    `corrupt` are versions and datasets, as `weights/ID`, with what is wrong with them in the home:
+    they were copied as they are.
     """
 
     runs: int
@@ -46,6 +50,7 @@ class Backup:
     size: int
     made_at: str
     missing: tuple[str, ...]
+    corrupt: dict[str, str]
 
 
 def make_backup(home: Home, target: Path) -> Backup:
@@ -64,14 +69,14 @@ def make_backup(home: Home, target: Path) -> Backup:
     if target.is_relative_to(home.root):
         raise CannotStart(f"{target}: lies in the home itself. Name a folder on another disk.")
     part = target.with_name(f"{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    remove_tree(part)
     part.mkdir(mode=0o700, parents=True)
     try:
         made = _fill(home, Home(part))
         os.sync()
         part.rename(target)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_tree(part)
         raise
     return made
 
@@ -80,13 +85,14 @@ def _fill(home: Home, copy: Home) -> Backup:
     for kind in ("runs", "weights", "datasets", "uploads"):
         (copy.root / kind).mkdir(mode=0o700)
     first = take_snapshot(home.database, copy.database)
-    _copy_bundles(home, copy, first)
+    corrupt: dict[str, str] = {}
+    _copy_bundles(home, copy, first, corrupt)
     for run_id in sorted(first.ended):
         _copy_run(home.runs / run_id, copy.runs / run_id)
     ended = first.ended
     for _ in range(_TRIES):
         recorded = take_snapshot(home.database, copy.database)
-        _copy_bundles(home, copy, recorded)
+        _copy_bundles(home, copy, recorded, corrupt)
         for run_id in sorted(recorded.runs - ended):
             _copy_run(home.runs / run_id, copy.runs / run_id)
         missing = _missing(copy, recorded)
@@ -109,13 +115,17 @@ def _fill(home: Home, copy: Home) -> Backup:
         sum(path.stat().st_size for path in copy.root.rglob("*") if path.is_file()),
         datetime.now(UTC).isoformat(timespec="seconds"),
         tuple(missing),
+        {name: what for name, what in sorted(corrupt.items()) if (copy.root / name).exists()},
     )
     (copy.root / "backup.json").write_text(json.dumps({"format": FORMAT, **asdict(made)}))
     return made
 
 
-def _copy_bundles(home: Home, copy: Home, recorded: Recorded) -> None:
-    """They never change once they are there, so what was copied is not copied again."""
+def _copy_bundles(home: Home, copy: Home, recorded: Recorded, corrupt: dict[str, str]) -> None:
+    """They never change once they are there, so what was copied is not copied again.
+
+    Each copy is read and compared with its digests; `corrupt` gets what is wrong.
+    """
     for source, target, ids in (
         (home.weights, copy.weights, recorded.weights),
         (home.datasets, copy.datasets, recorded.datasets),
@@ -123,17 +133,21 @@ def _copy_bundles(home: Home, copy: Home, recorded: Recorded) -> None:
         for one in sorted(ids):
             if not (target / one).exists():
                 _copy_tree(source / one, target / one)
+                corrupt.pop(f"{source.name}/{one}", None)
+                fault = fault_of(target / one)
+                if fault is not None:
+                    corrupt[f"{source.name}/{one}"] = fault
             if not (source / one).exists():  # removed while it was copied, perhaps
-                shutil.rmtree(target / one, ignore_errors=True)
+                remove_tree(target / one)
 
 
 def _copy_run(source: Path, target: Path) -> None:
     """A run that goes on replaces its checkpoints: the copy's index names those that it has."""
     for _ in range(_TRIES):
-        shutil.rmtree(target, ignore_errors=True)
+        remove_tree(target)
         _copy_tree(source, target, _OF_PROCESSES)
         if not source.exists():
-            shutil.rmtree(target, ignore_errors=True)
+            remove_tree(target)
         if _checkpoints_whole(RunPaths(source), RunPaths(target)):
             return
     raise StorageUnavailable(f"The run {source.name} saves faster than it can be copied: pause it.")
@@ -172,7 +186,7 @@ def _drop_others(copy: Home, recorded: Recorded) -> None:
     ):
         for path in folder.iterdir():
             if path.name not in ids:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
 
 
 def _copy_tree(source: Path, target: Path, but: Iterable[str] = ()) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ..clearing import remove_tree
 from ..errors import StorageUnavailable
 from ..records.runs import Outcome, Progress, RunRecord, find_run
 from ..records.store import RecordStore
@@ -110,7 +110,7 @@ class Conclusion:
         if manifest is not None and not moved:
             # Cancelled in the last moment: the version was never listed.
             folder = self._versions.root / manifest.id
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, folder)
         return moved
 
     async def _compared(self, record: RunRecord, manifest: Manifest | None) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..models_plugin.contract import Checkpoint, Run
 from ..models_plugin.redaction import Hide, hidden_in
+from ..models_plugin.shared_weights import SharedWeights
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Phase
 from .checkpoints import Checkpoints
@@ -195,8 +196,10 @@ class RunContext(Run):
                 f"`modelyard weights pull {model} {version_id}`. Versions that there are: "
                 f"`modelyard weights {model}`"
             )
+        folder = root / version_id / "files"
+        SharedWeights(folder).open()
         read_version(self._paths, version, version_id)
-        return root / version_id / "files"
+        return folder
 
 
 def _finite(name: str, value: Any) -> float:

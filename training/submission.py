@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from ..clearing import remove_tree
 from ..errors import DiskFull, RunConflict, StorageUnavailable
 from ..models_plugin.plugin import PluginSource
 from ..records.datasets import require_dataset
@@ -168,12 +168,12 @@ class Submissions:
                 await asyncio.to_thread(carry_over, old, paths)
             record = await self._store.write(work)
         except OSError as error:
-            await asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, paths.root)
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             kind = DiskFull if full else StorageUnavailable
             raise kind(f"The run's folder cannot be written: {error}") from error
         except Exception:
-            await asyncio.to_thread(shutil.rmtree, paths.root, ignore_errors=True)
+            await asyncio.to_thread(remove_tree, paths.root)
             raise
         self._recorded()
         return record

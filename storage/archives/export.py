@@ -3,13 +3,14 @@
     python -m modelyard.storage.archives.export FOLDER tar.xz > FILE
 
 In it: manifest.json, MODEL_CARD.md, files/ in the order of their names. The same version gives the
-same bytes. Memory is bounded; every file is hashed on its way, and the process fails (exit code 1,
-the reason on standard error) if it is not what the manifest says: then what was written is no
-whole archive. It holds no credentials.
+same bytes. Memory is bounded; every file is hashed on its way, and the process fails (exit code
+DAMAGED, the reason on standard error) if it is not what the manifest says: then what was written is
+no whole archive. It holds no credentials.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -24,15 +25,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from ...errors import ModelyardError
-from ..versions import BadVersion
+from ..versions import BadVersion, in_words
 from .card import model_card
-from .formats import CARD, MANIFEST, ArchiveFormat
+from .formats import CARD, DAMAGED, MANIFEST, UNREADABLE, ArchiveFormat
 from .manifests import as_bytes, load
 from .writers import GzipWriter, XzWriter, shrinks
 
 _CHUNK = 1 << 20
 _MODE = 0o644
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _ZIP_YEARS = (1980, 2107)  # what its time stamps can tell
 
 
@@ -125,12 +126,15 @@ class _Reader:
             self._file: BinaryIO = io.BytesIO(content)
             return self
         try:
-            descriptor = os.open(content, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(content, flags)
         except OSError as error:
-            raise BadVersion(f"{content}: {error.strerror}") from error
+            if error.errno not in _NOT_THERE:
+                raise
+            raise BadVersion(f"{self._member.name} is missing, or no file") from error
         self._file = open(descriptor, "rb", buffering=0)  # noqa: PTH123
         if os.fstat(descriptor).st_size != self._member.size:
-            raise BadVersion(f"{content}: has not the size that the manifest says")
+            raise BadVersion(f"{self._member.name} has not the size that the manifest says")
         return self
 
     def read(self, size: int) -> bytes:
@@ -138,14 +142,14 @@ class _Reader:
         self._digest.update(data)
         self._left -= len(data)
         if not data and self._left:
-            raise BadVersion(f"{self._member.content!s}: ends before its end")
+            raise BadVersion(f"{self._member.name} ends before its end")
         return data
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._file.close()
         expected = self._member.sha256
         if kind is None and expected is not None and self._digest.hexdigest() != expected:
-            raise BadVersion(f"{self._member.content!s}: has not the SHA-256 of the manifest")
+            raise BadVersion(f"{self._member.name} has not the SHA-256 of the manifest")
 
 
 def main(arguments: list[str]) -> int:
@@ -153,14 +157,18 @@ def main(arguments: list[str]) -> int:
         print(f"usage: export FOLDER {'|'.join(ArchiveFormat)} > FILE", file=sys.stderr)
         return 2
     os.nice(5)  # predictions go first
+    folder = Path(arguments[0])
     try:
         with open(os.dup(1), "wb", buffering=_CHUNK) as out:  # noqa: PTH123
-            export(Path(arguments[0]), ArchiveFormat(arguments[1]), out)
+            export(folder, ArchiveFormat(arguments[1]), out)
     except BrokenPipeError:  # who asked for it has gone
         return 1
-    except (ModelyardError, OSError) as error:
-        print(f"cannot export: {error}", file=sys.stderr)
-        return 1
+    except BadVersion as error:
+        print(in_words(error, folder), file=sys.stderr)
+        return DAMAGED
+    except OSError as error:
+        print(error.strerror or type(error).__name__, file=sys.stderr)
+        return UNREADABLE
     return 0
 
 

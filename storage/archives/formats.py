@@ -7,6 +7,9 @@ from typing import BinaryIO
 
 MANIFEST, CARD = "manifest.json", "MODEL_CARD.md"
 """What is beside files/ in an archive."""
+DAMAGED, UNREADABLE = 3, 4
+"""Exit codes of the process that packs: the version is not what its manifest says; the disk fails.
+What stands on standard error then names no folder of this machine."""
 
 _GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import BadArchive
+from ...errors import BadArchive, Conflict
+from ...members import kept_fault
 from ..versions import BadVersion, read_manifest
 
 FORMAT = 1
@@ -45,6 +46,19 @@ def as_bytes(manifest: Mapping[str, Any]) -> bytes:
     wherever it was kept."""
     kept = {name: value for name, value in manifest.items() if name not in _OF_THE_PLACE}
     return (json.dumps(kept, indent=1, sort_keys=True) + "\n").encode()
+
+
+def check_exportable(manifest: Mapping[str, Any]) -> None:
+    """Raises Conflict for a version that no archive can hold: an earlier release took any name of a
+    file in a checkpoint."""
+    for item in manifest["files"]:
+        fault = kept_fault(str(item["path"]))
+        if fault is not None:
+            raise Conflict(
+                f"No archive can be made of this version: its file {str(item['path'])[:200]!r}"
+                f" {fault}. It can be predicted with as before; train again with a plugin that"
+                " gives its files other names."
+            )
 
 
 def check_foreign(folder: Path, name: str) -> dict[str, Any]:
@@ -111,6 +125,9 @@ def _check_files(files: Any, name: str) -> None:
             raise _bad(name, f"{path!r} has no SHA-256")
         if path in paths:
             raise _bad(name, f"{path!r} is named twice")
+        fault = kept_fault(path)
+        if fault is not None:
+            raise _bad(name, f"{path[:200]!r} {fault}")
         paths.add(path)
 
 

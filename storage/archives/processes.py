@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -15,9 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ... import errors
-from ...errors import ModelyardError, StorageUnavailable
+from ...errors import Corrupt, ModelyardError, StorageUnavailable
 from ...seclusion import plain_environment
-from .formats import ArchiveFormat
+from .formats import DAMAGED, UNREADABLE, ArchiveFormat
+
+log = logging.getLogger(__name__)
 
 # Named and not imported: the front is to stay small.
 _EXPORT, _IMPORT = f"{__package__}.export", f"{__package__}.import_"
@@ -31,8 +34,8 @@ _ANSWER = 256 << 10
 async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, None]:
     """The archive of the version's folder, in pieces, as fast as the caller takes them.
 
-    Close it (`aclosing`), or the process waits. Raises StorageUnavailable where the version is
-    damaged: then what came so far is no whole archive.
+    Close it (`aclosing`), or the process waits. Raises Corrupt where the version is damaged, and
+    StorageUnavailable: then what came so far is no whole archive.
     """
     process = await asyncio.create_subprocess_exec(
         *_command(_EXPORT, str(folder), kind.value),
@@ -43,12 +46,23 @@ async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, N
     try:
         while piece := await process.stdout.read(CHUNK):
             yield piece
-        if await process.wait() != 0:
-            why = (await said)[-_SAID:].decode("utf-8", "replace").strip()
-            raise StorageUnavailable(f"The version cannot be exported: {why or 'it was ended.'}")
+        code = await process.wait()
+        if code != 0:
+            raise _failed(code, (await said)[-_SAID:].decode("utf-8", "replace").strip())
     finally:
         said.cancel()
         await _end(process)
+
+
+def _failed(code: int, said: str) -> ModelyardError:
+    if code == DAMAGED:
+        return Corrupt.here(said)
+    if code == UNREADABLE:
+        return StorageUnavailable(f"The version cannot be read: {said}.")
+    if code < 0:
+        return StorageUnavailable(f"The process that packs was ended (signal {-code}). Try again.")
+    log.error("an archive could not be packed (exit code %d): %s", code, said)
+    return ModelyardError("The version cannot be packed; the server's log says why.")
 
 
 async def imported(archive: Path, folder: Path, name: str, model: str) -> None:

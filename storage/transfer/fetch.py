@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from ...clearing import remove_tree
 from ...errors import Corrupt, DiskFull, NotFound, ObjectMissing
 from ..stores.base import ObjectStore
 from ..versions import BadVersion, sync_folder
@@ -111,7 +112,11 @@ class Fetcher:
                 return
             path.unlink()
 
-        left = [Path(base) / name for base, _, names in os.walk(files) for name in names]
+        left = []
+        for base, _, names in os.walk(files):
+            # What was let go of when it was killed: a model had loaded it, so it is read only.
+            os.chmod(base, 0o700)  # noqa: PTH101
+            left += [Path(base) / name for name in names]
         self._workers.each(look, left)
         return [file for file in manifest.files if file.path not in kept]
 
@@ -231,7 +236,7 @@ def _put_in_place(
     small = [new / "files" / file.path for file in fetched if file.size < SMALL]
     make_durable([*small, new / "manifest.json"], new)
     if target.exists():  # damaged: what an operator's hand left there
-        shutil.rmtree(target)
+        remove_tree(target)
     new.rename(target)
     sync_folder(target.parent)
 

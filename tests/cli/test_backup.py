@@ -126,6 +126,23 @@ def test_a_home_that_lacks_a_folder_is_copied_without_it_and_that_is_told(
     assert again.returncode == 1 and json.loads(again.stdout)["missing"] == [f"runs/{runs[0]}"]
 
 
+def test_a_version_that_is_corrupt_is_copied_and_named(modelyard, tmp_path, trained_home):
+    home, _, version = trained_home
+    file = home / "weights" / version / "files" / "count.json"
+    good = file.read_text()
+    file.chmod(0o644)
+    file.write_text(good.replace("2", "3"))
+    made = modelyard("backup", tmp_path / "copy", "--home", home)
+    assert made.returncode == 1, made.stdout
+    assert f"weights/{version} (count.json is not what its manifest says" in made.stderr
+    assert (tmp_path / "copy" / "weights" / version / "files" / "count.json").exists()
+    again = modelyard("backup", tmp_path / "again", "--home", home, "--json")
+    assert again.returncode == 1
+    assert list(json.loads(again.stdout)["corrupt"]) == [f"weights/{version}"]
+    file.write_text(good)
+    assert modelyard("backup", tmp_path / "good", "--home", home).returncode == 0
+
+
 @pytest.mark.slow
 def test_what_cannot_be_copied_leaves_nothing_and_says_why(modelyard, tmp_path, empty_home):
     none = modelyard("backup", tmp_path / "copy", "--home", tmp_path / "nowhere")

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 from yard_bundles import key_of, make_bundle, office_at
 
+from modelyard.records.home import Home
 from modelyard.records.runs import RunRecord, insert_run
 from modelyard.records.store import RecordStore
 from modelyard.records.weights import WeightsRecord, insert_weights
 from modelyard.schemas.states import Phase, Status
+from modelyard.storage.checkup import check_home
 
 A_WEEK = 7 * 24 * 3600
 
@@ -112,6 +114,38 @@ def test_what_the_store_cannot_give_whole_is_left_as_it_is(doctor, kept):
     code, faults, _ = doctor(home, store, "--repair")
     assert code == 1 and "could not be brought anew" in faults[0]
     assert (bundle / "manifest.json").exists() and (bundle / "files" / "a").exists()
+
+
+def rotten(bundle):
+    """Another byte in a file of the same size."""
+    file = bundle / "files" / "b"
+    file.chmod(0o644)
+    file.write_bytes(b"B" + file.read_bytes()[1:])
+
+
+def test_a_changed_byte_is_found_and_mended_where_the_store_has_it(modelyard, kept):
+    home, store, bundle = kept
+    rotten(bundle)
+    words = ("doctor", "--home", home, "--storage", store)
+    named = {"MODELYARD_MODEL_NAME": "bare"}
+    plugins = str(Path(__file__).parent.parent / "plugins")
+    done = modelyard(*words, plugins=plugins, more_env=named)
+    (fault,) = (line for line in done.stdout.splitlines() if line.startswith("FAULT"))
+    assert done.returncode == 1 and f"m/{bundle.name[:12]} (b is not what" in fault
+    assert "Corrupt on this disk, but in the store" in fault
+    mended = modelyard(*words, "--repair", plugins=plugins, more_env=named)
+    assert mended.returncode == 0 and "Brought anew" in mended.stdout, mended.stdout
+    assert (bundle / "files" / "b").read_bytes() == b"b" * 300_000
+
+
+def test_a_changed_byte_of_the_only_copy_is_told_with_what_can_be_done(tmp_path, kept):
+    home, _, bundle = kept
+    assert all(one.remedy is None for one in check_home(Home(home), False, every_byte=True))
+    rotten(bundle)
+    (told,) = (one for one in check_home(Home(home), False, every_byte=True) if one.remedy)
+    assert "b is not what its manifest says (size or SHA-256)" in told.message
+    assert "from a backup or import their archives" in told.remedy
+    assert all(one.remedy is None for one in check_home(Home(home), False)), "sizes tell nothing"
 
 
 def test_the_only_copy_is_not_removed_and_what_is_not_published_is_told(doctor, kept):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from yard_bundles import contents, key_of, make_bundle, office_at
+from yard_rights import run_as_others
 
 from modelyard.errors import Conflict, Corrupt, DiskFull, NotFound
 from modelyard.storage.versions import BadVersion
@@ -214,6 +215,32 @@ async def test_a_fetch_keeps_what_an_earlier_one_brought_and_verifies_it(rclone,
         got = await office.fetch(key_of(folder), tmp_path / "got")
     assert contents(got) == FILES
     assert not any("blobs" in target for _, target in way.faults.requests)
+
+
+_GO_ON = """
+import asyncio, sys
+from pathlib import Path
+from yard_bundles import office_at
+
+async def main(home, store, key, target):
+    async with office_at(Path(home), store) as office:
+        await office.fetch(key, Path(target))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_fetch_goes_on_in_a_read_only_copy_that_was_half_removed(local, tmp_path):
+    folder = make_bundle(tmp_path / "source", FILES)
+    await local.publish("weights", key_of(folder), folder)
+    left = tmp_path / "got" / f".new-{folder.name}" / "files"
+    shutil.copytree(folder / "files", left)
+    (left / "config.json").unlink()
+    (left / "of_nobody").write_bytes(b"?")
+    for place in (left / "small", left):
+        place.chmod(0o555)
+    run_as_others(_GO_ON, tmp_path / "there", tmp_path / "store", key_of(folder), tmp_path / "got")
+    assert contents(tmp_path / "got" / folder.name) == FILES
 
 
 @pytest.mark.parametrize("how", ["mend", "later"])

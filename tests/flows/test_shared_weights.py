@@ -1,0 +1,132 @@
+"""Versions are shared by workers, runs and archives: nobody's `load` changes one unnoticed."""
+
+import json
+import stat
+import time
+
+import pytest
+from yard_rights import modes_bind
+
+MODELS = ("counter", "scribbler")
+
+
+@pytest.fixture(scope="module")
+def server(serve_module):
+    server = serve_module("--model-name", ",".join(MODELS), "--no-warm-start")
+    for model in MODELS:
+        server.wait_ready(model)
+    return server
+
+
+def trained(server, model, **arguments) -> str:
+    """The id of the version that a training made."""
+    record = server.wait_run(server.train(model, **arguments))
+    assert record["status"] == "done", record
+    return record["weights"]
+
+
+def folder_of(server, version):
+    return server.home / "weights" / version
+
+
+def address(version, model="counter") -> str:
+    return f"/v2/models/{model}/weights/{version}"
+
+
+def error_of(server, model, version) -> str:
+    """What the model tells of weights that it could not load."""
+    until = time.monotonic() + 60
+    while version not in (
+        told := server.get(f"/v2/models/{model}/").json().get("weights_error", "")
+    ):
+        assert time.monotonic() < until, told
+        time.sleep(0.05)
+    return told
+
+
+def is_corrupt(server, answer, file) -> bool:
+    told = answer.json()
+    assert (answer.status_code, told["type"]) == (500, "urn:modelyard:corrupt"), answer.text
+    assert "Retry-After" not in answer.headers
+    assert str(server.home) not in answer.text and "Traceback" not in answer.text
+    return file in told["message"] and "doctor --repair" in told["message"]
+
+
+def test_files_that_a_model_has_loaded_are_read_only_and_can_be_removed(server):
+    version = trained(server, "counter")
+    assert server.predict("counter", params={"weights": version}).ok
+    other = trained(server, "counter")
+    files = folder_of(server, version) / "files"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (files, *files.rglob("*"))}
+    assert modes == {"files": 0o555, "count.json": 0o444}
+    assert server.predict("counter", params={"weights": other}).ok
+    until = time.monotonic() + 30
+    while server.delete(address(version)).status_code == 409:  # predictions still use it
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert not folder_of(server, version).exists()
+
+
+@pytest.mark.parametrize("how", ["overwrite", "replace", "remove"])
+def test_a_load_that_changes_its_weights_is_told_and_its_version_is_not_taken_for_whole(
+    server, tmp_path, how
+):
+    version = trained(server, "scribbler", load=how)
+    told = error_of(server, "scribbler", version)
+    if modes_bind(tmp_path):
+        assert "PermissionError" in told
+        assert server.get(address(version, "scribbler") + "/archive").ok
+        return
+    assert "changed the files of its weights folder" in told and "inner/data.bin" in told
+    again = server.predict("scribbler", params={"weights": version})
+    assert again.status_code == 503 and "inner/data.bin" in again.json()["message"]
+    assert ("damaged: inner/data.bin" in again.json()["message"] and "SHA-256" in again.text) or (
+        how == "remove" and "is missing" in again.text
+    )
+    archive = server.get(address(version, "scribbler") + "/archive")
+    assert is_corrupt(server, archive, "files/inner/data.bin")
+
+
+def test_a_version_that_rotted_is_corrupt_to_all_and_mended_by_its_archive(server):
+    version = trained(server, "counter", steps=4)
+    trained(server, "counter", steps=5)
+    good = server.get(address(version) + "/archive")
+    assert good.ok
+    file = folder_of(server, version) / "files" / "count.json"
+    file.chmod(0o644)
+    file.write_text(file.read_text().replace("4", "7"))
+    assert is_corrupt(server, server.get(address(version) + "/archive"), "files/count.json")
+    assert is_corrupt(
+        server, server.get(address(version) + "/archive?format=zip"), "files/count.json"
+    )
+    share = server.post(address(version) + "/link", json={})
+    token = share.json()["url"].rpartition("/")[2]
+    assert is_corrupt(server, server.get(f"/v2/shared/{token}"), "files/count.json")
+    headers = {"Content-Type": "application/gzip"}
+    back = server.post("/v2/models/counter/weights/", data=good.content, headers=headers)
+    assert back.status_code == 200, back.text
+    assert server.get(address(version) + "/archive").content == good.content
+    answer = server.predict("counter", params={"weights": version})
+    assert answer.json()["predictions"]["count"] == 4, answer.text
+
+
+def test_a_manifest_that_rotted_is_told_without_a_path(server):
+    version = trained(server, "counter", steps=2)
+    (folder_of(server, version) / "manifest.json").write_text('{"id": ')
+    for what in ("archive", "card", "lineage"):
+        assert is_corrupt(server, server.get(f"{address(version)}/{what}"), "manifest.json")
+
+
+@pytest.mark.parametrize("name", ["odd\udcff.json", "C:odd.json", "odd\\odd.json"])
+def test_a_version_of_an_earlier_release_whose_names_no_archive_holds_says_so(server, name):
+    version = trained(server, "counter", steps=2)
+    folder = folder_of(server, version)
+    (folder / "files" / "count.json").rename(folder / "files" / name)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"][0]["path"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    answer = server.get(address(version) + "/archive")
+    assert answer.status_code == 409, answer.text
+    assert repr(name)[1:-1] in answer.json()["message"]
+    assert str(server.home) not in answer.text and "Traceback" not in answer.text
+    assert server.get(address(version) + "/card").ok
