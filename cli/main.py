@@ -6,6 +6,8 @@ Exit codes: 0 done; 1 failed, or the server cannot be reached; 2 wrong usage or 
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 
 import click
@@ -45,10 +47,21 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line; the console script's entry point."""
     try:
-        cli(prog_name="modelyard")
+        code = cli.main(prog_name="modelyard", standalone_mode=False)
+    except click.ClickException as error:
+        said = io.StringIO()
+        error.show(said)  # with the usage, where that was wrong
+        # As all else that is told of a failure, by the server too: whose word it is, in any log.
+        text = re.sub(r"^Error: ", "modelyard: ", said.getvalue(), count=1, flags=re.MULTILINE)
+        click.echo(text, nl=False, err=True)
+        sys.exit(error.exit_code)
+    except click.Abort as error:
+        click.echo("Aborted!", err=True)
+        sys.exit(130 if isinstance(error.__cause__, KeyboardInterrupt) else 1)
     except Exception as error:
         from .failures import told  # knows the client, which would cost a server 4 MB
 
         message, code = told(error)
         click.echo(f"modelyard: {message}", err=True)
         sys.exit(code)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -35,6 +35,22 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(modelyard, words
     assert done.stderr == f"modelyard: Cannot reach the server at {NOBODY}: connection refused.\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["nonsense"], 2),
+        (["keys", "create", "a/b"], 2),
+        (["backup", "there", "--home", "nowhere"], 1),
+        (["serve", "--port", "x"], 2),
+    ],
+)
+def test_every_failure_says_whose_word_it_is(modelyard, tmp_path, words, code):
+    done = modelyard(*words, cwd=tmp_path)
+    assert done.returncode == code and "Error:" not in done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("modelyard: ")]
+    assert len(told) == 1, done.stderr
+
+
 def test_the_address_may_stand_before_or_after_the_command(modelyard):
     ways = (["--url", NOBODY, "models"], ["models", "--url", NOBODY],
             ["train", "--url", NOBODY, "m"], ["train", "m", f"--url={NOBODY}"])  # fmt: skip
