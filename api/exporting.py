@@ -164,7 +164,7 @@ async def _within(limit_s: float | None, wanted: str) -> AsyncIterator[None]:
         if not time.expired():  # another's: of a network disk, say
             raise
         raise DeadlineExceeded(
-            f"The export {wanted!r} was not made within the {limit_s:g} s of the request's "
+            f"The export {wanted!r} was not made within the time of the request's "
             "X-Request-Timeout, in which it may have waited for the model's other exports."
         ) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,7 @@ async def list_exports(request: web.Request) -> web.StreamResponse:
 
 async def make_export(request: web.Request) -> web.StreamResponse:
     """Makes it in a process of its own; answers when it is there, or says why it cannot be."""
+    begun, limit_s = time.monotonic(), timeout_of(request.headers.get("X-Request-Timeout"))
     here, version = services(request), await _version(request)
     wanted, formats = str(request[BODY]["format"]), _formats(here, version)
     if wanted not in formats:
@@ -44,7 +46,6 @@ async def make_export(request: web.Request) -> web.StreamResponse:
         archives = f"Archives (tar.gz, tar.xz, zip) always work: GET {place}."
         raise InvalidArguments({"format": [f"{known if formats else none} {archives}"]})
 
-    limit_s = timeout_of(request.headers.get("X-Request-Timeout"))
     version = await here.rooms.keeper.local(version, limit_s)
 
     async def perform(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +54,8 @@ async def make_export(request: web.Request) -> web.StreamResponse:
             timeout_s=limit_s or EXPORT_LIMIT_S,
         )
 
-    export, made = await request.config_dict[EXPORTER].make(version, wanted, perform, limit_s)
+    left_s = None if limit_s is None else limit_s - (time.monotonic() - begun)  # it was fetched
+    export, made = await request.config_dict[EXPORTER].make(version, wanted, perform, left_s)
     data = _data(here, version, export)
     return json_response(
         data,

@@ -57,12 +57,20 @@ def check_source(source: PluginSource, limit_s: float, home: Home | None = None)
     PR_SET_PDEATHSIG fires when the thread that forked ends.
     """
     with temporary_folder(home) as folder, _report() as report:
-        leftovers = Leftovers(_SERVER, Path(os.devnull))
-        try:
-            code, last = _run(source, limit_s, report, folder, leftovers.mark())
-        finally:
-            asyncio.run(leftovers.close())
+        with nothing_left() as mark:
+            code, last = _run(source, limit_s, report, folder, mark)
         return _outcome(source, _lines(report), code, limit_s, _last_lines(last))
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[dict[str, str]]:
+    """Variables for the environment of a child: it is ended when the block is over, with all that
+    it has started, and also where this process is killed."""
+    leftovers = Leftovers(_SERVER, Path(os.devnull))
+    try:
+        yield leftovers.mark()
+    finally:
+        asyncio.run(leftovers.close())
 
 
 def name_of(source: PluginSource) -> str:

@@ -28,7 +28,7 @@ from ..training.checkup import (
     check_tensorboard,
     sweep,
 )
-from .checking import check_source, name_of, readable
+from .checking import check_source, name_of, nothing_left, readable
 from .printing import print_json
 from .server_options import json_option, wants_json
 from .temporary import temporary_folder
@@ -119,13 +119,14 @@ def _swept(home: Home) -> Finding:
 
 def _models(settings: Settings, home: Home) -> Iterator[Finding]:
     """Each model that a server with these settings would serve, imported in its own process."""
-    interpreters = {
-        name: Interpreter(own.python, own.env)
-        for name, own in settings.models.items()
-        if own.python is not None
-    }
     try:
-        sources = list_sources(settings.model_name, interpreters)
+        with nothing_left() as mark:
+            interpreters = {
+                name: Interpreter(own.python, {**own.env, **mark})
+                for name, own in settings.models.items()
+                if own.python is not None
+            }
+            sources = list_sources(settings.model_name, interpreters)
     except ModelyardError as error:
         yield Finding("model", error.message, "Install it, or name another one.")
         return

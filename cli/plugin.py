@@ -18,7 +18,7 @@ from ..models_plugin.checking.findings import FAULT, LEVELS, NOTE, Finding
 from ..models_plugin.entry_points import installed_sources
 from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
-from .checking import Outcome, check_source, name_of, readable
+from .checking import Outcome, check_source, name_of, nothing_left, readable
 from .requirements import check_requirements
 from .stand_in import stand_in
 
@@ -85,7 +85,8 @@ def find_source(
     if python is None:
         offered = installed_sources()
     else:
-        offered = Interpreter(python).sources(min(limit_s, ASK_LIMIT_S))
+        with nothing_left() as mark:
+            offered = Interpreter(python, mark).sources(min(limit_s, ASK_LIMIT_S))
         python = Interpreter(python).executable()
     if entrypoint in offered:
         return offered[entrypoint]

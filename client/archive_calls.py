@@ -93,14 +93,21 @@ class ArchiveCalls(Calls):
         """In which formats a version can be had, and which of them have been made."""
         return Exports.from_data(await self._get(self._version(model, version, "exports", "")))
 
-    async def make_export(self, model: str, version: str, format: str) -> Export:
+    async def make_export(
+        self, model: str, version: str, format: str, *, timeout_s: float | None = None
+    ) -> Export:
         """Makes an export (`onnx`, ...) if it is not there; takes seconds to minutes.
 
+        `timeout_s` is the server's deadline for it; without one the model may take ten minutes.
         Raises ArgumentsRefused for a format that the model lacks, NotSupported naming the packages
         that the server would need for it.
         """
         path = self._version(model, version, "exports", "")
-        more = {"headers": new_key(), "streamed": True, "timeout_s": _EXPORTING_S}
+        headers, silence = new_key(), _EXPORTING_S
+        if timeout_s is not None:
+            headers["X-Request-Timeout"] = f"{timeout_s:g}"
+            silence = timeout_s + 10  # the server's own words come first
+        more = {"headers": headers, "streamed": True, "timeout_s": silence}
         return Export.from_data(await self._send("POST", path, {"format": format}, **more))
 
     async def download_export(

@@ -160,9 +160,11 @@ class SyncWeightsCalls:
         """In which formats a version can be had, and which of them have been made."""
         return self._loop.run(self._client.exports(model, version))
 
-    def make_export(self, model: str, version: str, format: str) -> Export:
+    def make_export(
+        self, model: str, version: str, format: str, *, timeout_s: float | None = None
+    ) -> Export:
         """Makes an export (`onnx`, ...) if it is not there; see `AsyncClient.make_export`."""
-        return self._loop.run(self._client.make_export(model, version, format))
+        return self._loop.run(self._client.make_export(model, version, format, timeout_s=timeout_s))
 
     def download_export(
         self,

@@ -81,6 +81,17 @@ def test_a_check_that_is_ended_leaves_no_process_and_no_folder(tmp_path, number)
     assert list(yard.places.iterdir()) == []
 
 
+def test_an_interpreter_that_hangs_ends_with_the_command_too(tmp_path):
+    yard, python = Yard(tmp_path), tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! nowhere >{yard.note}.new\n"
+                      f"mv {yard.note}.new {yard.note}\nsleep 600\n")  # fmt: skip
+    python.chmod(0o755)
+    command, pids, _ = yard.begun("plugin", "check", "any", "--python", str(python))
+    command.kill()
+    command.wait()
+    wait_until(lambda: all(map(gone, pids)))
+
+
 def test_two_checks_at_a_time_leave_each_other_their_folders(tmp_path):
     yard = Yard(tmp_path)
     command, pids, folder = yard.begun("plugin", "check", "hanging")

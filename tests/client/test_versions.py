@@ -163,6 +163,8 @@ def test_links_cards_and_lineage(client, trained):
     assert client.exports(MODEL, "latest").items == ()
     with pytest.raises(ArgumentsRefused, match="onnx"):
         client.make_export(MODEL, "latest", "onnx")
+    with pytest.raises(ArgumentsRefused, match="from 1 to 86400"):
+        client.make_export(MODEL, "latest", "onnx", timeout_s=0.5)
 
 
 def test_a_training_like_another_says_whether_it_came_to_the_same(client, trained):
