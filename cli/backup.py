@@ -28,7 +28,7 @@ def backup(ctx: click.Context, target: Path, home: str | None) -> None:
     or has versions or datasets that are corrupt.
     """
     try:
-        place = Home(load_settings({"home": home} if home else {}).home)
+        place = Home(load_settings({} if home is None else {"home": home}).home)
     except CannotStart as error:
         raise click.UsageError(error.message) from error
     try:

@@ -47,8 +47,20 @@ class DemoFailed(Exception):
     show_default=True,
     help="Folder for the data, the records and the weights; kept for the next time.",
 )
-@click.option("--port", default=5000, show_default=True, help="If taken, a free one.")
-@click.option("--epochs", default=10, show_default=True, help="Epochs of the training.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5000,
+    show_default=True,
+    help="If taken, a free one.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1, 10_000),
+    default=10,
+    show_default=True,
+    help="Epochs of the training.",
+)
 @click.option("--once", is_flag=True, envvar="DEMO_ONCE", help="End after the predictions.")
 def demo(home: Path, port: int, epochs: int, once: bool) -> None:
     """Train and predict on real images, to see how it works.

@@ -63,7 +63,9 @@ def doctor(
     Works on this machine, beside a running server, too. Exit code 1 if something was found, or if
     there is no home at --home.
     """
-    given = {name: value for name, value in (("home", home), ("storage", storage)) if value}
+    given = {
+        name: value for name, value in (("home", home), ("storage", storage)) if value is not None
+    }
     try:
         settings = load_settings(given)
     except CannotStart as error:

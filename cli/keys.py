@@ -150,7 +150,7 @@ def forget(home: str | None) -> None:
 
 def _place(home: str | None, existing: bool = False) -> Home:
     try:
-        place = Home(load_settings({"home": home} if home else {}).home)
+        place = Home(load_settings({} if home is None else {"home": home}).home)
     except CannotStart as error:
         raise click.UsageError(error.message) from error
     if existing and not place.format_file.exists():

@@ -19,6 +19,10 @@ from ..models_plugin.entry_points import installed_sources
 from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
 from .checking import Outcome, check_source, name_of, nothing_left, readable
+
+
+from .checking import Outcome, check_source, name_of, readable
+from .numbers import Seconds
 from .requirements import check_requirements
 from .stand_in import stand_in
 
@@ -40,7 +44,12 @@ plugin.add_command(stand_in)
 @click.option("--group", type=click.Choice(sorted(_GROUPS)), help="Its contract, if not guessed.")
 @click.option("--python", metavar="PATH", help="Interpreter of the model's own environment.")
 @click.option(
-    "--timeout", default=120.0, show_default=True, help="Seconds until it counts as hung."
+    "--timeout",
+    type=Seconds(),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds until it counts as hung.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 @click.pass_context

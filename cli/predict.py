@@ -11,6 +11,7 @@ import click
 
 from ..client import Client, ClientError, Model, Prediction
 from .model_group import ModelGroup, model_command
+from .numbers import Seconds
 from .options import CallArguments, ModelOptions
 from .printing import console
 from .server_options import wants_json
@@ -65,7 +66,7 @@ def _own_options(names: set[str]) -> list[click.Parameter]:
         click.Option(["weights", weights], metavar="ID", help="Weights version: an id or latest."),
         click.Option(
             ["timeout", "--modelyard-timeout" if "timeout" in names else "--timeout"],
-            type=click.FloatRange(min=0, min_open=True),
+            type=Seconds(),
             metavar="SECONDS",
             help="Give up after so long.",
         ),

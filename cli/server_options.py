@@ -56,6 +56,8 @@ def make_connection_options() -> list[click.Option]:
 
 def _keep(key: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def callback(ctx: click.Context, _: click.Parameter, value: Any) -> Any:
+        if value == "":
+            raise click.BadParameter("it is empty: name a server, or leave it out.")
         if value is not None:
             ctx.meta[key] = value
         return value

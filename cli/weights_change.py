@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import click
@@ -52,6 +53,20 @@ def set_alias(ctx: click.Context, model: str, name: str, version: str) -> None:
     _tell(ctx, model, client.set_alias(model, name, chosen))
 
 
+def _share(text: str) -> tuple[str, float]:
+    """The version and its weight. Raises BadParameter."""
+    version, _, weight = text.rpartition("=")
+    try:
+        number = float(weight) if version else 1.0
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise click.BadParameter(
+            f"{text!r}: the weight is no number above 0.", param_hint="VERSION=WEIGHT"
+        )
+    return version or weight, number
+
+
 @alias.command()
 @versions.model_argument
 @click.argument("name")
@@ -75,18 +90,11 @@ def divide(
     shadow_share: float,
 ) -> None:
     """Divide the calls that name NAME, or none, between versions of MODEL by weight."""
+    asked = [_share(share) for share in shares]
     client = client_of(ctx)
     weights: dict[str, float] = {}
-    for share in shares:
-        version, _, weight = share.rpartition("=")
-        try:
-            weights[versions.find(client, model, version or weight).id] = float(
-                weight if version else 1
-            )
-        except ValueError:
-            raise click.BadParameter(
-                f"{share!r}: the weight is no number.", param_hint="VERSION=WEIGHT"
-            ) from None
+    for version, weight in asked:
+        weights[versions.find(client, model, version).id] = weight
     copied = None if shadow is None else versions.find(client, model, shadow).id
     _tell(
         ctx,

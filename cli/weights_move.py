@@ -11,6 +11,7 @@ import click
 from ..client import Client, Weights
 from . import printing, versions
 from .connection import client_of
+from .numbers import Seconds
 from .server_options import connection_options, wants_json
 from .transfers import Transfer, shown
 
@@ -43,7 +44,7 @@ class Duration(click.ParamType):
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     metavar="SECONDS",
     help="Wait no longer; the server goes on trying.",
 )

@@ -10,6 +10,7 @@ from typing import Any
 from yarl import URL
 
 from .bodies import CallBody
+from .errors import UnexpectedAnswer
 from .transport import Call, Timeouts, Transport
 
 _NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
@@ -42,6 +43,17 @@ class Calls:
         call = Call(method, path, body=CallBody(body or {}), **more)
         async with self._transport.open(call) as response:
             return None if response.status == 204 else await self._transport.json_of(response)
+
+    async def _delete(self, path: str, query: Mapping[str, Any] | None = None) -> None:
+        """Has the server remove something. Raises ClientError's family, UnexpectedAnswer for any
+        answer but "it is gone": a page that something else shows is none."""
+        async with self._transport.open(Call("DELETE", path, query or {})) as response:
+            if response.status != 204:
+                raise UnexpectedAnswer(
+                    f"The server answered {response.status} to DELETE {path}, not 204. Is it a "
+                    "Modelyard server?",
+                    response.status,
+                )
 
     async def _page(self, path: str, query: Mapping[str, Any]) -> tuple[Any, dict[str, Any] | None]:
         """One page of a list, and the query of the next one, if there is one."""

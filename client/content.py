@@ -143,6 +143,8 @@ def content_of(sources: Sequence[str | os.PathLike[str]]) -> Content:
     if there is no file, a name comes twice, or a folder holds links that lead out, pipes or the
     like.
     """
+    if not all(map(os.fspath, sources)):
+        raise ClientError("An empty text is no path; `.` is the folder that you are in.")
     paths = [Path(source) for source in sources]
     if len(paths) == 1 and not paths[0].is_dir():
         return FileContent(paths[0])

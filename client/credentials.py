@@ -55,7 +55,12 @@ class CredentialStore:
         if not isinstance(found, Mapping) or not isinstance(found.get("token"), str):
             return None
         known = Credential.__dataclass_fields__
-        return Credential(**{name: value for name, value in found.items() if name in known})
+        values = {name: value for name, value in found.items() if name in known}
+        until = values.pop("expires_at", None)
+        until = until if isinstance(until, int | float) else None
+        if not all(value is None or isinstance(value, str) for value in values.values()):
+            raise ClientError(f"{self.path} is damaged. Remove it and sign in again.")
+        return Credential(**values, expires_at=until)
 
     def put(self, url: str, credential: Credential | None) -> None:
         """Keeps it, in place of what was there; None: forgets it. Raises ClientError."""

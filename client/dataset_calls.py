@@ -126,4 +126,4 @@ class DatasetCalls(Calls):
         `force`: also if ended runs could still be resumed with it.
         """
         query = {"force": True} if force else {}
-        await self._send("DELETE", path_of("v2", "datasets", dataset), query=query)
+        await self._delete(path_of("v2", "datasets", dataset), query)

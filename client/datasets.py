@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .reading import known, mapping, moment, sequence
+from .reading import identity, known, mapping, moment, reads, sequence
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Transfer:
     total: int = 0
 
     @classmethod
+    @reads("transfer")
     def from_data(cls, data: Any) -> Transfer | None:
         return cls(**known(cls, data)) if isinstance(data, dict) else None
 
@@ -54,9 +55,11 @@ class Dataset:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @reads("dataset")
     def from_data(cls, data: Any, created: bool = False) -> Dataset:
         values = known(cls, mapping(data, "dataset"))
-        values["id"], values["name"] = str(values.get("id") or ""), str(values.get("name") or "")
+        values["id"] = identity(values, "id", "dataset")
+        values["name"] = identity(values, "name", "dataset")
         values["created_at"] = moment(values.get("created_at"))
         values["progress"] = Transfer.from_data(values.get("progress"))
         return cls(**{**values, "created": created, "data": data})
@@ -85,9 +88,10 @@ class DatasetReport:
     left_out: int = 0
 
     @classmethod
+    @reads("report of a dataset")
     def from_data(cls, data: Any) -> DatasetReport:
         values = known(cls, mapping(data, "report of a dataset"))
-        values["dataset"] = str(values.get("dataset") or "")
+        values["dataset"] = identity(values, "dataset", "report of a dataset")
         values["problems"] = tuple(
             Problem(**{"message": "", **known(Problem, mapping(item, "problem of a dataset"))})
             for item in sequence(values.get("problems") or [], "problems")
@@ -115,9 +119,10 @@ class Upload:
     error: str | None = None
 
     @classmethod
+    @reads("upload")
     def from_data(cls, data: Any) -> Upload:
         values = known(cls, mapping(data, "upload"))
-        values["id"] = str(values.get("id") or "")
+        values["id"] = identity(values, "id", "upload")
         values["parts"] = tuple(values.get("parts") or ())
         values["progress"] = Transfer.from_data(values.get("progress"))
         return cls(**values)

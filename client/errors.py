@@ -111,11 +111,16 @@ def refusal(
     """
     kind = _BY_STATUS.get(status, ServerFailed if status >= 500 else RequestRefused)
     body = document if isinstance(document, dict) else {}
+    if kind is ArgumentsRefused and not body:
+        kind = RequestRefused
     if kind is ArgumentsRefused and "status" not in body:
         return kind(arguments_in_words(body), status, errors=body)
     words = body.get("detail") or body.get("message") or body.get("title")
+    if not isinstance(words, str):
+        # The framework's own page, a proxy's, or that of something else altogether.
+        words = f"The server answered {status} {reason}".rstrip() + ", and not as Modelyard does."
     return kind(
-        str(words) if words else f"The server answered {status} {reason}.".replace(" .", "."),
+        words,
         status,
         errors=body.get("errors") if isinstance(body.get("errors"), dict) else None,
         details=body,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .reading import known, mapping
+from .reading import identity, known, mapping, reads
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Description:
     distribution_version: str | None = None
 
     @classmethod
+    @reads("description of a model")
     def from_data(cls, data: Mapping[str, Any]) -> Description:
         values = known(cls, mapping(data, "description of a model"))
         for name in ("predict_arguments", "train_arguments", "predict_response", "train_response"):
@@ -105,13 +106,14 @@ class Model:
     data: Mapping[str, Any]
 
     @classmethod
+    @reads("model")
     def from_data(cls, data: Mapping[str, Any], name: str = "") -> Model:
         """`name` is the URL's name, where it is known; a listed model's `id` is that name too."""
         data = mapping(data, "model")
         # DEEPaaS has a text under `description`; the arguments stand beside it.
         described = data.get("arguments") or data.get("description")
         return cls(
-            name=name or str(data.get("id") or data.get("name") or ""),
+            name=name or identity(data, "id" if data.get("id") else "name", "model"),
             state=str(data.get("state") or "ready"),
             error=_in_words(data.get("error")),
             weights=data.get("weights") if isinstance(data.get("weights"), str) else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .reading import known, mapping, moment, sequence
+from .reading import identity, known, mapping, moment, reads, sequence
 
 RUNNING = "running"
 """The status of a run that has not ended; the other three are `done`, `error` and `cancelled`."""
@@ -23,6 +23,7 @@ class Progress:
     step: int | None = None
 
     @classmethod
+    @reads("progress")
     def from_data(cls, data: Any) -> Progress:
         values = known(cls, data) if isinstance(data, dict) else {}
         values["text"] = values.get("text") or ""
@@ -40,6 +41,7 @@ class Attempt:
     message: str | None = None
 
     @classmethod
+    @reads("attempt")
     def from_data(cls, data: Any) -> Attempt:
         values = known(cls, mapping(data, "attempt"))
         for name in ("started_at", "ended_at"):
@@ -84,12 +86,13 @@ class Run:
     data: Mapping[str, Any]
 
     @classmethod
+    @reads("record of a run")
     def from_data(cls, model: str, data: Any) -> Run:
         data = mapping(data, "record of a run")
         return cls(
             model=model,
-            id=str(data.get("uuid") or ""),
-            status=str(data.get("status") or ""),
+            id=identity(data, "uuid", "record of a run"),
+            status=identity(data, "status", "record of a run"),
             phase=data.get("phase"),
             reason=data.get("reason"),
             message=data.get("message"),
@@ -137,6 +140,7 @@ class Metrics:
     last_step: int | None
 
     @classmethod
+    @reads("metrics")
     def from_data(cls, data: Any) -> Metrics:
         data = mapping(data, "metrics")
         series = mapping(data.get("series"), "series of metrics")
@@ -159,6 +163,7 @@ class Checkpoint:
     size: int | None = None
 
     @classmethod
+    @reads("checkpoint")
     def from_data(cls, data: Any) -> Checkpoint:
         values = known(cls, mapping(data, "checkpoint"))
         values["created_at"] = moment(values.get("created_at"))
@@ -175,6 +180,7 @@ class Checkpoints:
     items: tuple[Checkpoint, ...]
 
     @classmethod
+    @reads("list of checkpoints")
     def from_data(cls, data: Any) -> Checkpoints:
         data = mapping(data, "list of checkpoints")
         items = sequence(data.get("items") or [], "checkpoints")

@@ -15,11 +15,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import aiohttp
 from yarl import URL
 
+from .address import server_address
 from .authority import Authority
 from .bodies import Body, CallBody
 from .errors import ClientError, ServerUnreachable, TimedOut, UnexpectedAnswer, refusal
@@ -28,6 +29,8 @@ _LATER = frozenset({502, 503, 504})
 _SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 10.0
+_DOUBT = "is it a Modelyard server?"
+_WORDS = 300  # characters of what a library says
 _ERROR_BODY_LIMIT = 4 * 1024**2  # bytes of a refusal that are read
 
 Query = Mapping[str, Any]
@@ -91,9 +94,7 @@ class Transport:
         attempts: int,
         authority: Authority | None = None,
     ) -> None:
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise ServerUnreachable(f"{url!r} is no address of a server: write http://HOST:PORT.")
-        self.url = url.rstrip("/")
+        self.url = server_address(url)
         self._headers = dict(headers)
         said = any(name.lower() == "authorization" for name in headers)
         self._authority = None if said else authority
@@ -181,10 +182,9 @@ class Transport:
         body = await response.read()
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnexpectedAnswer(
-                f"{self.url} answered {response.content_type}, which is no JSON: "
-                "is it a Modelyard server?",
+                f"{self.url} answered {response.content_type}, which is no JSON: {_DOUBT}",
                 response.status,
             ) from error
 
@@ -210,10 +210,17 @@ class _Told:
             raise ServerUnreachable(
                 f"Cannot reach the server at {self._url}: {_why(error.os_error)}."
             ) from error
-        if isinstance(error, aiohttp.ClientError | ConnectionError):
-            raise ServerUnreachable(
-                f"The connection to {self._url} was lost: {error or type(error).__name__}."
+        if isinstance(error, aiohttp.TooManyRedirects | aiohttp.RedirectClientError):
+            raise UnexpectedAnswer(
+                f"{self._url} sends on to an address that cannot be asked: {_DOUBT}"
             ) from error
+        if isinstance(error, aiohttp.ClientResponseError):
+            raise UnexpectedAnswer(
+                f"{self._url} answered with what is no HTTP that can be read: {_DOUBT}"
+            ) from error
+        if isinstance(error, aiohttp.ClientError | ConnectionError):
+            words = " ".join(str(error).split())[:_WORDS].rstrip(".") or type(error).__name__
+            raise ServerUnreachable(f"The connection to {self._url} was lost: {words}.") from error
 
 
 def _why(error: OSError) -> str:
@@ -230,7 +237,7 @@ async def _refused(response: aiohttp.ClientResponse) -> ClientError:
         body += await response.content.read(_ERROR_BODY_LIMIT - len(body))
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     return refusal(
         response.status,

@@ -11,7 +11,7 @@ from typing import Any
 
 from .datasets import Transfer
 from .errors import UnexpectedAnswer
-from .reading import known, mapping, moment, sequence
+from .reading import identity, known, mapping, moment, reads, sequence
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,11 @@ class Weights:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @reads("weights version")
     def from_data(cls, model: str, data: Any) -> Weights:
         values = known(cls, mapping(data, "weights version"))
         values["model"] = model
-        values["id"] = str(values.get("id") or "")
+        values["id"] = identity(values, "id", "weights version")
         values["created_at"] = moment(values.get("created_at"))
         values["transfer"] = Transfer.from_data(values.get("transfer"))
         for name in ("metrics", "links"):
@@ -108,8 +109,10 @@ class Alias:
     problem: str | None = None
 
     @classmethod
+    @reads("alias")
     def from_data(cls, data: Any) -> Alias:
-        values = {"name": "", "version": "", **known(cls, mapping(data, "alias"))}
+        values = {"version": "", **known(cls, mapping(data, "alias"))}
+        values["name"] = identity(values, "name", "alias")
         shares = [mapping(one, "share") for one in sequence(data.get("versions", ()), "versions")]
         values["weights"] = {one.get("version", ""): one.get("weight", 1.0) for one in shares}
         values["moved_at"] = moment(values.get("moved_at"))
@@ -126,8 +129,10 @@ class ShareLink:
     by: str = "server"
 
     @classmethod
+    @reads("link")
     def from_data(cls, data: Any) -> ShareLink:
-        values = {"url": "", **known(cls, mapping(data, "link"))}
+        values = known(cls, mapping(data, "link"))
+        values["url"] = identity(values, "url", "link")
         values["expires_at"] = moment(values.get("expires_at"))
         return cls(**values)
 
@@ -148,8 +153,10 @@ class Export:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @reads("export")
     def from_data(cls, data: Any) -> Export:
-        values = {"format": "", **known(cls, mapping(data, "export"))}
+        values = known(cls, mapping(data, "export"))
+        values["format"] = identity(values, "format", "export")
         values["created_at"] = moment(values.get("created_at"))
         values["files"] = _files(values.get("files"))
         values["details"] = values.get("details") or {}
@@ -164,6 +171,7 @@ class Exports:
     items: tuple[Export, ...]
 
     @classmethod
+    @reads("list of exports")
     def from_data(cls, data: Any) -> Exports:
         data = mapping(data, "list of exports")
         items = sequence(data.get("exports") or [], "exports")
@@ -200,8 +208,10 @@ class Lineage:
     data: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @reads("lineage")
     def from_data(cls, data: Any) -> Lineage:
-        values = {"id": "", **known(cls, mapping(data, "lineage"))}
+        values = known(cls, mapping(data, "lineage"))
+        values["id"] = identity(values, "id", "lineage")
         values["created_at"] = moment(values.get("created_at"))
         for name in ("uploads", "secrets"):
             values[name] = tuple(values.get(name) or ())

@@ -92,7 +92,7 @@ class WeightsCalls(Calls):
 
     async def delete_weights(self, model: str, version: str) -> None:
         """Deletes a version, in the shared store too. Raises Conflict, which says who needs it."""
-        await self._send("DELETE", self._weights(model, version))
+        await self._delete(self._weights(model, version))
 
     # -- aliases ------------------------------------------------------------------------------
 
@@ -124,7 +124,7 @@ class WeightsCalls(Calls):
 
     async def remove_alias(self, model: str, alias: str) -> None:
         """Has an alias name nothing any more."""
-        await self._send("DELETE", self._weights(model, "aliases", alias))
+        await self._delete(self._weights(model, "aliases", alias))
 
     async def roll_back(self, model: str, alias: str = PRODUCTION) -> Alias:
         """Has an alias name again what it named before. Raises Conflict if there is nothing."""

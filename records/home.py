@@ -126,6 +126,11 @@ class Home:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._refuse_a_foreign_folder()
             self._take_lock()
+        except (FileExistsError, NotADirectoryError) as error:
+            raise CannotStart(
+                f"{self.root}: is a file, or lies below one, and cannot be a home. Name a folder "
+                "with --home, which may be a new one."
+            ) from error
         except OSError as error:
             raise CannotStart(
                 f"{self.root}: cannot be used as home ({error.strerror}). Give the server's user "

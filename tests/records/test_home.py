@@ -152,7 +152,7 @@ def test_records_that_a_server_has_saved_are_told_and_not_forgotten_for_new_ones
 def test_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("")
-    with pytest.raises(CannotStart, match="cannot be used as home"):
+    with pytest.raises(CannotStart, match="is a file, or lies below one"):
         Home(path).open()
 
 
