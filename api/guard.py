@@ -122,7 +122,12 @@ def _is_elsewhere(request: web.Request) -> bool:
         return True
     if path.startswith("/") or path == "*":
         return False
-    return urlsplit(path).netloc.lower() != request.headers.get("Host", "").lower()
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        return True
+    elsewhere = parts.netloc.lower() != request.headers.get("Host", "").lower()
+    return elsewhere or parts.scheme.lower() not in ("http", "https")
 
 
 def _hostname(header: str) -> str | None:
@@ -132,8 +137,8 @@ def _hostname(header: str) -> str | None:
         parts.port  # noqa: B018  a bad port raises here
     except ValueError:
         return None
-    if not parts.hostname or parts.username is not None or parts.path:
-        return None
+    if not parts.hostname or parts.username is not None or parts.netloc != header:
+        return None  # a path, a query or a fragment would go on in addresses that we give
     return parts.hostname.lower().rstrip(".")
 
 

@@ -9,7 +9,10 @@ the one place. Runs in the front.
 
 from __future__ import annotations
 
-from aiohttp import HttpVersion11, web
+from typing import Any
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http import RawRequestMessage
 
 from .expecting import unmet
 
@@ -25,6 +28,18 @@ ONCE = frozenset(
 """Headers that may stand in a head once, in lower case."""
 OURS = b"x-modelyard-"
 """So begin the others: all those of our own."""
+STRANGE = web.RequestKey("strange", str)
+"""The version of HTTP that a request is of, if we do not speak it."""
+
+
+def in_our_version(message: RawRequestMessage) -> tuple[RawRequestMessage, str | None]:
+    """The head, and its version if that is none of ours: the framework would answer as HTTP/2.0, in
+    the words of 1.1. Such a head is given as one of 1.1, and is to be refused."""
+    version = message.version
+    if version in (HttpVersion10, HttpVersion11):
+        return message, None
+    known: Any = message._replace(version=HttpVersion11)
+    return known, f"{version.major}.{version.minor}"
 
 
 def listed(request: web.BaseRequest, name: str) -> str:
@@ -37,6 +52,8 @@ def refusal(request: web.BaseRequest) -> tuple[int, str] | None:
 
     Costs a few microseconds, and the lane's calls nothing.
     """
+    if STRANGE in request:
+        return 400, f"This server speaks HTTP/1.1 and 1.0, not {request[STRANGE]}."
     names = [name.lower() for name, _ in request.raw_headers]
     if len(set(names)) < len(names):
         for name in dict.fromkeys(names):

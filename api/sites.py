@@ -7,6 +7,7 @@ that setting no answer has a header of CORS, so that no other page reads one. Ru
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -19,6 +20,8 @@ _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _SHOWN = "Content-Disposition, ETag, Link, Location, Retry-After, X-Modelyard-Weights"
 """Headers of answers that pages of other sites may read, beside those that they always may."""
 _REMEMBERED_S = 600
+_SITE = re.compile(r"(?P<scheme>https?)://(?P<host>[^/?#@\s]+)")
+"""An origin as browsers write it (RFC 6454, section 6.2)."""
 
 
 class Sites:
@@ -93,9 +96,14 @@ class Sites:
 
     def _is_own(self, request: web.Request, origin: str) -> bool:
         """By the name that the client called us by, and by that of `public_url`."""
-        if self._own is not None and origin.lower() == self._own:
+        origin = origin.lower()
+        if self._own is not None and origin == self._own:
             return True
-        return urlsplit(origin).netloc.lower() == request.headers["Host"].lower()
+        match = _SITE.fullmatch(origin)
+        if match is None or (request.secure and match["scheme"] != "https"):
+            return False
+        # Not the other way round: a proxy may have taken the TLS off without telling us.
+        return match["host"] == request.headers["Host"].lower()
 
 
 _REMEDY = "The server allows it to the sites of --allowed-origins."

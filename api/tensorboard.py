@@ -5,12 +5,16 @@ The child is started by the first request and listens nowhere else; see `trainin
 
 from __future__ import annotations
 
+import logging
+
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, UnixConnector, web
 from yarl import URL
 
 from ..errors import Busy
 from .services import services
 from .unpacked import refuse_encoded, whole_of
+
+log = logging.getLogger(__name__)
 
 _HOP_BY_HOP = frozenset(
     [
@@ -83,7 +87,8 @@ async def proxy(request: web.Request) -> web.StreamResponse:
             await response.write_eof()
             return response
     except (TimeoutError, ClientError, OSError) as error:
-        raise Busy(f"TensorBoard does not answer: {error}", retry_after_s=2) from error
+        log.warning("TensorBoard does not answer: %s", error)
+        raise Busy("TensorBoard does not answer at present.", retry_after_s=2) from error
 
 
 async def redirect(request: web.Request) -> web.StreamResponse:

@@ -37,7 +37,12 @@ class TensorBoard:
         self._process: asyncio.subprocess.Process | None = None
         self._folder: Path | None = None
         self._handle = -1
+        self._answers = False  # the child of now has answered once
         self._turn = asyncio.Lock()
+
+    @property
+    def _log(self) -> Path:
+        return self._home.logs / "tensorboard.log"
 
     @property
     def pid(self) -> int | None:
@@ -57,6 +62,8 @@ class TensorBoard:
                 self._linked_at = time.monotonic()
             if self.pid is None:
                 await self._start()
+            if not self._answers:  # who asked first may have gone while it started
+                await self._until_it_answers()
             return self._socket_path()
 
     async def close(self) -> None:
@@ -79,8 +86,8 @@ class TensorBoard:
         socket = self._socket_path()
         assert self._folder is not None
         socket.unlink(missing_ok=True)
-        log = self._home.logs / "tensorboard.log"
-        with log.open("ab") as output:
+        self._answers = False
+        with self._log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", f"{__package__}.tensorboard_child"),
                 *("--socket", str(self._folder / _SOCKET), "--logdir", str(self._home.tensorboard)),
@@ -91,12 +98,15 @@ class TensorBoard:
                 env=plain_environment(os.environ),
                 start_new_session=True,  # Ctrl-C in the server's terminal is not for it
             )
+
+    async def _until_it_answers(self) -> None:
         end = time.monotonic() + _START_TIMEOUT_S
-        while not await _answers(socket):
+        while not await _answers(self._socket_path()):
             if self.pid is None or time.monotonic() > end:
                 await self._stop()
-                raise Busy(f"TensorBoard does not start; {log} says why.", retry_after_s=5)
+                raise Busy(f"TensorBoard does not start; {self._log} says why.", retry_after_s=5)
             await asyncio.sleep(0.05)
+        self._answers = True
 
     async def _stop(self) -> None:
         process, self._process = self._process, None

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, InvalidURLError, LineTooLong
 from aiohttp.streams import StreamReader
 
 from ...errors import TooSlow
@@ -18,6 +18,7 @@ from ..access_log import log as access_log
 from ..errors import BEGUN, told, told_problem
 from ..expecting import EXPECTS, set_aside, unasked
 from ..guard import HEADERS
+from ..heads import STRANGE, in_our_version
 from ..lane.answers import whole
 from .addresses import Addresses
 from .ending import reset, taken
@@ -271,6 +272,7 @@ class Framework:
     ) -> web.BaseRequest:
         """Of a request that a trusted proxy passed on, address and scheme are what it tells."""
         message, expects = set_aside(message)
+        message, strange = in_our_version(message)
         request: web.BaseRequest = self._make_request(message, payload, protocol, writer, task)
         # What is no HTTP has no headers, and is not passed on.
         if self._proxies and message.raw_headers and self._proxies.has(request.remote or ""):
@@ -284,6 +286,8 @@ class Framework:
             )
         if expects:
             request[EXPECTS] = expects
+        if strange is not None:
+            request[STRANGE] = strange
         if isinstance(protocol, Handler):
             protocol.begun(request)
         return request
@@ -323,6 +327,8 @@ def _what_is_wrong(error: HttpProcessingError) -> str:
             "the address or one header has more than 8190 bytes, which is the most; send what is "
             "long in the body"
         )
+    if isinstance(error, InvalidURLError):
+        return "its address cannot be read"
     if "Too many headers" in str(error.message):
         return "it has more than 128 headers, which is the most"
     told = str(error.message).strip().splitlines()

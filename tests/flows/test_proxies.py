@@ -129,6 +129,8 @@ def test_the_port_speaks_tls_with_our_certificate_by_both_ways_and_nothing_else(
             url + KINDS, json={}, headers={"Origin": url, "Sec-Fetch-Site": "same-origin"}
         )
         assert answer.status_code == 200
+        other = url.replace("https:", "http:")  # a page that anybody on the way may have written
+        assert session.post(url + KINDS, json={}, headers={"Origin": other}).status_code == 403
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=10)  # nobody vouches for it
     with Talk(server) as talk:

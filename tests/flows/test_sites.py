@@ -73,6 +73,22 @@ def refused_from_elsewhere(closed, method, path):
         assert "--allowed-origins" in answer.json()["detail"] and not cors(answer)
 
 
+def test_an_origin_that_is_none_is_another_site(closed):
+    """Malformed ones too, on both ways of HTTP: no fault of the server."""
+    host = closed.url.partition("://")[2]
+    for origin in (
+        *("http://[", "http://\u2100", "http://[::1]x", "\xff", "", "x", host, f"//{host}"),
+        *(f"http://{host}/path", f"http://{host}#x", f"http://a@{host}", f"ftp://{host}"),
+        *(f"http://{host}.stranger.example", f"http://{host}, {STRANGER}", f"http://{host} x"),
+    ):
+        for path in (KINDS, "/healthz", "/tensorboard/x", "/sign-in"):
+            with Talk(closed) as talk:
+                lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Length: 2"]
+                head = "\r\n".join([*lines, f"Origin: {origin}", "", ""])
+                talk.send(head.encode() + b"{}")
+                assert talk.answer()[0] == 403, origin
+
+
 def test_a_page_of_our_own_and_a_program_may(closed):
     own = closed.url
     for headers in ({}, {"Origin": own}, {"Sec_Fetch_Site": "none"},

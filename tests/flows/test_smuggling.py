@@ -71,6 +71,13 @@ SHAPES = {
     "a giant address": b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a giant header": GET + b"X-A: " + b"x" * 100_000 + b"\r\n\r\n",
     "a thousand headers": GET + b"".join(b"X-%d: a\r\n" % n for n in range(1000)) + b"\r\n",
+    "HTTP/2 in the words of 1.1": b"GET /healthz HTTP/2.0\r\nHost: localhost\r\n\r\n",
+    "HTTP/0.9 with headers": b"GET /healthz HTTP/0.9\r\nHost: localhost\r\n\r\n",
+    "an address of another protocol": b"GET ftp://localhost/healthz HTTP/1.1\r\n"
+    b"Host: localhost\r\n\r\n",
+    "an address that is none": b"GET http://[/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a host with a query": b"GET /healthz HTTP/1.1\r\nHost: localhost?x\r\n\r\n",
+    "a host with a fragment": b"GET /healthz HTTP/1.1\r\nHost: localhost#x\r\n\r\n",
     "a tunnel": b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
     "another server's address": b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
@@ -130,6 +137,12 @@ def test_what_is_odd_but_clear_is_answered(server):
         assert talk.answer()[0] == 200
         talk.send(b"GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert talk.answer()[0] == 200
+
+
+def test_a_version_that_is_not_spoken_is_answered_in_one_that_is(server):
+    for what in ("HTTP/2 in the words of 1.1", "HTTP/0.9 with headers"):
+        got = all_that_came(server, SHAPES[what])
+        assert got.startswith(b"HTTP/1.1 400 ") and b"HTTP/1.1 and 1.0" in got
 
 
 def test_it_is_counted_and_one_line_of_the_log(server):

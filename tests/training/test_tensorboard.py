@@ -106,6 +106,21 @@ async def test_what_a_training_writes_elsewhere_is_shown_below_its_run(home, ten
     assert set(await shown(tensorboard, f"digits/{RUN}")) == {"loss", "acc"}
 
 
+async def test_who_comes_after_one_that_left_while_it_started_waits_until_it_answers(tensorboard):
+    first = asyncio.ensure_future(tensorboard.socket())
+    while tensorboard.pid is None:
+        await asyncio.sleep(0.01)
+    first.cancel()
+    await asyncio.wait([first])
+    pid = tensorboard.pid
+    assert b"<html" in (await get(tensorboard, "/")).lower() and tensorboard.pid == pid
+
+
+async def test_what_is_told_of_its_folder_is_a_name(home, tensorboard):
+    told = json.loads(await get(tensorboard, "/data/environment"))
+    assert told["data_location"] == home.tensorboard.name
+
+
 async def test_dead_tensorboard_is_started_again_and_ends_with_close(home, tensorboard):
     await tensorboard.socket()
     first = Identity.of(tensorboard.pid)
