@@ -24,6 +24,9 @@ NAME_LIMIT = 255
 """Bytes of one part of a path: what file systems take."""
 PATH_LIMIT = 1000
 """Bytes of a path."""
+SEEN = "seen.json"
+"""Beside a version's manifest: `{path: [size, time of the last change in ns, inode]}` of its files
+when they were last known to be what it says. What has changed since is read again."""
 _IN_ARCHIVES = "files/"
 """Where the archive of a version has its files."""
 _MOST_BY_LINKS = 100_000

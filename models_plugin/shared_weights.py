@@ -4,7 +4,8 @@ They are shared by all workers, and as hard links by the run that made them: wha
 into them would be another version under the same name, everywhere. So they are made read only
 before a plugin sees them; and as root ignores that, and every process of the same user may undo it,
 their sizes, times and inodes are compared with those of the last time, which `seen.json` beside the
-manifest tells. What differs is read and compared with the manifest's SHA-256.
+manifest tells: that of a training begins when it is hashed, of what was fetched or imported when it
+is opened first. What differs is read and compared with the manifest's SHA-256.
 
 Runs in workers, run processes and plugin tasks. Python 3.8 syntax and library.
 """
@@ -21,9 +22,8 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035 - Python 3.8
 
 from ..errors import Corrupt, PluginFailed
+from ..members import SEEN
 
-SEEN = "seen.json"
-"""In the version's folder: `{path: [size, time of the last change in ns, inode]}`."""
 READ_ONLY_FILE, READ_ONLY_FOLDER = 0o444, 0o555
 _WRITABLE = 0o222
 _CHUNK = 1 << 20

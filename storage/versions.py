@@ -22,6 +22,7 @@ from typing import Any
 
 from ..clearing import remove_tree
 from ..errors import ModelyardError
+from ..members import SEEN
 
 VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
 _TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -121,6 +122,8 @@ def install_version(source: Path, root: Path, mend: bool = False) -> Manifest:
         for item in manifest.files:
             _place(source / "files" / item["path"], new / "files" / item["path"], item["size"])
         _copy(_manifest_of(target, manifest) or source / "manifest.json", new / "manifest.json")
+        with suppress(OSError):  # without, it is made at first use, and only what comes is seen
+            shutil.copyfile(source / SEEN, new / SEEN)
         for folder in {path.parent for path in new.rglob("*")}:
             sync_folder(folder)
         if target.exists():  # a damaged one: what an operator's hand left there

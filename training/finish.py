@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clearing import remove_tree
-from ..members import members, open_member, place
+from ..members import SEEN, members, open_member, place
 from .checkpoints import CheckpointIndex, CheckpointItem, sync_tree
 from .lineage import recorded
 from .messages import Manifest, RunOrder, RunResult, Trained
@@ -81,8 +81,9 @@ def bundle(
     if target.is_dir():
         remove_tree(target)
     (target / "files").mkdir(parents=True)
-    files = _take(paths.checkpoint(item.step) / "weights", target / "files")
+    files, seen = _take(paths.checkpoint(item.step) / "weights", target / "files")
     sync_tree(target)
+    write_json(target / SEEN, seen, durable=False)
     lineage, parent, dataset = recorded(paths)
     manifest = Manifest(
         id=version_id,
@@ -103,24 +104,27 @@ def bundle(
     return manifest
 
 
-def _take(source: Path, target: Path) -> list[dict[str, Any]]:
-    """Links (or, across file systems, copies) all files; their paths, sizes and hashes.
+def _take(source: Path, target: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Links (or, across file systems, copies) all files; their paths, sizes and hashes, and what
+    tells that one was written later: a thread of the plugin's may still be saving.
 
     Checkpoints of an earlier release may hold links: they count as what they point to. Raises
     CannotBeKept for what would be missing in the version.
     """
-    files = []
+    files: list[dict[str, Any]] = []
+    seen: dict[str, Any] = {}
     for path, real in sorted(members(source), key=lambda member: member.path.split("/")):
         descriptor = open_member(source, real)
         try:
             copy = target / path
             copy.parent.mkdir(parents=True, exist_ok=True)
             place(descriptor, copy)
-            size = os.fstat(descriptor).st_size
-            files.append({"path": path, "size": size, **_digests(descriptor)})
+            now = os.fstat(descriptor)
+            seen[path] = [now.st_size, now.st_mtime_ns, now.st_ino]
+            files.append({"path": path, "size": now.st_size, **_digests(descriptor)})
         finally:
             os.close(descriptor)
-    return files
+    return files, seen
 
 
 def _digests(descriptor: int) -> dict[str, str]:

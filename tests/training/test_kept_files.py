@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from modelyard.errors import Corrupt
 from modelyard.members import CannotBeKept, kept_fault, open_member
+from modelyard.models_plugin.shared_weights import SharedWeights
 from modelyard.storage.archives.export import export
 from modelyard.storage.archives.formats import ArchiveFormat
 from modelyard.storage.archives.import_ import import_archive
+from modelyard.storage.versions import install_version
 from modelyard.training.checkpoints import CheckpointIndex, Checkpoints
 from modelyard.training.finish import _take, bundle
 from modelyard.training.messages import RunOrder
@@ -95,7 +98,7 @@ def test_a_checkpoint_of_an_earlier_release_is_published_whole_or_not_at_all(tmp
     (tmp_path / "old").mkdir()
     put("snapshot", tmp_path / "old")
     (tmp_path / "old" / "absolute").unlink()
-    files = _take(tmp_path / "old", tmp_path / "files")
+    files, _ = _take(tmp_path / "old", tmp_path / "files")
     assert {item["path"] for item in files} == {
         "blobs/aa", "latest/model.bin", "snapshots/1/model.bin",
     }  # fmt: skip
@@ -136,6 +139,21 @@ async def test_a_training_that_saves_links_inside_makes_a_version_with_all_files
     assert [item["path"] for item in manifest["files"]] == [
         "absolute", "blobs/aa", "good.txt", "latest/model.bin", "snapshots/1/model.bin",
     ]  # fmt: skip
+
+
+async def test_a_file_that_is_written_after_it_was_hashed_is_found_when_it_is_first_loaded(
+    new_run, tmp_path
+):
+    run = new_run(module="linking:Linking", what="well.txt")
+    save(run.paths, 1, "well.txt")
+    order, index = RunOrder.from_data(read_json(run.paths.run)), CheckpointIndex.read(run.paths)
+    bundle(run.paths, order, index.item(1), "last", run.paths.version, "a" * 32)
+    with (run.paths.checkpoint(1) / "weights" / "good.txt").open("r+") as file:
+        file.write("G")  # a thread of the plugin's that still saves
+    (tmp_path / "weights").mkdir()
+    install_version(run.paths.version, tmp_path / "weights")
+    with pytest.raises(Corrupt, match=r"good\.txt is not what its manifest says"):
+        SharedWeights(tmp_path / "weights" / ("a" * 32) / "files").open()
 
 
 @pytest.mark.parametrize("kind", ArchiveFormat)
