@@ -59,3 +59,12 @@ def test_what_a_training_writes_in_its_model_folder_becomes_a_version(server, do
     version = server.get(f"/v2/models/old-keeper/weights/{record['weights']}").json()
     paths = {file["path"].rpartition("/")[2] for file in version["files"]}
     assert (paths, version["run"]) == ({"conf.json", "weights.h5"}, record["uuid"])
+
+
+def test_names_that_no_archive_holds_are_changed_and_links_are_told_in_the_log(server):
+    record = server.wait_run(server.train("old-keeper", do="linked", name="at-10:20:30"))
+    address = f"/v2/models/old-keeper/weights/{record['weights']}"
+    paths = {file["path"] for file in server.get(address).json()["files"]}
+    assert paths == {"at-10-20-30/weights.h5", "at-10-20-30/conf/conf.json"}
+    assert "at-10:20:30/again.h5 is a link and not kept, but for what" in server.log(record)
+    assert server.get(f"{address}/archive").ok
