@@ -19,9 +19,6 @@ from ..models_plugin.entry_points import installed_sources
 from ..models_plugin.interpreter import ASK_LIMIT_S, Interpreter, Unusable
 from ..models_plugin.plugin import DEEPAAS_GROUP, MODEL_NAME, NATIVE_GROUP, PluginSource
 from .checking import Outcome, check_source, name_of, nothing_left, readable
-
-
-from .checking import Outcome, check_source, name_of, readable
 from .numbers import Seconds
 from .requirements import check_requirements
 from .stand_in import stand_in
