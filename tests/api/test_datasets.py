@@ -87,7 +87,7 @@ def test_a_report_has_every_fault_with_file_and_line(server):
     ]
 
 
-@pytest.mark.parametrize("how", ["raise", "kill", "nonsense"])
+@pytest.mark.parametrize("how", ["raise", "kill", "stop", "nonsense"])
 def test_a_reader_that_fails_harms_nobody_and_is_told_in_the_report(server, how):
     made = send(server, f"reader-{how}", {how: b"", "labels.csv": TABLE})
     assert (made["state"], made["problems"]["errors"]) == ("ready", 1)
