@@ -120,6 +120,12 @@ def _tell(ctx: click.Context, version: Weights, how: str) -> None:
     help="Where to; a folder will do.",
 )
 @click.option("--force", is_flag=True, help="Replace a file of that name.")
+@click.option(
+    "--timeout",
+    type=Seconds(),
+    metavar="SECONDS",
+    help="What the model may take for its format; 600 without it. An archive needs none.",
+)
 @connection_options
 @click.pass_context
 def export(
@@ -129,6 +135,7 @@ def export(
     wanted: str | None,
     output: Path | None,
     force: bool,
+    timeout: float | None,
 ) -> None:
     """Save a VERSION of MODEL as one file.
 
@@ -139,12 +146,16 @@ def export(
     chosen = versions.find(client, model, version)
     wanted = wanted or _told_by(output)
     is_archive = wanted in ARCHIVES
+    if is_archive and timeout is not None:
+        raise click.UsageError(
+            "--timeout: an archive is sent while it is packed; none ends it.", ctx
+        )
     with shown(ctx, "No file was written.") as transfer:
         name, told = f"{model}-{chosen.id[:8]}.{wanted}", ""
         if not is_archive:
             _check_format(ctx, client, chosen, wanted)
             transfer.tell(f"The server makes {wanted}")
-            made = client.make_export(model, chosen.id, wanted)
+            made = client.make_export(model, chosen.id, wanted, timeout_s=timeout)
             name = f"{model}-{chosen.id[:8]}{Path(made.file).suffix}"
             if made.samples:
                 told = f"  largest difference {made.max_difference:.3g} in {made.samples} samples"

@@ -124,6 +124,10 @@ def test_a_model_that_exports_is_saved_in_its_format(yard, typed, tmp_path):
     assert (path.suffix, len(path.read_text().split())) == (".txt", 2)
     refused = typed("weights", "export", "kin", "--format", "bogus", code=2)
     assert "one of: " in refused and "tar.gz" in refused and "The server makes" not in refused
+    late = typed("weights", "export", "kin", "--format", "hang", "--timeout", "2", code=1)
+    assert "was not made within the time" in late
+    archive = typed("weights", "export", "kin", "--format", "zip", "--timeout", "2", code=2)
+    assert "--timeout is for what the model makes" in archive
 
 
 def test_a_training_is_repeated_and_compared(typed, trained):
