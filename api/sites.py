@@ -14,6 +14,7 @@ from aiohttp import web
 
 from ..settings import Settings
 from ..settings_http import ANY_ORIGIN
+from .heads import listed
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
@@ -62,7 +63,7 @@ class Sites:
         """The answer to it; its headers are `share`'s."""
         response = web.Response(status=204)
         if self._is_listed(request.headers["Origin"]):
-            wanted = request.headers.get("Access-Control-Request-Headers", "")
+            wanted = listed(request, "Access-Control-Request-Headers")
             response.headers["Access-Control-Allow-Methods"] = _METHODS
             response.headers["Access-Control-Allow-Headers"] = wanted
             response.headers["Access-Control-Max-Age"] = str(_REMEMBERED_S)

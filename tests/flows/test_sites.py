@@ -121,6 +121,16 @@ def test_an_allowed_site_is_asked_answered_and_shown_what_it_needs(friendly):
     assert "X-Modelyard-Weights" in answer.headers["Access-Control-Expose-Headers"]
 
 
+def test_headers_that_are_asked_for_in_two_lines_are_all_allowed(friendly):
+    lines = [f"OPTIONS {KINDS} HTTP/1.1", "Host: localhost", f"Origin: {FRIEND}"]
+    lines += ["Access-Control-Request-Method: POST", "Access-Control-Request-Headers: a"]
+    with Talk(friendly) as talk:
+        head = "\r\n".join([*lines, "Access-Control-Request-Headers: b", "", ""])
+        talk.send(head.encode())
+        said = talk.socket.recv(1 << 16)
+    assert b"Access-Control-Allow-Headers: a, b\r\n" in said
+
+
 def test_another_site_is_not(friendly):
     asked = ask(friendly, "OPTIONS", KINDS, Origin=STRANGER, Access_Control_Request_Method="POST")
     assert not cors(asked)
