@@ -155,7 +155,7 @@ class Home:
         """The server that uses this home, if one does."""
         try:
             descriptor = os.open(self.lock_file, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             # Shared and given back at once: two that look do not take each other for a server.
