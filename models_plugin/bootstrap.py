@@ -94,7 +94,7 @@ KIT = (
     "modelyard.models_plugin.redaction",
     "modelyard.models_plugin.refusals",
     "modelyard.models_plugin.scratch",
-    "modelyard.models_plugin.shared_weights",
+    "modelyard.models_plugin.stored_weights",
     "modelyard.models_plugin.tasks",
     "modelyard.models_plugin.torch_files",
     "modelyard.models_plugin.tracing",

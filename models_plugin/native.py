@@ -31,7 +31,7 @@ from .npy import document_of_array, npy_bytes
 from .plain import PlainArguments, plain_arguments
 from .plugin import Answer, PluginSource
 from .refusals import plugin_code
-from .shared_weights import SharedWeights
+from .stored_weights import StoredWeights
 
 _FORMAT = re.compile(r"[a-z0-9_]{1,50}\Z")
 _FORMS = {
@@ -166,17 +166,17 @@ class NativePlugin:
     # -- calls --------------------------------------------------------------------------------
 
     def load(self, weights: Path | None, device: str, warm: bool = True) -> None:
-        shared = None if weights is None else SharedWeights(weights)
-        if shared is not None:
-            shared.open()
+        stored = None if weights is None else StoredWeights(weights)
+        if stored is not None:
+            stored.open()
         with plugin_code("loading its weights"):
             if self.method("load"):
                 self._target.load(weights, device)
         with plugin_code("warming up"):
             if warm and self.method("warm"):
                 self._target.warm()
-        if shared is not None:
-            shared.check()
+        if stored is not None:
+            stored.check()
 
     def arguments(
         self, which: str, request: RequestData, pinned: Mapping[str, Any] | None = None

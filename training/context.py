@@ -16,7 +16,7 @@ from typing import Any
 
 from ..models_plugin.contract import Checkpoint, Run
 from ..models_plugin.redaction import Hide, hidden_in
-from ..models_plugin.shared_weights import SharedWeights
+from ..models_plugin.stored_weights import StoredWeights
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Phase
 from .checkpoints import Checkpoints
@@ -197,7 +197,7 @@ class RunContext(Run):
                 f"`modelyard weights {model}`"
             )
         folder = root / version_id / "files"
-        SharedWeights(folder).open()
+        StoredWeights(folder).open()
         read_version(self._paths, version, version_id)
         return folder
 

@@ -1,11 +1,12 @@
 """Servers that share a store: what one published, named and tagged, the other has and serves."""
 
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+
+from modelyard.clearing import remove_tree
 
 WEIGHTS = "/v2/models/counter/weights/"
 MODEL = ("--model-name", "counter")
@@ -96,7 +97,7 @@ def test_an_empty_machine_lists_and_serves_what_another_published(start_server, 
     told(first, "latest")
     time.sleep(0.5)  # the labels go out in the same round, behind the aliases
     assert first.stop() == 0
-    shutil.rmtree(first.home)
+    assert remove_tree(first.home)
     second = start_server(*MODEL, *flags, home=tmp_path / "elsewhere", env=env)
     assert ids(second) == [newer, older]
     told_of = version(second, newer)

@@ -10,7 +10,7 @@ import pytest
 
 from modelyard.errors import Corrupt
 from modelyard.members import CannotBeKept, kept_fault, open_member
-from modelyard.models_plugin.shared_weights import SharedWeights
+from modelyard.models_plugin.stored_weights import StoredWeights
 from modelyard.storage.archives.export import export
 from modelyard.storage.archives.formats import ArchiveFormat
 from modelyard.storage.archives.import_ import import_archive
@@ -153,7 +153,7 @@ async def test_a_file_that_is_written_after_it_was_hashed_is_found_when_it_is_fi
     (tmp_path / "weights").mkdir()
     install_version(run.paths.version, tmp_path / "weights")
     with pytest.raises(Corrupt, match=r"good\.txt is not what its manifest says"):
-        SharedWeights(tmp_path / "weights" / ("a" * 32) / "files").open()
+        StoredWeights(tmp_path / "weights" / ("a" * 32) / "files").open()
 
 
 @pytest.mark.parametrize("kind", ArchiveFormat)

@@ -10,7 +10,7 @@ import pytest
 from yard_rights import run_as_others
 
 from modelyard.errors import Corrupt, PluginFailed
-from modelyard.models_plugin.shared_weights import SEEN, SharedWeights
+from modelyard.models_plugin.stored_weights import SEEN, StoredWeights
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def files(tmp_path):
     return folder
 
 
-def opened(files) -> SharedWeights:
-    shared = SharedWeights(files)
+def opened(files) -> StoredWeights:
+    shared = StoredWeights(files)
     shared.open()
     return shared
 
@@ -108,11 +108,11 @@ _AS_OTHERS = """
 import sys
 from pathlib import Path
 from modelyard.clearing import remove_tree
-from modelyard.models_plugin.shared_weights import SharedWeights
+from modelyard.models_plugin.stored_weights import StoredWeights
 from modelyard.storage.versions import fault_of
 
 files = Path(sys.argv[1])
-shared = SharedWeights(files)
+shared = StoredWeights(files)
 shared.open()
 def refused(work):
     try:

@@ -121,6 +121,7 @@ def test_a_manifest_that_rotted_is_told_without_a_path(server):
 def test_a_version_of_an_earlier_release_whose_names_no_archive_holds_says_so(server, name):
     version = trained(server, "counter", steps=2)
     folder = folder_of(server, version)
+    (folder / "files").chmod(0o755)
     (folder / "files" / "count.json").rename(folder / "files" / name)
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["files"][0]["path"] = name

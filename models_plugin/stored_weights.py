@@ -32,7 +32,7 @@ _State = List[int]  # noqa: UP006
 _States = Dict[str, Optional[_State]]  # noqa: UP006, UP045
 
 
-class SharedWeights:
+class StoredWeights:
     """The files of one version, while a plugin loads them. `folder` is what the plugin gets.
 
     A folder without a manifest beside it is nobody's version, and left alone.
