@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from ..processors import usable_cpus
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class ServingOptions:
         """The options of one model, its own first."""
         own = self.per_model.get(model, ModelOptions())
         workers = own.workers or self.workers
-        cores = len(own.cpus or os.sched_getaffinity(0))
+        cores = usable_cpus(own.cpus)
         threads = self.threads or max(1, cores // workers)
         return ServedOptions(
             load_timeout_s=self.load_timeout_s,

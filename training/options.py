@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..models_plugin.plugin import PluginSource
 from ..models_plugin.scratch import OwnFolders
+from ..processors import usable_cpus
 
 
 def server_environment(source: PluginSource, temporary: Path) -> dict[str, str]:
@@ -84,6 +85,6 @@ class TrainingOptions:
     @property
     def threads_each(self) -> int:
         """CPU threads of one training."""
-        cores = len(self.cpus or os.sched_getaffinity(0))
+        cores = usable_cpus(self.cpus)
         threads = self.threads or max(1, cores // self.max_trainings)
         return threads if self.cpus is None else min(threads, cores)

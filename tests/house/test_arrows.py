@@ -33,6 +33,7 @@ GROUND = {
     "clearing",
     "digest",
     "errors",
+    "processors",
     "members",
     "seclusion",
     "settings",
