@@ -11,7 +11,7 @@ from aiohttp import web
 from ..errors import ModelUnavailable, NotSignedIn
 from ..schemas.permissions import Permission
 from ..serving.handle import ModelHandle
-from .access.principal import NOBODY, principal_of
+from .access.principal import NOBODY, Principal, principal_of
 from .responses import json_response
 from .services import QUERY, Services, services
 
@@ -29,7 +29,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     if wanted is not None:
         _check_may_know(request, wanted)
         handles = here.pool.all() if wanted == "all" else [here.pool.get(wanted)]
-    await check_ready(here, handles)
+    await check_ready(here, handles, principal_of(request))
     return json_response({"status": "ready", "models": {h.name: h.state for h in handles}})
 
 
@@ -49,8 +49,9 @@ def _check_may_know(request: web.Request, wanted: str) -> None:
         principal.check_model(wanted)
 
 
-async def check_ready(here: Services, handles: Sequence[ModelHandle]) -> None:
-    """Raises ModelUnavailable if the server, or one of these models, cannot do its work."""
+async def check_ready(here: Services, handles: Sequence[ModelHandle], who: Principal) -> None:
+    """Raises ModelUnavailable if the server, or one of these models, cannot do its work; of the
+    models it names those that `who` may know of. Raises StorageUnavailable."""
     if here.stopping.is_set():
         raise ModelUnavailable("The server is stopping.")
     await here.store.check()
@@ -58,5 +59,9 @@ async def check_ready(here: Services, handles: Sequence[ModelHandle]) -> None:
         raise ModelUnavailable("The home folder cannot be written.")
     waiting = [handle for handle in handles if handle.state not in ("ready", "unloaded")]
     if waiting:
-        told = ", ".join(f"{handle.name} ({handle.state})" for handle in waiting)
-        raise ModelUnavailable(f"Not ready: {told}.")
+        reads, reader = Permission.READ in who.permissions, who.acting(Permission.READ)
+        known = [handle for handle in waiting if reads and reader.sees(handle.name)]
+        told = [f"{handle.name} ({handle.state})" for handle in known]
+        if len(told) < len(waiting):
+            told.append(f"{len(waiting) - len(told)} of the server's models")
+        raise ModelUnavailable(f"Not ready: {', '.join(told)}.")

@@ -17,6 +17,7 @@ from ..errors import InvalidArguments, InvalidRequest, ModelUnavailable, Modelya
 from ..models_plugin.answers import json_bytes
 from ..schemas.tensors import can_infer
 from ..serving.handle import ModelHandle
+from .access.principal import principal_of
 from .discretion import discreet
 from .errors import error_response, status_of
 from .health import check_ready
@@ -100,7 +101,7 @@ async def live(request: web.Request) -> web.StreamResponse:
 async def ready(request: web.Request) -> web.StreamResponse:
     """Ready: the server can do its work, and every model can answer."""
     here = services(request)
-    await check_ready(here, here.pool.all())
+    await check_ready(here, here.pool.all(), principal_of(request))
     return json_response({"ready": True})
 
 

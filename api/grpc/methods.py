@@ -12,6 +12,7 @@ from ... import __version__
 from ...errors import ModelUnavailable, StorageUnavailable
 from ...schemas.permissions import Permission
 from ...schemas.tensors import tensor_metadata
+from ..access.principal import NOBODY
 from ..health import check_ready
 from ..infer import is_ready
 from ..models import CHOICES_SHOWN
@@ -73,7 +74,7 @@ def _tensors(fields: Any) -> list[Tensor]:
 async def can_serve(here: Services, every_model: bool) -> bool:
     """False if the server cannot do its work, or is stopping."""
     try:
-        await check_ready(here, here.pool.all() if every_model else ())
+        await check_ready(here, here.pool.all() if every_model else (), NOBODY)
     except (ModelUnavailable, StorageUnavailable):
         return False
     return True

@@ -143,6 +143,21 @@ def check_who_is_told(server, home):
         client.close()
 
 
+def test_which_models_are_not_ready_is_told_to_who_may_know_of_them(start_server):
+    server = start_server("--model-name", "hangs-at-import,kinds", "--no-warm-start")
+    server.keys = {
+        "nobody": {},
+        "other": make_key(server.home, "other", "read", model="kinds"),
+        "caller": make_key(server.home, "caller", "predict"),
+        "reader": make_key(server.home, "reader", "read"),
+    }
+    wait_until(lambda: server.get("/v2/models/").status_code == 401)
+    for who, told in (("nobody", False), ("other", False), ("caller", False), ("reader", True)):
+        answer = ask(server, who, "GET", "/v2/health/ready")
+        assert answer.status_code == 503 and "ready" in answer.json()["error"]
+        assert ("hangs-at-import" in answer.text) is told, who
+
+
 def test_on_loopback_without_keys_everybody_is_the_operator(start_server):
     server = start_server("--model-name", "counter", "--no-warm-start")
     for path in server.home.glob("records.db*"):
