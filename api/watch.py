@@ -10,7 +10,7 @@ from aiohttp import web
 from ..schemas.states import Phase
 from ..training.log_limit import read_log
 from ..training.metrics import read_series
-from ..training.paths import read_json
+from ..training.paths import open_file, read_json
 from .access.staying import Stay
 from .body import CHUNK
 from .responses import json_response
@@ -63,9 +63,13 @@ async def checkpoints(request: web.Request) -> web.StreamResponse:
 
 def _tail_offset(path: Path, lines: int | None) -> int:
     """Where the last `lines` lines begin, in bytes; read from the end, whatever the file's size."""
-    if lines is None or not path.exists():
+    if lines is None:
         return 0
-    with path.open("rb") as file:
+    try:
+        opened = open_file(path)
+    except FileNotFoundError:
+        return 0
+    with opened as file:
         end = file.seek(0, 2)
         position, found = end, -1 if _ends_with_newline(path, end) else 0
         while position > 0 and found < lines:

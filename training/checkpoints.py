@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +21,7 @@ from typing import Any
 from ..clearing import remove_tree
 from ..members import CannotBeKept, check_names, settle_links
 from ..models_plugin.contract import Checkpoint
-from .paths import FORMAT, RunPaths, read_json, sync_folder, tree_files, write_json
+from .paths import DAMAGED, FORMAT, RunPaths, read_json, sync_folder, tree_files, write_json
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Checkpoints:
 
     def __init__(self, paths: RunPaths) -> None:
         self._paths = paths
+        self._turn = threading.Lock()
+        self._saving: tuple[int, int] | None = None  # the thread that saves, and the step
         paths.checkpoints.mkdir(exist_ok=True)
         self.index = CheckpointIndex.read(paths)
         self._prune()
@@ -96,35 +99,94 @@ class Checkpoints:
     ) -> Iterator[Checkpoint]:
         """Two folders to fill; when the block ends well the checkpoint is there, durably.
 
-        Links in them have become copies by then. Raises OSError if it cannot be written, ValueError
-        if `weights` was left empty, and its child CannotBeKept for what would be missing in a
-        version, or could not be taken in again from its archive; then, and if the block raises, the
-        checkpoints are as before.
+        Links in them have become copies by then. Another thread waits for its turn. Raises OSError
+        if it cannot be written, ValueError if `weights` was left empty, or if this thread is saving
+        one already, and its child CannotBeKept for what would be missing in a version, or could not
+        be taken in again from its archive; then, and if the block raises, the checkpoints are as
+        before.
         """
-        temporary = self._paths.checkpoints / f".{step:010d}.{os.getpid()}.tmp"
-        remove_tree(temporary)
-        try:
-            weights, state = temporary / "weights", temporary / "state"
-            weights.mkdir(parents=True)
-            state.mkdir()
-            yield Checkpoint(weights, state)
-            _settle(step, weights, state)
-            if next(tree_files(weights), None) is None:
-                raise ValueError(f"the checkpoint of step {step} has no file in its weights folder")
-            now = datetime.now(timezone.utc).isoformat()  # noqa: UP017 - Python 3.8
-            item = CheckpointItem(step, number(metric), numbers(metrics), now, 0)
-            item = replace(item, size=sync_tree(temporary))
-            index = self._with(item, higher_is_better)
-            _put(temporary, self._paths.checkpoint(step))
-            write_json(self._paths.checkpoints_index, index.to_data())
-            self.index = index
-        finally:
+        if self._saving is not None and self._saving[0] == threading.get_ident():
+            raise ValueError(
+                f"the checkpoint of step {step} was begun within that of step {self._saving[1]}: "
+                "end one `with run.checkpoint(...)` before the next"
+            )
+        with self._turn:
+            self._saving = threading.get_ident(), step
+            temporary = self._paths.checkpoints / f".{step:010d}.{os.getpid()}.tmp"
             remove_tree(temporary)
-        self._prune()
+            try:
+                yield from self._filled(temporary, step)
+                now = datetime.now(timezone.utc).isoformat()  # noqa: UP017 - Python 3.8
+                item = CheckpointItem(step, number(metric), numbers(metrics), now, 0)
+                item = replace(item, size=sync_tree(temporary))
+                index = self._with(item, higher_is_better)
+                _put(temporary, self._paths.checkpoint(step))
+                write_json(self._paths.checkpoints_index, index.to_data())
+                self.index = index
+            except (FileExistsError, FileNotFoundError, NotADirectoryError) as error:
+                told = self._missing(temporary, step, error)
+                if told is None:
+                    raise
+                raise FileNotFoundError(told) from error
+            finally:
+                self._saving = None
+                remove_tree(temporary)
+            self._prune()
+
+    def _filled(self, temporary: Path, step: int) -> Iterator[Checkpoint]:
+        """The two folders, and a look at them when the block has ended well."""
+        weights, state = temporary / "weights", temporary / "state"
+        self._paths.checkpoints.mkdir(exist_ok=True)
+        weights.mkdir(parents=True)
+        state.mkdir()
+        yield Checkpoint(weights, state)
+        state.mkdir(exist_ok=True)
+        _settle(step, weights, state)
+        if next(tree_files(weights), None) is None:
+            raise ValueError(f"the checkpoint of step {step} has no file in its weights folder")
+
+    def _missing(self, temporary: Path, step: int, error: OSError) -> str | None:
+        """What the block, or we, did not find of the folders of a checkpoint, and the remedy; None
+        if the error is about something else."""
+        told = f"the checkpoint of step {step} was not saved"
+        for folder in (self._paths.root, self._paths.checkpoints):
+            if not folder.is_dir():
+                return f"{told}: the run's folder {folder.name} was removed or replaced. {DAMAGED}"
+        for folder in (temporary / "weights", temporary / "state"):
+            if not folder.is_dir():
+                return (
+                    f"{told}: its folder `{folder.name}` was removed or replaced. Write into the "
+                    "folders that the `with` block gets, and leave them where they are."
+                )
+        try:
+            place = Path(os.fsdecode(error.filename)).parent.relative_to(temporary)
+        except (TypeError, ValueError):  # another place, or none
+            return None
+        return f"{told}: it has no folder `{place}`. Make it first: mkdir(parents=True)."
+
+    def check(self) -> None:
+        """Makes the index again if train() has spoilt it. Raises FileNotFoundError if the weights
+        that are to be published are not there any more."""
+        chosen = self.index.chosen()
+        if chosen is None:
+            return
+        step = chosen[0].step
+        if next(tree_files(self._paths.checkpoint(step) / "weights"), None) is None:
+            raise FileNotFoundError(
+                f"train() has removed the weights of its checkpoint of step {step}. {DAMAGED}"
+            )
+        try:
+            as_known = CheckpointIndex.read(self._paths) == self.index
+        except (OSError, ValueError, KeyError, TypeError):
+            as_known = False
+        if not as_known:
+            write_json(self._paths.checkpoints_index, self.index.to_data())
 
     def _with(self, item: CheckpointItem, higher_is_better: bool) -> CheckpointIndex:
         index = self.index
         best = index.item(index.best if index.best != item.step else None)
+        if best is not None and not (self._paths.checkpoint(best.step) / "weights").is_dir():
+            best = None  # train() has removed it
         if item.metric is not None and (
             best is None
             or best.metric is None

@@ -18,7 +18,7 @@ from .claim import Claim
 from .kernel import die_with_parent, lower_process, prefer_as_oom_victim, set_name
 from .marker import NAME as MARKER
 from .messages import RunOrder
-from .paths import RunPaths, read_json
+from .paths import RunPaths, open_to_append, read_json
 
 SIGNALS = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
 """What a supervisor waits for, and so has blocked; the run process takes them again."""
@@ -62,7 +62,7 @@ def _take_signals() -> None:
 
 
 def _redirect(log: Path) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = open_to_append(log)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (descriptor, 1), (descriptor, 2)):
         os.dup2(source, target)

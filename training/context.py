@@ -23,7 +23,7 @@ from .checkpoints import Checkpoints
 from .lineage import read_version
 from .messages import RunOrder
 from .metrics import LAST_STEP, Point, as_floats, checked_names, checked_step, shown
-from .paths import RunPaths, read_json
+from .paths import RunPaths, open_to_append, read_json
 from .reporting import Reporter
 from .watching import Watching
 
@@ -58,7 +58,7 @@ class RunContext(Run):
         self._tell_best()
         self._stop = stop_byte(paths)
         self.hide: Hide = None
-        self._log = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._log = open_to_append(paths.log)
 
     @property
     def resume_from(self) -> Checkpoint | None:  # type: ignore[override]
@@ -170,6 +170,10 @@ class RunContext(Run):
             self._reporter.flush()  # what led here is on disk before it: a kill leaves no gap
         self._tell_best()
         self._reporter.changed()
+
+    def check_checkpoints(self) -> None:
+        """When train() has returned: see `Checkpoints.check`."""
+        self._checkpoints.check()
 
     def _tell_best(self) -> None:
         index = self._checkpoints.index

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from ..schemas.states import Reason, Status
 from .checkpoints import CheckpointIndex
 from .failures import DISK_FULL, EXIT_DISK_FULL
 from .messages import PAUSED, Control, ExitRecord, RunOrder, RunResult
-from .paths import RunPaths, read_json, write_json
+from .paths import DAMAGED, RunPaths, open_file, read_json, write_json
 
 _SILENT = "The run's supervisor ended without a word: it was killed, or the machine stopped."
 _STOPPED = {
@@ -26,7 +27,8 @@ class Death:
     """How the run process ended: its exit code or its signal's number.
 
     `oom`: the kernel had just killed for want of memory. `note`: it ended for want of a start.
-    `stopped`, `used` (bytes, with the `limit`): the supervisor ended it for that.
+    `stopped`, `lingered` (after its result), `used` (bytes, with the `limit`): the supervisor ended
+    it for that.
     """
 
     exit_code: int | None = None
@@ -34,6 +36,7 @@ class Death:
     oom: bool = False
     note: str = ""
     stopped: bool = False
+    lingered: bool = False
     used: int = 0
     limit: int = 0
 
@@ -91,6 +94,11 @@ def _died(paths: RunPaths, death: Death) -> tuple[Reason, str]:
         return Reason.PROCESS_DIED, (
             "The run process was stopped by a signal (SIGSTOP) and did not go on: it was ended."
         )
+    if death.lingered:  # and what it said cannot be read: else that would have been told
+        return Reason.PROCESS_DIED, (
+            "The run process did not exit after its result was there, and was ended; that result "
+            f"(result.json) cannot be read. {DAMAGED}"
+        )
     if death.used:
         used, limit = death.used / 1024**2, death.limit / 1024**2
         return Reason.OUT_OF_MEMORY, (
@@ -119,8 +127,8 @@ def _died(paths: RunPaths, death: Death) -> tuple[Reason, str]:
 def last_words(paths: RunPaths) -> str:
     """The last line of the run's log that is not empty."""
     try:
-        with paths.log.open("rb") as file:
-            file.seek(max(0, paths.log.stat().st_size - _TAIL))
+        with open_file(paths.log) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""

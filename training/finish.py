@@ -24,7 +24,7 @@ from ..members import SEEN, members, open_member, place
 from .checkpoints import CheckpointIndex, CheckpointItem, sync_tree
 from .lineage import recorded
 from .messages import Manifest, RunOrder, RunResult, Trained
-from .paths import RunPaths, read_json, sync_folder, write_json
+from .paths import DAMAGED, RunPaths, read_json, sync_folder, write_json
 
 
 def finish(paths: RunPaths) -> RunResult:
@@ -76,12 +76,18 @@ def bundle(
 ) -> Manifest:
     """Makes the folder `target` a weights version of a checkpoint, durably, its manifest last.
 
-    A folder that is there is replaced. Raises OSError (disk full, say), and CannotBeKept.
+    A folder that is there is replaced. Raises OSError (disk full, say; FileNotFoundError if the
+    checkpoint has no weights any more), and CannotBeKept.
     """
     if target.is_dir():
         remove_tree(target)
     (target / "files").mkdir(parents=True)
-    files, seen = _take(paths.checkpoint(item.step) / "weights", target / "files")
+    weights = paths.checkpoint(item.step) / "weights"
+    files, seen = _take(weights, target / "files") if weights.is_dir() else ([], {})
+    if not files:
+        raise FileNotFoundError(
+            f"the checkpoint of step {item.step} has no weights any more: {DAMAGED}"
+        )
     sync_tree(target)
     write_json(target / SEEN, seen, durable=False)
     lineage, parent, dataset = recorded(paths)

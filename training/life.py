@@ -29,7 +29,7 @@ from .notices import wait_event
 from .observation import Observation, Stamp, observe
 from .options import TrainingOptions
 from .orders import fence, prepare_launch
-from .paths import RunPaths
+from .paths import DAMAGED, RunPaths
 from .resuming import count_interruption, was_interrupted, where
 from .standstill import Standstill
 from .stopping import end_by_force, request_cancel, request_pause, wake_guardian
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_RETRY_S = 30.0
 _PAUSE_SPARE_S = 15.0  # beyond the grace that the supervisor gives
+_GONE = "Its folder is gone: the training itself may have removed it."
 _TROUBLE_S = 1.0
 """Pause after a step failed (the disk is full, the database locked) until it is tried again."""
 
@@ -156,7 +157,7 @@ class RunLife:
             environment = around.options.environment(source, self._paths.tmp)
             await around.executor.launch(self._paths, record.epoch, environment, source.python)
         except (FileNotFoundError, ValueError, TypeError) as error:
-            return f"Its folder is damaged: {error}"
+            return f"Its folder is damaged ({error}). {DAMAGED}"
         except CannotLaunch as error:
             return error.message
         self._claim_by = time.monotonic() + around.options.start_limit_s
@@ -316,7 +317,7 @@ class RunLife:
     async def _not_started(self, problem: str, attempts: int | None = None) -> bool:
         """No supervisor has begun: none will any more, and the run waits again or is given up."""
         if await asyncio.to_thread(_is_gone, self._paths.root):
-            problem, attempts = "Its folder is gone: the training itself may have removed it.", 1
+            problem, attempts = f"{_GONE} {DAMAGED}", 1
         elif not await asyncio.to_thread(fence, self._paths, self._record.epoch):
             return False  # one has begun in the last moment
         await self._around.executor.sweep(self._paths)

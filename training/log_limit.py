@@ -12,6 +12,8 @@ import errno
 import os
 from pathlib import Path
 
+from .paths import open_file
+
 LIMIT = 256 * 1024**2
 """Bytes on disk at which the middle goes."""
 _HEAD, _TAIL = 1024**2, 64 * 1024**2
@@ -53,7 +55,7 @@ def read_log(path: Path, offset: int, most: int) -> tuple[bytes, int]:
     Empty at the end. In the place of a hole stands one line that says how much is gone.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             end = file.seek(0, os.SEEK_END)
             if offset >= end:
                 return b"", offset

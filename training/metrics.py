@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .paths import open_file, open_to_append
+
 try:
     import orjson
 except ImportError:  # a model's own interpreter may lack it
@@ -97,9 +99,7 @@ class MetricsWriter:
     """Appends points; in the run process, used by one thread."""
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
-        )
+        self._descriptor = open_to_append(path)
         self._size = os.fstat(self._descriptor).st_size
         if self._size and path.read_bytes()[-1:] != b"\n":  # the last writer was killed in a line
             self._size += os.write(self._descriptor, b"\n")
@@ -142,7 +142,7 @@ def read_points(path: Path, offset: int = 0) -> tuple[list[Point], int]:
 
 def _read_lines(path: Path, offset: int) -> tuple[list[bytes], int]:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(offset)
             data = file.read(4 << 20)
     except FileNotFoundError:

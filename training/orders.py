@@ -74,8 +74,11 @@ def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> P
     """
     data = read_json(paths.run)
     if data is None:
-        raise FileNotFoundError(f"{paths.run} is missing")
-    order = RunOrder.from_data(data)
+        raise FileNotFoundError(f"{paths.run.name} is missing")
+    try:
+        order = RunOrder.from_data(data)
+    except TypeError as error:
+        raise ValueError(f"{paths.run.name} is not as the server wrote it") from error
     if order.weights != dict(weights) and last_step(paths) is None:
         order.weights = dict(weights)
         write_json(paths.run, order.to_data(), mode=0o600)

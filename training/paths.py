@@ -8,16 +8,21 @@ names that nobody reads. Who writes which file stands beside its name.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 FORMAT = 1
+DAMAGED = "train() may change what is in run.folder, and nothing beside it."
+"""The remedy where a run's folder is not as its processes have left it."""
+_LARGEST = 64 << 20  # bytes of a JSON file
 """Version of the run folder's files; each JSON object carries it as `format`."""
 
 
@@ -236,17 +241,55 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o644, durable: bool = T
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in `path`, or None if there is no such file.
 
-    Raises ValueError if it holds something else than a JSON object: files here are renamed into
-    place whole, so that is damage and no half-written state.
+    Raises ValueError if it holds something else than a JSON object, or more than 64 MiB: files here
+    are renamed into place whole, so that is damage and no half-written state.
     """
     try:
-        text = path.read_bytes()
+        with open_file(path) as file:
+            text = file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    data = json.loads(text)
+    data = json.loads(text) if len(text) <= _LARGEST else None
     if not isinstance(data, dict):
-        raise ValueError(f"{path} does not hold a JSON object")
+        raise ValueError(f"{path.name} does not hold a JSON object")
     return data
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file of a run, to be read from its begin. Raises OSError.
+
+    FileNotFoundError too if something else stands in its place, which the run's own code may have
+    put there: a link may lead anywhere, and of a pipe the reader would wait for a writer.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+            raise FileNotFoundError(f"{path} is no file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileNotFoundError(f"{path} is no file")
+    return os.fdopen(descriptor, "rb")
+
+
+def open_to_append(path: Path) -> int:
+    """A descriptor of a file of a run to write at its end; it is made where there is none.
+
+    What the run's own code may have put in its place is replaced: nobody reads a pipe there. Raises
+    OSError.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+        path.unlink()
+        descriptor = os.open(path, flags, 0o644)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def sync_folder(folder: Path) -> None:

@@ -105,6 +105,7 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
         _leave_if_forked(own)
         os.umask(umask)  # what comes has to be read by the server, in its own folders
         os.chdir(folder)
+        run.check_checkpoints()
     except Exception as error:
         _leave_if_forked(own)
         os.umask(umask)

@@ -153,10 +153,11 @@ class Supervisor:
             self._ended_for = self._watch.look(self._child)
             if self._ended_for is not None:
                 end_descendants(self._reap)
-        if self._child and self._paths.result.exists():
+        if self._child and self._paths.result.is_file():
             self._result_seen_at = self._result_seen_at or time.monotonic()
             if time.monotonic() > self._result_seen_at + LINGER_S:
                 # Threads or children keep it from exiting; it has said its result.
+                self._ended_for = self._ended_for or Death(lingered=True)
                 end_descendants(self._reap)
 
     # -- being asked to end ---------------------------------------------------------------------
