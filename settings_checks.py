@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
 
 from .errors import InvalidSettings
 from .settings_environ import variables_without_effect
@@ -27,7 +28,13 @@ def refuse(faults: Iterable[Fault]) -> None:
 
 def warnings_about(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """What is allowed and is hardly meant: variables that are nobody's, secrets that all see."""
-    return [*unused_variables(environ), *exposed_files(settings)]
+    told = [*unused_variables(environ), *exposed_files(settings)]
+    if any(ip_network(one).prefixlen == 0 for one in settings.trusted_proxies):
+        told.append(
+            "trusted_proxies names every address: whoever calls may say which address is theirs, "
+            "and limits of one client bind nobody; name the proxy alone"
+        )
+    return told
 
 
 def unused_variables(environ: Mapping[str, str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -264,6 +265,7 @@ def _listen(host: str, port: int, flag: str) -> socket.socket:
         listener.bind(address)
         listener.setblocking(False)
     except OSError as error:
+        flag = flag if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
         raise CannotStart(
             f"Cannot listen on {host} port {port}: {error.strerror}. Choose another with {flag}."
         ) from error

@@ -72,4 +72,10 @@ def test_a_port_that_is_taken_is_told_with_the_flag(refused):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        assert f"port {port}: Address already in use" in refused("--port", port, code=1)
+        said = refused("--port", port, code=1)
+        assert f"port {port}: Address already in use. Choose another with --port" in said
+
+
+def test_an_address_that_is_not_this_machines_is_told_with_the_flag(refused):
+    said = refused("--host", "192.0.2.1", "--access", "open", code=1)
+    assert "Cannot listen on 192.0.2.1" in said and "Choose another with --host" in said

@@ -233,6 +233,13 @@ def test_a_settings_name_is_no_prefix_that_kubernetes_would_take():
     assert not [name for name in setting_names() if name.startswith("service_")]
 
 
+def test_a_proxy_that_is_everybody_is_warned_about():
+    for networks in (("0.0.0.0/0",), ("192.0.2.1/32", "::/0")):
+        (told,) = warnings_about(Settings(trusted_proxies=networks), {})
+        assert "trusted_proxies names every address" in told
+    assert warnings_about(Settings(trusted_proxies=("192.0.2.0/24",)), {}) == []
+
+
 # -- secrets in files -----------------------------------------------------------------------------
 
 
