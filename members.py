@@ -128,8 +128,11 @@ def settle_links(root: Path) -> None:
     """Puts in the place of each link below `root` what it points to: afterwards there are regular
     files and folders alone. Content is shared where the file system can, else copied.
 
-    Raises CannotBeKept, and OSError; then `root` may be half done.
+    Raises CannotBeKept, also where `root` itself was replaced by a link: what is behind it is
+    somebody else's. And OSError; then `root` may be half done.
     """
+    if os.path.islink(root):  # noqa: PTH114
+        raise CannotBeKept("the folder itself was replaced by a link. Write into the folder.")
     top = os.path.realpath(root)
     by_links, links = [], []
     for member, link in _walk(top, lambda: None):

@@ -58,6 +58,23 @@ def test_what_no_version_can_hold_fails_the_checkpoint_and_is_named(tmp_path, wh
     assert sorted(p.name for p in paths.checkpoints.iterdir()) == ["0000000001", "index.json"]
 
 
+@pytest.mark.parametrize("where", ["weights", "state"])
+def test_a_folder_that_was_replaced_by_a_link_is_refused_and_what_it_leads_to_is_let_alone(
+    tmp_path, where
+):
+    (tmp_path / "elsewhere").mkdir()
+    put("snapshot", tmp_path / "elsewhere")
+    paths = RunPaths(tmp_path / "run")
+    paths.root.mkdir()
+    saving = Checkpoints(paths).save(1, None, True, None)
+    with pytest.raises(CannotBeKept, match="itself was replaced by a link"), saving as checkpoint:
+        (checkpoint.weights / "good.txt").write_text("good")
+        folder = getattr(checkpoint, where)
+        folder.rename(tmp_path / "away")
+        folder.symlink_to(tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "latest").is_symlink()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_that_no_archive_gives_back_fails_the_checkpoint_and_is_named(tmp_path, name):
     paths = RunPaths(tmp_path)
