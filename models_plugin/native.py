@@ -169,9 +169,12 @@ class NativePlugin:
         stored = None if weights is None else StoredWeights(weights)
         if stored is not None:
             stored.open()
-        with plugin_code("loading its weights"):
-            if self.method("load"):
-                self._target.load(weights, device)
+        try:
+            with plugin_code("loading its weights"):
+                if self.method("load"):
+                    self._target.load(weights, device)
+        except PluginFailed as error:
+            raise (error if stored is None else stored.explained(error)) from error.__cause__
         with plugin_code("warming up"):
             if warm and self.method("warm"):
                 self._target.warm()

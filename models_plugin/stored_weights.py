@@ -74,6 +74,21 @@ class StoredWeights:
                 original_type="ContractFault",
             )
 
+    def explained(self, failed: PluginFailed) -> PluginFailed:
+        """What a `load` raised, with the remedy if it was refused to write into them."""
+        cause = failed.__cause__
+        if not isinstance(cause, PermissionError) or not isinstance(cause.filename, (str, bytes)):
+            return failed
+        folder, file = os.fspath(self._folder), os.fsdecode(cause.filename)
+        if not file.startswith(f"{folder}/"):
+            return failed
+        return PluginFailed(
+            f"{failed.message.rstrip('.')}. The folder that load() gets is the stored version"
+            " itself, and read only: have load() write elsewhere (tempfile).",
+            original_type=failed.original_type,
+            traceback=failed.traceback,
+        )
+
     def _look(self) -> _States:
         """The states of the files, which are read only afterwards; None for what is no file."""
         root = os.fspath(self._folder)
