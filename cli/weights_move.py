@@ -147,9 +147,7 @@ def export(
     wanted = wanted or _told_by(output)
     is_archive = wanted in ARCHIVES
     if is_archive and timeout is not None:
-        raise click.UsageError(
-            "--timeout: an archive is sent while it is packed; none ends it.", ctx
-        )
+        raise click.UsageError("--timeout is for what the model makes: an archive needs none.", ctx)
     with shown(ctx, "No file was written.") as transfer:
         name, told = f"{model}-{chosen.id[:8]}.{wanted}", ""
         if not is_archive:
