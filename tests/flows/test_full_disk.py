@@ -111,7 +111,7 @@ def test_a_disk_that_is_full_to_the_last_byte_loses_nothing_and_recovers(
     names = [path.name for path in (disk / "home" / "runs").iterdir()]
     assert len(names) == len(server.get("/v2/models/counter/train/").json())
     server.stop()
-    again = start_server(*FLAGS, home=disk / "home")
+    again = start_server(*FLAGS, "--min-free", "0", home=disk / "home")
     assert again.get(f"/v2/models/counter/train/{kept['uuid']}").json()["status"] == "done"
 
 
