@@ -126,7 +126,8 @@ class Run:
 
         It becomes `last`, and `best` too if `metric` is the best so far. Older ones that are
         neither are removed. When the run ends, `best` (without any metric: `last`) is published
-        as a weights version with `metrics`.
+        as a weights version with `metrics`. One at a time: another thread waits for its turn, a
+        block within another raises ValueError.
         """
         raise NotImplementedError
 
