@@ -7,7 +7,7 @@ from ipaddress import ip_network
 
 from .errors import InvalidSettings
 from .settings_environ import variables_without_effect
-from .settings_machine import exposed_files, faults_of_the_machine
+from .settings_machine import exposed_files, faults_of_the_machine, warnings_of_the_machine
 from .settings_schema import Settings, SettingsSchema
 from .settings_together import Fault, faults_together
 
@@ -28,7 +28,11 @@ def refuse(faults: Iterable[Fault]) -> None:
 
 def warnings_about(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """What is allowed and is hardly meant: variables that are nobody's, secrets that all see."""
-    told = [*unused_variables(environ), *exposed_files(settings)]
+    told = [
+        *unused_variables(environ),
+        *exposed_files(settings),
+        *warnings_of_the_machine(settings),
+    ]
     if any(ip_network(one).prefixlen == 0 for one in settings.trusted_proxies):
         told.append(
             "trusted_proxies names every address: whoever calls may say which address is theirs, "

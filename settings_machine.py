@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from .settings_disk import DiskSettings
 from .settings_numbers import written_size
 from .settings_schema import Settings
 from .settings_together import Fault
@@ -45,6 +46,23 @@ def faults_of_the_machine(settings: Settings, environ: Mapping[str, str]) -> Ite
     yield from _faults_of_devices(settings, environ)
 
 
+def warnings_of_the_machine(settings: Settings) -> list[str]:
+    """What nobody has set and does not fit: a small disk with the usual `min_free`."""
+    above = next(place for place in (settings.home, *settings.home.parents) if place.exists())
+    told = _too_much_free(settings, above)
+    return [f"min_free: {told}: set --min-free to less, or to 0"] if told else []
+
+
+def _too_much_free(settings: Settings, place: Path) -> str | None:
+    whole = shutil.disk_usage(place).total
+    if settings.min_free < whole:
+        return None
+    return (
+        f"{written_size(settings.min_free)} is all of the home's disk or more (it has {whole} "
+        "bytes), so that whatever takes room is refused"
+    )
+
+
 def exposed_files(settings: Settings) -> list[str]:
     """A sentence on each file of a secret that every user of this machine may read."""
     files = (settings.tls_key, settings.oidc_web_secret_file)
@@ -66,19 +84,13 @@ def _faults_of_home(settings: Settings) -> Iterator[Fault]:
     home = settings.home
     above = next(place for place in (home, *home.parents) if place.exists())
     if not above.is_dir():
-        told = f"{above} is a file: name a folder, which may be a new one."
-        yield "home", told
+        yield "home", f"{above} is a file: name a folder, which may be a new one."
         return
     if _below(home, _KERNEL):
         yield "home", f"{home} is a place of the kernel's: name a folder on a disk."
         return
-    whole = shutil.disk_usage(above).total
-    if settings.min_free >= whole:
-        yield (
-            "min_free",
-            f"{written_size(settings.min_free)} is all of the home's disk or more (it has {whole} "
-            "bytes): everything would be refused.",
-        )
+    if settings.min_free != DiskSettings.min_free and (told := _too_much_free(settings, above)):
+        yield "min_free", f"{told}: take less, or 0."
 
 
 def _faults_of_folders(settings: Settings) -> Iterator[Fault]:

@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -124,6 +126,17 @@ def test_a_home_is_a_folder_on_a_disk(check, tmp_path):
     for home in ("/proc/x", "/sys/x", "/dev/x"):
         assert "a place of the kernel's" in check({"home": home})
     assert "min_free: 1024T is all of the home's disk or more" in check({"min_free": "1024T"})
+
+
+def test_a_disk_below_the_usual_reserve_is_warned_about_and_refuses_one_that_was_set(
+    check, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(total=64 << 20))
+    assert check({}) == ""
+    (told,) = warnings_about(Settings(home=tmp_path), {})
+    assert "set --min-free to less" in told
+    assert "  min_free: 128M is all of the home's disk" in check({"min_free": "128M"})
+    assert check({"min_free": "16M"}) == ""
 
 
 @pytest.fixture
