@@ -27,7 +27,7 @@ TEST_VENV := .venv-test
 PIP_QUIET := --quiet --disable-pip-version-check --no-input
 PIP_INSTALL := install $(PIP_QUIET)
 
-ROOMS := api cli client models_plugin records schemas serving storage training web
+ROOMS := api cli client models_plugin records schemas serving settings storage training web
 GROUND := $(wildcard *.py) py.typed setup.cfg pyproject.toml README.md LICENSE
 # Folders too: a removed or renamed file shows only in its folder's time stamp.
 SOURCES := $(GROUND) $(shell find $(ROOMS) -name __pycache__ -prune -o -print)

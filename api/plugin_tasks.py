@@ -15,7 +15,7 @@ from ..records.home import Home
 from ..serving.pool import ServingPool
 from ..serving.tasks import run_plugin_task
 from ..settings import Settings
-from ..settings_models import ModelSettings
+from ..settings.models import ModelSettings
 
 
 def environment_of(own: ModelSettings | None) -> dict[str, str]:

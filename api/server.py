@@ -23,7 +23,7 @@ from ..records.keyring import has_keys
 from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
-from ..settings_checks import check_settings, warnings_about
+from ..settings.checks import check_settings, warnings_about
 from .app import create_app
 from .exporting import EXPORTER
 from .farewell import take_leave

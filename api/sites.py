@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ..settings import Settings
-from ..settings_http import ANY_ORIGIN
+from ..settings.http import ANY_ORIGIN
 from .heads import listed
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

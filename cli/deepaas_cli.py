@@ -25,7 +25,7 @@ from ..models_plugin.environment import plugin_environment
 from ..models_plugin.interpreter import Interpreter, command
 from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
 from ..settings import ENV_PREFIX, Settings, load_settings
-from ..settings_files import deepaas_dirs, deepaas_files
+from ..settings.files import deepaas_dirs, deepaas_files
 
 if multiprocessing.current_process().name != "MainProcess":  # in one that the module spawned
     ready_spawned_child()

@@ -19,7 +19,7 @@ from ..errors import InvalidSettings, StorageUnavailable
 from ..records.home import Home
 from ..records.keyring import has_keys
 from ..settings import ENV_PREFIX, Settings, Source, read_sources, settings_from
-from ..settings_files import deepaas_dirs, deepaas_files
+from ..settings.files import deepaas_dirs, deepaas_files
 from .serve import given_flags, refuse_other_platforms, setting_options
 
 DEFAULTS = {

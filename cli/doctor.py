@@ -16,8 +16,8 @@ from ..models_plugin.discovery import list_sources
 from ..models_plugin.interpreter import Interpreter
 from ..records.home import Home
 from ..settings import Settings, load_settings
-from ..settings_checks import unused_variables
-from ..settings_machine import exposed_files, faults_of_the_machine
+from ..settings.checks import unused_variables
+from ..settings.machine import exposed_files, faults_of_the_machine
 from ..storage.checkup import Finding, check_home, check_store, repair_home, shut_home, told_of
 from ..storage.office import StorageOffice
 from ..training.checkup import (

@@ -15,7 +15,7 @@ from marshmallow import validate
 from ..api.server import serve as run_server
 from ..errors import InvalidSettings
 from ..settings import ENV_PREFIX, Settings, SettingsSchema, load_settings
-from ..settings_numbers import Size
+from ..settings.numbers import Size
 
 
 def setting_options(defaults: Mapping[str, Any] | None = None) -> list[click.Parameter]:

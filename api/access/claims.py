@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...schemas.permissions import Permission
-from ...settings_oidc import ANYBODY, OidcSettings
+from ...settings.oidc import ANYBODY, OidcSettings
 from .principal import Principal
 
 LEEWAY_S = 30.0

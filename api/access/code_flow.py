@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 from ...errors import InvalidSettings, IssuerUnavailable
-from ...settings_oidc import OidcSettings
+from ...settings.oidc import OidcSettings
 from .claims import RefusedToken, check_id_token
 from .issuer import Issuer, IssuerFault
 from .patience import Patience

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ...errors import IssuerUnavailable
-from ...settings_oidc import OidcSettings
+from ...settings.oidc import OidcSettings
 from .claims import RefusedToken, check_claims, principal_of_claims
 from .code_flow import CodeFlow
 from .issuer import Issuer, IssuerFault

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ...errors import InvalidSettings
-from ...settings_checks import refuse
-from ...settings_oidc import OidcSettings
-from ...settings_together import oidc_faults
+from ...settings.checks import refuse
+from ...settings.oidc import OidcSettings
+from ...settings.together import oidc_faults
 from .code_flow import CodeFlow
 from .principal import Principal
 

@@ -4,8 +4,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from modelyard.api.app import create_app
 from modelyard.models_plugin.plugin import PluginSource
-from modelyard.settings_models import ModelSettings
-from modelyard.settings_schema import Settings
+from modelyard.settings.models import ModelSettings
+from modelyard.settings.schema import Settings
 
 
 def settings(home, plugins, **more):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from modelyard.settings_files import deepaas_dirs, deepaas_files
+from modelyard.settings.files import deepaas_dirs, deepaas_files
 
 PLUGINS, OLD_PLUGINS = (Path(__file__).parents[1] / name for name in ("plugins", "old_plugins"))
 COMMAND = (sys.executable, "-m", "modelyard.cli.deepaas_run")

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard.errors import InvalidSettings
 from modelyard.settings import load_settings
-from modelyard.settings_fields import written_cpus
+from modelyard.settings.fields import written_cpus
 
 
 def test_without_anything_the_server_is_for_this_machine_only():

@@ -11,14 +11,14 @@ import pytest
 
 from modelyard.errors import InvalidSettings
 from modelyard.settings import load_settings
-from modelyard.settings_checks import (
+from modelyard.settings.checks import (
     check_settings,
     setting_names,
     unused_variables,
     warnings_about,
 )
-from modelyard.settings_oidc import OidcSettings
-from modelyard.settings_schema import Settings
+from modelyard.settings.oidc import OidcSettings
+from modelyard.settings.schema import Settings
 
 ROOT = Path(__file__).parents[2]
 ISSUER = {
@@ -151,8 +151,8 @@ def devices(monkeypatch, tmp_path):
         real = os.scandir
         monkeypatch.setattr(os, "scandir", lambda place: real(folder if place == "/dev" else place))
         places = tuple(str(folder / name) for name in ("kfd", "dxg"))
-        monkeypatch.setattr("modelyard.settings_machine._OTHER_GPUS", places)
-        monkeypatch.setattr("modelyard.settings_machine._PARTS", folder)
+        monkeypatch.setattr("modelyard.settings.machine._OTHER_GPUS", places)
+        monkeypatch.setattr("modelyard.settings.machine._PARTS", folder)
 
     return make
 

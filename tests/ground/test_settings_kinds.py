@@ -6,8 +6,8 @@ import pytest
 
 from modelyard.errors import InvalidSettings
 from modelyard.settings import SettingsSchema, load_settings
-from modelyard.settings_models import ModelSettingsSchema
-from modelyard.settings_numbers import MOST_BYTES, Amount, Count, Size, written_size
+from modelyard.settings.models import ModelSettingsSchema
+from modelyard.settings.numbers import MOST_BYTES, Amount, Count, Size, written_size
 
 NUMBERS = {n: f for n, f in SettingsSchema().fields.items() if isinstance(f, Count | Amount | Size)}
 OF_MODELS = {

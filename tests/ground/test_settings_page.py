@@ -9,10 +9,10 @@ import pytest
 from marshmallow import validate
 
 from modelyard.settings import SettingsSchema
-from modelyard.settings_fields import CpuSet, LocalPath, NameList, Switch
-from modelyard.settings_models import ModelSettings, ModelSettingsSchema
-from modelyard.settings_numbers import MOST, Amount, Count, Size, written_size
-from modelyard.settings_schema import Settings
+from modelyard.settings.fields import CpuSet, LocalPath, NameList, Switch
+from modelyard.settings.models import ModelSettings, ModelSettingsSchema
+from modelyard.settings.numbers import MOST, Amount, Count, Size, written_size
+from modelyard.settings.schema import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
 SHORT = {"seconds": "s", "milliseconds": "ms"}

@@ -102,11 +102,11 @@ def python(tmp_path_factory) -> Path:
 @pytest.fixture
 def authors_folder(tmp_path) -> Path:
     """A model author's repository: packages of the same names as our rooms, and more."""
-    for name in ("api", "schemas", "storage", "training", "cli", "client", "web", "records"):
+    rooms = ("api", "schemas", "settings", "storage", "training", "cli", "client", "web")
+    for name in (*rooms, "records"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(EXPLODES)
-    for name in ("errors.py", "settings.py", "settings_files.py"):
-        (tmp_path / name).write_text(EXPLODES)
+    (tmp_path / "errors.py").write_text(EXPLODES)
     return tmp_path
 
 

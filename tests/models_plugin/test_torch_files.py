@@ -22,7 +22,7 @@ from modelyard.models_plugin.image_classifier.weights_file import (
 )
 from modelyard.models_plugin.plugin import PluginSource
 from modelyard.models_plugin.torch_files import ALLOWED
-from modelyard.settings_models import ModelSettings
+from modelyard.settings.models import ModelSettings
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields
 
-from .settings_fields import LocalPath, NameList, about
-from .settings_numbers import Amount, Count, Size
+from .fields import LocalPath, NameList, about
+from .numbers import Amount, Count, Size
 
 ANY_ORIGIN = "*"
 

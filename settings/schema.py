@@ -2,9 +2,9 @@
 
 The marshmallow schema below is the only declaration: the command line makes its flags from it, the
 environment its variable names, and the documents their table. Its parts are in a file for each
-theme, and the kinds of values in `settings_fields.py`, `settings_numbers.py` and
-`settings_addresses.py`. What settings must not be together, or on this machine, is looked at when a
-server starts: `settings_together.py`, `settings_machine.py`.
+theme, and the kinds of values in `fields.py`, `numbers.py` and
+`addresses.py`. What settings must not be together, or on this machine, is looked at when a
+server starts: `together.py`, `machine.py`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 
 from marshmallow import fields, post_load, validate
 
-from .addresses import is_loopback_host
-from .settings_addresses import BasePath, CollectorUrl, DatasetSource, HostName, ListenAddress
-from .settings_disk import DiskSettings, DiskSettingsSchema
-from .settings_fields import LocalPath, NameList, Switch, Text, about
-from .settings_http import PortSettings, PortSettingsSchema
-from .settings_models import ModelSettings, ModelSettingsSchema
-from .settings_numbers import Amount, Count, Size
-from .settings_oidc import OidcSettings, OidcSettingsSchema
-from .settings_serving import PATIENCE, ServingSettings, ServingSettingsSchema
-from .settings_training import TrainingSettings, TrainingSettingsSchema
+from ..addresses import is_loopback_host
+from .addresses import BasePath, CollectorUrl, DatasetSource, HostName, ListenAddress
+from .disk import DiskSettings, DiskSettingsSchema
+from .fields import LocalPath, NameList, Switch, Text, about
+from .http import PortSettings, PortSettingsSchema
+from .models import ModelSettings, ModelSettingsSchema
+from .numbers import Amount, Count, Size
+from .oidc import OidcSettings, OidcSettingsSchema
+from .serving import PATIENCE, ServingSettings, ServingSettingsSchema
+from .training import TrainingSettings, TrainingSettingsSchema
 
 _LEAST_LOG = 64 * 1024
 _PORTS = (0, 65535)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
-from .errors import InvalidSettings
-from .settings_environ import variables_without_effect
-from .settings_machine import exposed_files, faults_of_the_machine, warnings_of_the_machine
-from .settings_schema import Settings, SettingsSchema
-from .settings_together import Fault, faults_together
+from ..errors import InvalidSettings
+from .environ import variables_without_effect
+from .machine import exposed_files, faults_of_the_machine, warnings_of_the_machine
+from .schema import Settings, SettingsSchema
+from .together import Fault, faults_together
 
 
 def check_settings(settings: Settings, environ: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import InvalidSettings
+from ..errors import InvalidSettings
 
 _INI = re.compile(r"^\[DEFAULT\][ \t]*\r?$", re.MULTILINE)
 _SUFFIXES = (".conf", ".toml")

@@ -12,7 +12,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from .errors import safe_str
+from ..errors import safe_str
 
 MOST = 1_000_000_000
 """Of anything that is counted: more is a slip."""

@@ -1,7 +1,7 @@
 """Every setting of the server in one typed place: files, `MODELYARD_*`, flags; later wins.
 
-They are declared in `settings_schema.py`. Runs in the front and the command line, before anything
-is started.
+They are declared in `schema.py` and its parts. Runs in the front and the command line, before
+anything is started.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from marshmallow import EXCLUDE, Schema, ValidationError
 
-from .errors import InvalidSettings
-from .settings_checks import setting_names
-from .settings_environ import ENV_PREFIX, settings_of
-from .settings_files import files_in, read_settings_file
-from .settings_machine import readable_by_all
-from .settings_models import ModelSettingsSchema, secrets_in
-from .settings_schema import Settings, SettingsSchema
+from ..errors import InvalidSettings
+from .checks import setting_names
+from .environ import ENV_PREFIX, settings_of
+from .files import files_in, read_settings_file
+from .machine import readable_by_all
+from .models import ModelSettingsSchema, secrets_in
+from .schema import Settings, SettingsSchema
 
 DEEPAAS_MODEL = "DEEPAAS_V2_MODEL"
 """DEEPaaS's variable for the model's name: what our own sources say wins over it."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from .settings_oidc import OidcSettings
-from .settings_schema import Settings
+from .oidc import OidcSettings
+from .schema import Settings
 
 Fault = tuple[str, str]
 """A setting's name, and what is wrong with it."""

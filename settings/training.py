@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from marshmallow import Schema, fields, validate
 
-from .settings_fields import CpuSet, Switch, about
-from .settings_numbers import Amount, Count
-from .settings_serving import PATIENCE, PROCESSES
+from .fields import CpuSet, Switch, about
+from .numbers import Amount, Count
+from .serving import PATIENCE, PROCESSES
 
 LASTING = (0.05, 100_000_000)
 """Seconds that a training may take: some three years at most."""

@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from .settings_disk import DiskSettings
-from .settings_numbers import written_size
-from .settings_schema import Settings
-from .settings_together import Fault
+from .disk import DiskSettings
+from .numbers import written_size
+from .schema import Settings
+from .together import Fault
 
 _KERNEL = tuple(map(Path, ("/proc", "/sys", "/dev")))
 _SYSTEM = (*_KERNEL, Path("/etc"), Path("/boot"))

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import ValidationError, fields
 
-from .addresses import UrlRule
-from .settings_fields import Text
+from ..addresses import UrlRule
+from .fields import Text
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?")
 _STEP = re.compile(r"[A-Za-z0-9._~-]+")

@@ -1,5 +1,5 @@
 """Kinds of settings: what a text in a file, a variable or a flag may say. Numbers are
-`settings_numbers.py`'s, addresses `settings_addresses.py`'s."""
+`numbers.py`'s, addresses `addresses.py`'s."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load
 
-from .settings_addresses import UrlRules
-from .settings_fields import CpuSet, LocalPath, Switch, Text, about
-from .settings_numbers import Amount, Count, Size
-from .settings_serving import LEAST_MEMORY, PATIENCE, PROCESSES, Device
-from .settings_training import LASTING, RESTARTS
+from .addresses import UrlRules
+from .fields import CpuSet, LocalPath, Switch, Text, about
+from .numbers import Amount, Count, Size
+from .serving import LEAST_MEMORY, PATIENCE, PROCESSES, Device
+from .training import LASTING, RESTARTS
 
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|KEY)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[^=\x00-\x20]+")

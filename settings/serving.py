@@ -8,8 +8,8 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from .settings_fields import Switch, about
-from .settings_numbers import Amount, Count, Size
+from .fields import Switch, about
+from .numbers import Amount, Count, Size
 
 PATIENCE = (0.05, 86_400)
 """Seconds that calls and processes may get."""
@@ -39,7 +39,7 @@ class ServingSettings:
 
 
 class Device(fields.String):
-    """`auto`, `cpu`, `cuda` or `cuda:N`; whether it is there, `settings_machine.py` looks."""
+    """`auto`, `cpu`, `cuda` or `cuda:N`; whether it is there, `machine.py` looks."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, *args, **kwargs)).strip()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from marshmallow import Schema
 
-from .settings_fields import about
-from .settings_numbers import Size
+from .fields import about
+from .numbers import Size
 
 
 @dataclass(frozen=True)

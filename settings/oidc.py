@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from marshmallow import Schema, ValidationError, fields
 
-from .addresses import is_loopback_host
-from .settings_fields import LocalPath, NameList, Text, about
+from ..addresses import is_loopback_host
+from .fields import LocalPath, NameList, Text, about
 
 PERMISSIONS = ("read", "predict", "train", "manage")
 ANYBODY = "anybody"
