@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional  # noqa: UP035 - Python 3.8
@@ -24,7 +24,9 @@ from typing import Any, Dict, List, Optional  # noqa: UP035 - Python 3.8
 from ..errors import Corrupt, PluginFailed
 from ..members import SEEN
 
-READ_ONLY_FILE, READ_ONLY_FOLDER = 0o444, 0o555
+_READ_ONLY = 0o444
+"""Files only: who removes a home by hand is not to be stopped by its folders, and what a library
+puts beside the files is no part of the version."""
 _WRITABLE = 0o222
 _CHUNK = 1 << 20
 
@@ -83,7 +85,7 @@ class StoredWeights:
         if not file.startswith(f"{folder}/"):
             return failed
         return PluginFailed(
-            f"{failed.message.rstrip('.')}. The folder that load() gets is the stored version"
+            f"{failed.message.rstrip('.')}. The files that load() gets are the stored version"
             " itself, and read only: have load() write elsewhere (tempfile).",
             original_type=failed.original_type,
             traceback=failed.traceback,
@@ -105,12 +107,7 @@ class StoredWeights:
                 continue
             states[path] = [now.st_size, now.st_mtime_ns, now.st_ino]
             if now.st_mode & _WRITABLE:
-                _set_mode(place, READ_ONLY_FILE)
-        for folder in _folders(self._manifest):
-            place = os.path.join(root, folder)  # noqa: PTH118
-            with suppress(OSError):
-                if os.lstat(place).st_mode & _WRITABLE:
-                    _set_mode(place, READ_ONLY_FOLDER)
+                _set_mode(place, _READ_ONLY)
         return states
 
     def _compare(self, path: str) -> None:
@@ -153,16 +150,6 @@ def _write(path: Path, states: _States) -> None:
             new.rename(path)
         except OSError:
             new.unlink()
-
-
-def _folders(paths: Iterable[str]) -> list[str]:
-    """All folders on the way to them, the deepest first."""
-    found = {""}
-    for path in paths:
-        while path:
-            path = path.rpartition("/")[0]
-            found.add(path)
-    return sorted(found, reverse=True)
 
 
 def _set_mode(place: str, mode: int) -> None:
