@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from .standstill import WATCH_S, Standstill, StoodStill
+from .standstill import WATCH_S, Standstill, StoodStill, is_stopped
 
 _PIPE_MAX = 1 << 20  # a read of that size takes all that is in a pipe
 _LOOK_S = 0.05
@@ -39,7 +39,7 @@ def overhear(
                 return None
             if code is None and time.monotonic() >= look_at:
                 look_at = time.monotonic() + WATCH_S
-                if standstill.look(process.pid):
+                if standstill.look(is_stopped(process.pid)):
                     raise StoodStill
             for key, _ in selector.select(0 if code is not None else min(left, _LOOK_S)):
                 piece = os.read(key.fd, _PIPE_MAX)

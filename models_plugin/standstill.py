@@ -1,14 +1,18 @@
 """Whether a process was stopped by a signal (SIGSTOP, a debugger): whoever waits for it would wait
-for ever. Runs in those that look at a plugin's process. Standard library only.
+for ever. Runs in those that look at a plugin's process, or at a run's. Standard library only.
 """
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 WATCH_S = 2.0
 """How often a process that somebody waits for is looked at."""
-_LOOKS = 2
+RUN_LOOKS = 6
+"""For processes that keep a run: to end one costs an attempt, and an operator may stop it for a
+moment."""
+APART_S = 1.0
 
 
 class StoodStill(Exception):
@@ -16,22 +20,32 @@ class StoodStill(Exception):
 
 
 class Standstill:
-    """The looks at one process, each `WATCH_S` after the one before."""
+    """Counts how often one process was found stopped: at so many `looks` in a row, `APART_S` apart
+    or more, it is given up.
 
-    def __init__(self) -> None:
-        self._looks = 0
+    By looks and not by the time between two of them: on a busy machine, or when we were stopped
+    ourselves, a look may be late, and between two late ones the process may have gone on. The clock
+    is the monotonic one, which nobody sets and which does not count a machine's sleep.
+    """
 
-    def look(self, pid: int) -> bool:
-        """True if it was found stopped twice in a row: it does not go on by itself."""
-        self._looks = self._looks + 1 if _is_stopped(pid) else 0
-        return self._looks >= _LOOKS
+    def __init__(self, looks: int = 2) -> None:
+        self._looks = looks
+        self._found = 0
+        self._next = 0.0
 
-    def forget(self) -> None:
-        """Nobody waits for it now: it may be stopped."""
-        self._looks = 0
+    def look(self, stopped: bool) -> bool:
+        """Takes what was just seen; True if the process is to be given up. May come often."""
+        if not stopped:
+            self._found = 0
+            return False
+        now = time.monotonic()
+        if self._found == 0 or now >= self._next:
+            self._found, self._next = self._found + 1, now + APART_S
+        return self._found >= self._looks
 
 
-def _is_stopped(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
+    """The kernel's word; False of one that has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import DeadlineExceeded, NotSupported, PluginFailed, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
-from ..models_plugin.standstill import WATCH_S, Standstill, StoodStill
+from ..models_plugin.standstill import WATCH_S, Standstill, StoodStill, is_stopped
 from .exits import exit_of
 from .failures import error_of
 from .leftovers import Leftovers
@@ -156,7 +156,7 @@ async def _over_or_stopped(pid: int, over: asyncio.Event) -> None:
         try:
             await asyncio.wait_for(over.wait(), WATCH_S)
         except TimeoutError:
-            if standstill.look(pid):
+            if standstill.look(is_stopped(pid)):
                 raise StoodStill from None
 
 

@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..models_plugin.standstill import APART_S, RUN_LOOKS, Standstill
 from ..seclusion import plain_environment
 from .identity import read_stat
 from .marker import NAME as MARKER
 from .marker import PLACEHOLDER
-from .standstill import APART_S, Standstill
 
 LIGHT_MODULES = ("numpy",)
 """Preloaded always: what nearly every run imports."""
@@ -98,7 +98,7 @@ class ForkServerProcess:
     async def _line(self) -> bytes:
         """What it says next. Raises TimeoutError if it is stopped, as a run may have done."""
         assert self._reader is not None
-        standstill = Standstill()
+        standstill = Standstill(RUN_LOOKS)
         saying = asyncio.ensure_future(self._reader.readuntil(b"\n"))
         try:
             while not (await asyncio.wait({saying}, timeout=APART_S))[0]:

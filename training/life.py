@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Busy, CannotLaunch, ModelyardError, NotFound, StorageUnavailable
+from ..models_plugin.standstill import RUN_LOOKS, Standstill
 from ..records.runs import Progress, RunRecord, find_run
 from ..records.store import RecordStore
 from ..schemas.states import PAUSABLE, Phase, Reason, Status
@@ -31,7 +32,6 @@ from .options import TrainingOptions
 from .orders import fence, prepare_launch
 from .paths import DAMAGED, RunPaths
 from .resuming import count_interruption, was_interrupted, where
-from .standstill import Standstill
 from .stopping import end_by_force, request_cancel, request_pause, wake_guardian
 from .supervisor_exit import SupervisorExit
 
@@ -77,7 +77,7 @@ class RunLife:
         self.waits = False  # to be tried again; without processes meanwhile
         self._force_at: float | None = None  # monotonic; a cancelled run is ended by us after it
         self._claim_by = time.monotonic() + (around.options.start_limit_s if launch else 0.0)
-        self._standstill = Standstill()
+        self._standstill = Standstill(RUN_LOOKS)
         self._stood_still = False  # its supervisor did, so that we have killed it
         self._stamp: Stamp | None = None
         self._written_at = 0.0
