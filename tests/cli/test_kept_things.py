@@ -198,7 +198,6 @@ def test_a_run_is_paused_and_resumed_and_secrets_are_asked_for(yard, typed, tmp_
 
 def test_ctrl_c_in_an_upload_says_how_to_go_on_and_the_next_command_does(yard, tmp_path):
     path = tmp_path / "large.bin"
-    path.write_bytes(random.Random(3).randbytes(70 << 20))
     environment = {
         **os.environ,
         "MODELYARD_URL": yard.url,
@@ -206,20 +205,24 @@ def test_ctrl_c_in_an_upload_says_how_to_go_on_and_the_next_command_does(yard, t
         "PYTHONUNBUFFERED": "1",
     }
     command = [sys.executable, "-m", "modelyard", "datasets", "add", str(path)]
-    cut = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     memory = tmp_path / "state" / "modelyard" / "uploads"
     uploads = yard.home / "uploads"
-    while not list(uploads.glob("*/parts/*")) and cut.poll() is None:
-        time.sleep(0.005)
-    cut.send_signal(signal.SIGINT)
-    _, told = cut.communicate(timeout=20)
+    for seed in range(5):  # on a busy machine all of it may be sent before the signal is
+        path.write_bytes(random.Random(seed).randbytes(70 << 20))
+        cut = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        while not list(uploads.glob("*/parts/*")) and cut.poll() is None:
+            time.sleep(0.005)
+        cut.send_signal(signal.SIGINT)
+        _, told = cut.communicate(timeout=60)
+        if list(memory.iterdir()):
+            break
     assert cut.returncode == 130, told
     assert "same command again" in told and "Traceback" not in told
     (kept,) = memory.iterdir()
     assert (uploads / json.loads(kept.read_text())["upload"]).is_dir()
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0, again.stderr
-    assert "large.bin@1" in again.stdout
+    assert "large.bin@" in again.stdout
     assert list(memory.iterdir()) == []
 
 

@@ -33,9 +33,9 @@ def refused(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "setting", "told"),
     [
-        (["--data", "/nonexistent"], "data", "/nonexistent does not exist: make it"),
+        (["--data", "/proc/nothing"], "data", "/proc/nothing does not exist: make it"),
         (["--data", "/etc"], "data", "holds the system's own files"),
-        (["--tls-cert", "/nonexistent"], "tls_cert", "--tls-cert names a file"),
+        (["--tls-cert", "/proc/nothing"], "tls_cert", "--tls-cert names a file"),
         (["--tls-key", "/etc/hostname"], "tls_key", "name that by --tls-cert"),
         (["--oidc-audience", "x"], "oidc_audience", "beside oidc_issuer"),
         (["--memory-limit", "1"], "memory_limit", "take 64M to 1024T, or 0 (no limit)"),

@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,8 @@ class Yard:
     def kill_all(self) -> None:
         for folder in (self.root / "runs").iterdir():
             for stat in marked(folder.name):
-                Identity.of(stat.pid).signal(signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it ends by itself in this moment
+                    Identity.of(stat.pid).signal(signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")
