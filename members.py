@@ -131,9 +131,7 @@ def settle_links(root: Path) -> None:
     Raises CannotBeKept, also where `root` itself was replaced by a link: what is behind it is
     somebody else's. And OSError; then `root` may be half done.
     """
-    if os.path.islink(root):  # noqa: PTH114
-        raise CannotBeKept("the folder itself was replaced by a link. Write into the folder.")
-    top = os.path.realpath(root)
+    top = _itself(root)
     by_links, links = [], []
     for member, link in _walk(top, lambda: None):
         if link is not None:
@@ -150,6 +148,39 @@ def settle_links(root: Path) -> None:
             place(descriptor, target)
         finally:
             os.close(descriptor)
+
+
+def part_from_others(root: Path) -> None:
+    """Puts a copy in the place of each file below `root` that has another name too (a hard link):
+    whoever writes there would change what is kept, and is not to find it read only.
+
+    Raises as `settle_links`, which comes after it: what that shares is shared inside.
+    """
+    top = _itself(root)
+    for path, real in list(members(top)):
+        if path != real:
+            continue
+        descriptor = open_member(top, real)
+        try:
+            if os.fstat(descriptor).st_nlink > 1:
+                _copy_over(descriptor, Path(top, path))
+        finally:
+            os.close(descriptor)
+
+
+def _copy_over(descriptor: int, target: Path) -> None:
+    own = target.with_name(f".{os.getpid()}.own")
+    with open(os.dup(descriptor), "rb") as content, own.open("xb") as copy:  # noqa: PTH123
+        shutil.copyfileobj(content, copy, 1 << 20)
+    own.chmod(stat.S_IMODE(os.fstat(descriptor).st_mode))
+    own.replace(target)
+
+
+def _itself(root: Path) -> str:
+    """Its path without links. Raises CannotBeKept if it is one."""
+    if os.path.islink(root):  # noqa: PTH114
+        raise CannotBeKept("the folder itself was replaced by a link. Write into the folder.")
+    return os.path.realpath(root)
 
 
 def open_member(root: Path | str, real: str) -> int:

@@ -125,6 +125,19 @@ class DefaultVersion:
         else:
             self._others.retire(old)
 
+    async def give_up(self, group: WorkerGroup, error: Corrupt) -> bool:
+        """Ends a group that answered by default and cannot be loaded any more; False if it does no
+        longer, or can be."""
+        async with self._swapping:
+            if self.group is not group or group.ready or group.ref is None:
+                return False
+            self._not_loaded(group.ref, error)
+            if self.newest == group.ref:
+                self.newest = None
+            self.group = None
+        await group.close(f"Weights {group.version}: {error.message}")
+        return True
+
     async def renew(self) -> None:
         """Replaces the workers by others of the same version, without a gap."""
         self._renewals += 1

@@ -14,11 +14,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import (
-    ModelUnavailable,
-    ModelyardError,
-    PluginFailed,
-)
+from ..errors import Corrupt, ModelUnavailable, ModelyardError, PluginFailed
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
@@ -26,12 +22,7 @@ from .call import Call, Slot
 from .crashes import PAUSE_S, Crashes
 from .dispatch import Dispatcher
 from .exits import ENDED, Exit
-from .messages import (
-    Described,
-    Load,
-    Start,
-    WeightsRef,
-)
+from .messages import Described, Load, Start, WeightsRef
 from .observer import Observer
 from .options import ServedOptions
 from .process import WorkerProcess
@@ -70,7 +61,8 @@ class WorkerGroup:
     """Workers of one model with one weights version (`ref` None: loaded without weights).
 
     `load` False makes a group that describes and validates and cannot predict: the model has no
-    weights yet.
+    weights yet. `on_damaged` is told when no worker is up and its version cannot be loaded any
+    more.
     """
 
     def __init__(
@@ -83,6 +75,7 @@ class WorkerGroup:
         on_described: Callable[[ModelDescription], None],
         observer: Observer,
         waking: Waking | None = None,
+        on_damaged: Callable[[WorkerGroup, Corrupt], None] | None = None,
     ) -> None:
         self.model = source.name
         self.ref = ref
@@ -102,6 +95,7 @@ class WorkerGroup:
         self._opening = False
         self._crashes = Crashes(options.workers)
         self._waking = waking or Unhurried()
+        self._on_damaged = on_damaged
         self._asleep = False
         self._woken_at: float | None = None
 
@@ -376,9 +370,12 @@ class WorkerGroup:
         except (ModelyardError, OSError) as error:  # no descriptors or memory left, say
             told = error.message if isinstance(error, ModelyardError) else f"not started: {error}"
             slot.last_exit = told
+            log.error("worker not loaded", extra={"model": self.model, "why": told})
             self._awake()
             if not self.ready:
                 self.calls.fail_waiting(ModelUnavailable(told, self._pause(slot)))
+                if isinstance(error, Corrupt) and self._on_damaged is not None:
+                    self._on_damaged(self, error)
             return False
 
     def _pause(self, slot: Slot) -> float:

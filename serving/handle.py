@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import (
+    Corrupt,
     ModelUnavailable,
     ModelyardError,
     NotSupported,
@@ -68,7 +69,9 @@ class ModelHandle:
         self._gate = gate or LoadGate()
         observer = observer or Unobserved()
         log_file = logs / f"{source.name}.log"
-        maker = GroupMaker(source, options, log_file, self._describe, observer, waking, leftovers)
+        maker = GroupMaker(
+            source, options, log_file, self._describe, observer, waking, leftovers, self._damaged
+        )
         self._group = maker.group
         self._others = OtherVersions(maker.group, options.keep_versions)
         self.traffic = Traffic(
@@ -125,6 +128,18 @@ class ModelHandle:
             await asyncio.sleep(_RETRY_S[min(tries, len(_RETRY_S) - 1)])
         if self._own.newest is not None:  # a version that came while the model was being imported
             await self.use_weights(self._own.newest)
+
+    def _damaged(self, group: WorkerGroup, error: Corrupt) -> None:
+        """The files of a version that was being served are not what they were: if it is the
+        default, the model begins again with what is whole, as at the server's start."""
+        if group is self._default and not self._closing:
+            self._spawn(self._begin_again(group, error))
+
+    async def _begin_again(self, group: WorkerGroup, error: Corrupt) -> None:
+        assert self._source_of_defaults is not None, "it has been opened"
+        if await self._own.give_up(group, error):
+            self._first_try.clear()
+            await self._first_load(self._source_of_defaults)
 
     async def _open_default(self, default_weights: DefaultWeights) -> None:
         if self.source.problem:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import Corrupt
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..models_plugin.scratch import OwnFolders
@@ -31,6 +32,7 @@ class GroupMaker:
         observer: Observer,
         waking: Waking | None = None,
         leftovers: Leftovers | None = None,
+        on_damaged: Callable[[WorkerGroup, Corrupt], None] | None = None,
     ) -> None:
         self._source = source
         self._options = options
@@ -39,6 +41,7 @@ class GroupMaker:
         self._observer = observer
         self._waking = waking
         self._leftovers = leftovers
+        self._on_damaged = on_damaged
 
     def group(self, ref: WeightsRef | None, load: bool = True) -> WorkerGroup:
         """A group that is not opened yet; without `load` one that cannot predict."""
@@ -51,6 +54,7 @@ class GroupMaker:
             self._on_described,
             self._observer,
             self._waking,
+            self._on_damaged,
         )
 
     async def spare(self) -> WorkerProcess:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..clearing import remove_tree
-from ..members import CannotBeKept, check_names, settle_links
+from ..members import CannotBeKept, check_names, part_from_others, settle_links
 from ..models_plugin.contract import Checkpoint
 from .paths import DAMAGED, FORMAT, RunPaths, read_json, sync_folder, tree_files, write_json
 
@@ -211,12 +211,19 @@ class Checkpoints:
 def _settle(step: int, weights: Path, state: Path) -> None:
     for folder in (weights, state):
         try:
+            part_from_others(folder)
             settle_links(folder)
             if folder is weights:  # a state never leaves this server
                 check_names(folder)
         except CannotBeKept as error:
             raise CannotBeKept(
                 f"the checkpoint of step {step} is not saved: in its folder {folder.name}, {error}"
+            ) from None
+        except PermissionError as error:
+            raise CannotBeKept(
+                f"the checkpoint of step {step} is not saved: in its folder {folder.name}, "
+                f"{Path(os.fsdecode(error.filename)).name!r} may not be read. Give it its owner's "
+                "rights: chmod u+rwX."
             ) from None
 
 

@@ -1,11 +1,14 @@
 """Versions are shared by workers, runs and archives: nobody's `load` changes one unnoticed."""
 
 import json
+import os
+import signal
 import stat
 import time
 
 import pytest
 from yard_rights import modes_bind
+from yard_waiting import wait_until
 
 MODELS = ("counter", "scribbler")
 
@@ -116,6 +119,32 @@ def test_a_manifest_that_rotted_is_told_without_a_path(server):
     (folder_of(server, version) / "manifest.json").write_text('{"id": ')
     for what in ("archive", "card", "lineage"):
         assert is_corrupt(server, server.get(f"{address(version)}/{what}"), "manifest.json")
+
+
+def test_a_model_whose_weights_rot_while_it_serves_goes_on_with_the_version_before(server):
+    """Its worker dies, and cannot load them again."""
+    before = trained(server, "counter", steps=6)
+    wait_until(lambda: server.predict("counter").json()["predictions"]["count"] == 6)
+    rotten = trained(server, "counter", steps=7)
+    wait_until(lambda: server.predict("counter").json()["predictions"]["count"] == 7)
+    file = folder_of(server, rotten) / "files" / "count.json"
+    file.chmod(0o644)
+    file.write_text(file.read_text().replace("7", "9"))
+    for worker in server.get("/v2/models/counter/").json()["workers"]:
+        os.kill(worker["pid"], signal.SIGKILL)
+
+    def answered():
+        answer = server.predict("counter")
+        assert answer.status_code in (200, 503), answer.text
+        return answer.ok and answer.json()["predictions"]["count"] == 6
+
+    wait_until(answered)
+    told = server.get("/v2/models/counter/").json()
+    assert (told["state"], told["weights"]) == ("ready", before)
+    assert rotten in told["weights_error"] and "count.json" in told["weights_error"]
+    new = trained(server, "counter", steps=8)
+    wait_until(lambda: server.get("/v2/models/counter/").json()["weights"] == new)
+    assert "weights_error" not in server.get("/v2/models/counter/").json()
 
 
 @pytest.mark.parametrize("name", ["odd\udcff.json", "C:odd.json", "odd\\odd.json"])

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1  # prctl(2), capabilities(7)
+_PR_CAPBSET_DROP = 24  # prctl(2)
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2  # capabilities(7)
 
 
 def run_as_others(script: str, *arguments: object) -> None:
-    """Runs a Python script that may write only what modes let it write, its children too."""
+    """Runs a Python script that may read and write only what modes let it, its children too."""
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True,
@@ -29,4 +30,5 @@ def modes_bind(folder: Path) -> bool:
 
 
 def _drop_override() -> None:
-    ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)
+    for capability in (_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH):
+        ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from yard_rights import run_as_others
 
 from modelyard.errors import Corrupt
 from modelyard.members import CannotBeKept, kept_fault, open_member
@@ -56,6 +57,44 @@ def test_what_no_version_can_hold_fails_the_checkpoint_and_is_named(tmp_path, wh
     assert "'inner/odd'" in said and REFUSED[what] in said and str(tmp_path) not in said
     assert CheckpointIndex.read(paths).last == 1, "the checkpoints are as before"
     assert sorted(p.name for p in paths.checkpoints.iterdir()) == ["0000000001", "index.json"]
+
+
+@pytest.mark.parametrize("where", ["weights", "state"])
+def test_a_file_that_has_another_name_elsewhere_is_copied_and_the_other_let_alone(tmp_path, where):
+    other = tmp_path / "other.bin"
+    other.write_text("mine")
+    other.chmod(0o640)
+    paths = RunPaths(tmp_path / "run")
+    paths.root.mkdir()
+    with Checkpoints(paths).save(1, None, True, None) as checkpoint:
+        (checkpoint.weights / "good.txt").write_text("good")
+        folder = getattr(checkpoint, where)
+        os.link(other, folder / "linked.bin")
+        (folder / "shown.bin").symlink_to("linked.bin")
+    kept = paths.checkpoint(1) / where
+    other.write_text("changed")
+    assert (kept / "linked.bin").read_text() == (kept / "shown.bin").read_text() == "mine"
+    assert other.stat().st_nlink == 1 and (kept / "linked.bin").stat().st_mode & 0o777 == 0o640
+
+
+_UNREADABLE = """
+import sys
+from pathlib import Path
+from modelyard.members import CannotBeKept
+from modelyard.training.checkpoints import Checkpoints
+from modelyard.training.paths import RunPaths
+try:
+    with Checkpoints(RunPaths(Path(sys.argv[1]))).save(1, None, True, None) as checkpoint:
+        (checkpoint.weights / "shut.bin").touch(0)
+except CannotBeKept as error:
+    assert "'shut.bin' may not be read" in str(error), error
+else:
+    raise SystemExit("taken")
+"""
+
+
+def test_a_file_that_its_owner_may_not_read_is_named(tmp_path):
+    run_as_others(_UNREADABLE, tmp_path)
 
 
 @pytest.mark.parametrize("where", ["weights", "state"])
