@@ -205,15 +205,17 @@ def server_parameter(request: web.Request, taken: frozenset[str], name: str) -> 
     """A parameter of the server beside the plugin's arguments, by header or short query name.
 
     `weights` is `X-Modelyard-Weights` and `?weights=`; where the plugin has an argument of that
-    name the query is the plugin's, and only the header is ours.
+    name the query is the plugin's, and only the header is ours. Raises InvalidArguments if it is
+    given more than once.
     """
-    value = request.headers.get(f"X-Modelyard-{name.title().replace('_', '-')}")
-    if value is None and name not in taken:
-        values = request.query.getall(name, [])
-        if len(values) > 1:
-            raise InvalidArguments({name: [f"Given {len(values)} times: give it once."]})
-        value = values[0] if values else None
-    return value
+    header = f"X-Modelyard-{name.title().replace('_', '-')}"
+    value = request.headers.get(header)
+    values = request.query.getall(name, []) if name not in taken else []
+    if value is not None and values:
+        raise InvalidArguments({name: [f"Given by the header {header} too: give it once."]})
+    if len(values) > 1:
+        raise InvalidArguments({name: [f"Given {len(values)} times: give it once."]})
+    return values[0] if values else value
 
 
 @contextmanager

@@ -52,10 +52,22 @@ def fitting_requests_are_accepted(ctx, response, case):
         return None
     if response.status_code == 422 and set(response.json()) <= set(REFERENCES):
         return None
+    if response.status_code == 422 and _is_known_to_the_server_alone(response.json()):
+        return None
     of_kinds = case.path == "/v2/models/kinds/predict/" and response.status_code == 422
     if of_kinds and set(response.json()) <= TEXTS | set(REFERENCES):
         return None
     return positive_data_acceptance(ctx, response, case)
+
+
+def _is_known_to_the_server_alone(faults):
+    """A parameter that came twice, as header and in the query; or a run that has not ended, which
+    goes on with the arguments that it has."""
+    told = [text for texts in faults.values() for text in texts if isinstance(texts, list)]
+    return bool(told) and all(
+        text.endswith("too: give it once.") or text.startswith("This training has not ended")
+        for text in told
+    )
 
 
 @schemathesis.check

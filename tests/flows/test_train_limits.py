@@ -63,6 +63,14 @@ def test_wrong_limits_are_refused_by_their_name(server, name, value):
     assert len(server.get("/v2/models/counter/train/").json()) == before
 
 
+def test_a_limit_that_is_given_by_header_and_by_query_is_refused(server):
+    headers = {"X-Modelyard-Max-Seconds": "5"}
+    answer = start(server, "counter", {}, headers=headers, max_seconds="true")
+    assert answer.status_code == 422
+    told = "Given by the header X-Modelyard-Max-Seconds too: give it once."
+    assert answer.json() == {"max_seconds": [told]}
+
+
 def test_limit_among_the_arguments_is_told_where_it_goes(server):
     answer = start(server, "counter", {"max_seconds": 3})
     assert answer.status_code == 422
