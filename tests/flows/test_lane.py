@@ -168,6 +168,12 @@ def test_a_client_that_sends_on_and_on_before_it_reads_is_held_back(server):
 
 
 def test_a_refused_call_lets_its_body_pass_and_the_next_is_answered(server):
+    # On a busy machine there may be room again before the call comes.
+    assert any(_refused_and_answered(server) for _ in range(5))
+
+
+def _refused_and_answered(server):
+    """False if the call was taken: the queue was not full any more."""
     slow = [Talk(server) for _ in range(8)]
     try:
         for talk in slow:
@@ -178,9 +184,11 @@ def test_a_refused_call_lets_its_body_pass_and_the_next_is_answered(server):
         with Talk(server) as talk:
             call = post("/v2/models/batcher/predict/", b'{"do": "%s"}' % (b"x" * 100_000))
             talk.send(call[:1000], call[1000:])
-            assert talk.answer()[0] == 503
+            status = talk.answer()[0]
+            assert status in (200, 503)
             talk.send(post(KINDS, b'{"text": "after"}'))
             assert text_of(talk.answer()) == "after"
+            return status == 503
     finally:
         for talk in slow:
             talk.socket.close()
