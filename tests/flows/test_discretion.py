@@ -57,6 +57,15 @@ def sweep(server, tmp_path, paths, told):
     return statuses
 
 
+def at_rest(manage) -> bool:
+    """Whether no training is going on and no version is on its way into the store."""
+    runs = manage("GET", f"{COUNTER}/train/?limit=100").json()
+    versions = manage("GET", f"{COUNTER}/weights/").json()["weights"]
+    return all(one["status"] in ("done", "error", "cancelled") for one in runs) and all(
+        one["state"] in ("ready", "failed") for one in versions
+    )
+
+
 def test_no_path_of_the_server_is_told_to_who_may_not_manage(server, tmp_path):
     def manage(method, path, **more):
         return ask(server, "manager", method, path, **more)
@@ -101,11 +110,11 @@ def test_no_path_of_the_server_is_told_to_who_may_not_manage(server, tmp_path):
     assert {200, 401, 403} <= sweep(server, tmp_path, paths, told)
 
     store, home = tmp_path / "store", server.home
-    wait_until(lambda: manage("GET", one).json()["state"] == "ready")
-    shutil.rmtree(store)
+    wait_until(lambda: at_rest(manage))
+    store.rename(tmp_path / "away")  # at once, whatever the server writes there
     store.write_text("no folder")
     for folder in (home / "weights").rglob("count.json"):
-        folder.unlink()
+        folder.unlink(missing_ok=True)
     for path in (home / "runs" / run).iterdir():
         if path.name not in ("supervisor.json", "process.json"):  # by which the tests end them
             shutil.rmtree(path) if path.is_dir() else path.write_text("damaged")
@@ -114,7 +123,7 @@ def test_no_path_of_the_server_is_told_to_who_may_not_manage(server, tmp_path):
     assert max(sweep(server, tmp_path, paths, told)) >= 500
 
     for path in home.glob("records.db*"):
-        path.unlink()
+        path.unlink(missing_ok=True)
     wait_until(lambda: list(home.glob("records.db.saved-*")))
     assert 503 in sweep(server, tmp_path, paths, told)
     assert not told, "\n".join(map(str, told))
