@@ -207,7 +207,9 @@ async def cancel(request: web.Request) -> web.StreamResponse:
     model = await model_name_of(request)
     here = services(request)
     if request[QUERY]["purge"]:
-        principal_of(request).check(Permission.MANAGE)
+        manager = principal_of(request).acting(Permission.MANAGE)
+        manager.check(Permission.MANAGE)
+        manager.check_model(model)
         purged = await here.purge.purge(model, request.match_info["id"])
         return json_response(run_data(here, purged), RunSchema())
     record = await asyncio.shield(

@@ -90,19 +90,23 @@ def check_id_token(
 def principal_of_claims(claims: Mapping[str, Any], settings: OidcSettings) -> Principal:
     """Who holds a token that has been checked, and what the settings let them do."""
     subject = claims["sub"]
-    assert settings.oidc_issuer is not None
-    issuer = settings.oidc_issuer.partition("://")[2]
     holders = {ANYBODY, f"subject:{subject}"}
     holders |= {f"scope:{name}" for name in _scopes(claims)}
     holders |= {f"group:{name}" for name in _names(_claim(claims, settings.oidc_groups_claim))}
     grants = [grant for holder, grant in settings.oidc_permissions.items() if holder in holders]
     label = _claim(claims, settings.oidc_name_claim)
     return Principal.of_grants(
-        f"oidc:{subject}@{issuer}",
+        name_of(subject, settings),
         [(frozenset(Permission(one) for one in g.permissions), g.models) for g in grants],
         label=_label(label),
         shown="token",
     )
+
+
+def name_of(subject: str, settings: OidcSettings) -> str:
+    """How the person is recorded whom the issuer calls `subject`."""
+    assert settings.oidc_issuer is not None
+    return f"oidc:{subject}@{settings.oidc_issuer.partition('://')[2]}"
 
 
 def _scopes(claims: Mapping[str, Any]) -> set[str]:

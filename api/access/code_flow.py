@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from ...errors import InvalidSettings, IssuerUnavailable
 from ...settings.oidc import OidcSettings
-from .claims import RefusedToken, check_id_token
+from .claims import RefusedToken, check_id_token, name_of
 from .issuer import Issuer, IssuerFault
 from .patience import Patience
 from .principal import Principal
@@ -129,7 +129,7 @@ class CodeFlow:
         if principal is None:
             why = self._judge.refusal(signed_in.token)
             raise SignInRefused(f"The issuer gave no token that opens this server: {why}")
-        if not principal.name.startswith(f"oidc:{subject}@"):
+        if principal.name != name_of(subject, self._settings):
             raise SignInRefused("The issuer told of two people.")
         return signed_in, principal, str(begun["after"])
 

@@ -49,11 +49,15 @@ async def enforce(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Raises NotSignedIn and MissingPermission; writes the audit log."""
     needs = request.config_dict[NEEDS].get(request.match_info.route)
     principal = await admit(request, needs)
-    if principal is None or needs is None or needs.permission not in _AUDITED:
-        return await handler(request)
-    if request.method in _SAFE:
-        return await handler(request)
-    return await _audited(request, handler, principal)
+    try:
+        if principal is None or needs is None or needs.permission not in _AUDITED:
+            return await handler(request)
+        if request.method in _SAFE:
+            return await handler(request)
+        return await _audited(request, handler, principal)
+    except (NotSignedIn, NotPermitted) as error:  # what it names asks for more than its route does
+        await _refused(request, principal, error)
+        raise
 
 
 async def admit(request: web.Request, needs: Needs | None) -> Principal | None:
@@ -74,10 +78,17 @@ async def admit(request: web.Request, needs: Needs | None) -> Principal | None:
     except (NotSignedIn, NotPermitted) as error:
         if needs is not None and needs.page and _may_sign_in(request, error):
             raise sent_to_sign_in(request) from None
-        told = _told(request, status_of(error))
-        await services(request).trail.refused(principal, **told, why=kind_of(error))
+        await _refused(request, principal, error)
         raise
     return principal
+
+
+async def _refused(
+    request: web.Request, principal: Principal | None, error: ModelyardError
+) -> None:
+    if (status := status_of(error)) in (401, 403):  # not 402: that is switched off for everybody
+        told = _told(request, status)
+        await services(request).trail.refused(principal, **told, why=kind_of(error))
 
 
 def _may_sign_in(request: web.Request, error: Exception) -> bool:

@@ -50,12 +50,11 @@ class Principal:
         return cls(name, frozenset(models), every, by_permission={} if alike else models, **more)
 
     def acting(self, permission: Permission) -> Principal:
-        """The same with the models for which they have this permission."""
+        """The same with the models for which they have this permission. Who asks of it for another
+        one, too, gets that one's."""
         if not self.by_permission:
             return self
-        return replace(
-            self, models=self.by_permission.get(permission, frozenset()), by_permission={}
-        )
+        return replace(self, models=self.by_permission.get(permission, frozenset()))
 
     def sees(self, model: str) -> bool:
         """Whether they may know of this model."""

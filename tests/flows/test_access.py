@@ -291,6 +291,27 @@ def test_changes_and_refusals_are_in_the_audit_log_and_no_secret(server):
     assert NEVER not in everything and secret not in everything
 
 
+def test_what_is_refused_further_in_is_in_the_audit_log_too(server):
+    """Some addresses ask for more than their route does: what that is, their query says."""
+    before = len(audit(server, "refused.jsonl"))
+    for path, key in (
+        ("/readyz?model=counter", server.keys["kinds"]),
+        ("/readyz?model=all", server.keys["predict"]),
+        ("/readyz?model=kinds", {}),
+    ):
+        assert server.get(path, headers=key).status_code in (401, 403)
+    purge = f"/v2/models/counter/train/{'0' * 32}?purge=true"
+    assert server.delete(purge, headers=server.keys["train"]).status_code == 403
+    told = audit(server, "refused.jsonl")[before:]
+    assert [(one["principal"], one["route"], one["status"]) for one in told] == [
+        ("key:kinds", "/readyz", 403),
+        ("key:predict", "/readyz", 403),
+        (None, "/readyz", 401),
+        ("key:train", "/v2/models/{model}/train/{id}", 403),
+    ]
+    assert "model=" not in json.dumps(told)
+
+
 def test_the_records_do_not_hold_what_opens_the_server(server):
     stored = b"".join(path.read_bytes() for path in server.home.glob("records.db*"))
     for header in server.keys.values():

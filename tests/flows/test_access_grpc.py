@@ -68,6 +68,16 @@ def test_others_are_told_what_is_missing(server, client):
     assert (last["model"], last["route"].rpartition("/")[2]) == ("sums", "ModelMetadata")
 
 
+def test_of_a_name_that_is_none_the_logs_get_no_more_than_of_a_name(server, client):
+    """Else one message of megabytes would push all older lines out of the audit log."""
+    before = (server.home / "audit" / "refused.jsonl").stat().st_size
+    for name in ("x" * 500_000, "\x00\n" * 200_000):
+        told = code_of(client, sent(server.keys["plain"]), "ModelReady", name=name)
+        assert told is grpc.StatusCode.PERMISSION_DENIED
+    assert (server.home / "audit" / "refused.jsonl").stat().st_size - before < 4_000
+    assert max(map(len, server.lines)) < 4_000
+
+
 def test_health_checks_need_no_key(client):
     assert client.call("ServerLive").live and client.call("ServerReady").ready
     assert client.check() is not None

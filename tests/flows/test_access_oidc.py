@@ -21,6 +21,8 @@ oidc_client_id = "{client}"
 "group:readers" = "read"
 "group:trainers" = "read train"
 "group:of-counter" = ["predict", "train", "model:counter"]
+"group:keepers-of-kinds" = "manage model:kinds"
+"group:keepers-of-counter" = "manage model:counter"
 "scope:yard" = "predict"
 """
 
@@ -80,6 +82,22 @@ def test_a_group_may_be_for_one_model_while_another_is_for_all(server, issuer):
     assert server.get("/metrics", headers=token).status_code == 200
     only = issuer.bearer(groups=["of-counter"], scope="openid")
     assert server.get("/v2/models/", headers=only).status_code == 403
+
+
+def test_to_purge_a_run_who_may_manage_has_to_be_so_for_its_model(server, issuer):
+    """Each entry's permissions are for its own models: to train with all of them, and to manage
+    another one, are not together what it takes."""
+    trainer = issuer.bearer(groups=["trainers"])
+    run = server.post("/v2/models/counter/train/", json={"steps": 1}, headers=trainer).json()
+    path = f"/v2/models/counter/train/{run['uuid']}"
+    wait_until(lambda: server.get(path, headers=trainer).json()["status"] == "done")
+    of_another = issuer.bearer(groups=["trainers", "keepers-of-kinds"])
+    refused = server.delete(f"{path}?purge=true", headers=of_another)
+    assert (refused.status_code, refused.json()["model"]) == (403, "counter"), refused.text
+    assert server.delete(path, headers=of_another).status_code == 200, "to cancel takes no more"
+    of_this = issuer.bearer(groups=["trainers", "keepers-of-counter"])
+    assert server.delete(f"{path}?purge=true", headers=of_this).status_code == 200
+    assert server.get(path, headers=trainer).status_code == 404
 
 
 def test_refused_tokens_are_told_apart_only_to_who_has_one_of_the_issuer(server, issuer):

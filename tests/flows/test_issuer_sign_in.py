@@ -225,6 +225,8 @@ def test_no_id_token_a_forged_one_and_a_token_for_others_begin_no_session(server
         refused(Person(server).sign_in(), told)
     issuer.gives, issuer.token_changes = {}, {"aud": "somebody-else"}
     refused(Person(server).sign_in(), "another audience")
+    issuer.token_changes, issuer.id_changes = {"sub": "alice@lab"}, {"sub": "alice"}
+    refused(Person(server).sign_in(), "two people")
 
 
 def test_who_says_no_is_told_and_what_an_issuer_says_is_no_page_of_ours(server, issuer):
