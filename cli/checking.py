@@ -25,9 +25,9 @@ from ..models_plugin.interpreter import command
 from ..models_plugin.overheard import overhear
 from ..models_plugin.plugin import MODEL_NAME, PluginSource
 from ..models_plugin.scratch import OwnFolders
-from ..models_plugin.standstill import StoodStill
 from ..records.home import Home
 from ..serving.leftovers import Leftovers
+from ..standstill import StoodStill
 from .temporary import temporary_folder
 
 _LINES_SHOWN, _SHOWN, _KEPT = 8, 2000, 20_000  # lines and characters; bytes

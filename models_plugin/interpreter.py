@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from ..standstill import StoodStill
 from . import bootstrap, entry_points
 from .environment import plugin_environment
 from .overheard import overhear
 from .plugin import PluginSource
-from .standstill import StoodStill
 
 ASK_LIMIT_S = 30.0
 _SAID_MAX = 4 * 1024**2

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from .standstill import WATCH_S, Standstill, StoodStill, is_stopped
+from ..standstill import WATCH_S, Standstill, StoodStill, is_stopped
 
 _PIPE_MAX = 1 << 20  # a read of that size takes all that is in a pipe
 _LOOK_S = 0.05

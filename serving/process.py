@@ -16,7 +16,7 @@ from ..clearing import make_folder, remove_tree
 from ..errors import ModelyardError, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.memory import family_of, pss_of, rss_of
-from ..models_plugin.standstill import WATCH_S, Standstill, is_stopped
+from ..standstill import WATCH_S, Standstill, is_stopped
 from .channel import Channel
 from .exits import ENDED, HUNG_UP, OUT_OF_MEMORY, STOPPED, Exit, exit_of, memory_kills
 from .failures import error_of
@@ -243,10 +243,11 @@ class WorkerProcess:
             return ""
 
     def _look(self) -> None:
-        """Notices a stopped worker (SIGSTOP, a debugger), which would otherwise hold its calls."""
+        """Notices a stopped worker (SIGSTOP, a debugger), which would otherwise hold its calls; an
+        idle one too, so that the next call does not wait for that."""
         self._watch = self._loop.call_later(WATCH_S, self._look)
         self._memory_kills = memory_kills()  # of those until now none is this one's end
-        if self._standstill.look(bool(self._questions) and is_stopped(self.pid)):
+        if self._standstill.look(is_stopped(self.pid)):
             self.kill(Exit(STOPPED, "was stopped by a signal and did not go on"))
             return
         if self._memory_limit and (used := _memory_of(self.pid, self._memory_limit)):

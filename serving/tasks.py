@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import DeadlineExceeded, NotSupported, PluginFailed, WorkerDied
 from ..models_plugin.interpreter import command
 from ..models_plugin.plugin import NATIVE_GROUP, PluginSource
-from ..models_plugin.standstill import WATCH_S, Standstill, StoodStill, is_stopped
+from ..standstill import WATCH_S, Standstill, StoodStill, is_stopped
 from .exits import exit_of
 from .failures import error_of
 from .leftovers import Leftovers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -14,11 +15,14 @@ from typing import Any
 from ..errors import StoreUnavailable
 from ..records.home import Home
 from ..seclusion import plain_environment
+from ..standstill import kill_if_stopped
 from .wire import LINE_LIMIT, decode, encode, error_from
 
 IDLE_S = 60.0
 """The process is ended when nothing was asked for so long."""
 _CLOSE_S = 5.0  # a process whose input was closed is killed after so long
+
+log = logging.getLogger(__name__)
 
 
 class _Child:
@@ -29,6 +33,7 @@ class _Child:
         self.questions: dict[int, asyncio.Queue[dict[str, Any] | StoreUnavailable]] = {}
         self.ended = False
         self.reader = asyncio.create_task(self._read())
+        self._watch = asyncio.create_task(self._look())
 
     async def _read(self) -> None:
         assert self.process.stdout is not None
@@ -42,8 +47,13 @@ class _Child:
                 self.process.kill()
         finally:
             self.ended = True
+            self._watch.cancel()
             for queue in self.questions.values():
                 queue.put_nowait(StoreUnavailable("The storage process ended during the call."))
+
+    async def _look(self) -> None:
+        if await kill_if_stopped(self.process):
+            log.warning("the storage process was stopped by a signal and is ended; work goes on")
 
     async def send(self, message: Mapping[str, Any]) -> None:
         assert self.process.stdin is not None

@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..models_plugin.standstill import APART_S, RUN_LOOKS, Standstill
 from ..seclusion import plain_environment
+from ..standstill import APART_S, RUN_LOOKS, Standstill
 from .identity import read_stat
 from .marker import NAME as MARKER
 from .marker import PLACEHOLDER

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Busy, CannotLaunch, ModelyardError, NotFound, StorageUnavailable
-from ..models_plugin.standstill import RUN_LOOKS, Standstill
 from ..records.runs import Progress, RunRecord, find_run
 from ..records.store import RecordStore
 from ..schemas.states import PAUSABLE, Phase, Reason, Status
+from ..standstill import RUN_LOOKS, Standstill
 from ..storage.weights import WeightsVersions
 from .attempts import may_be_restarted, over, wait_s
 from .conclusion import Conclusion

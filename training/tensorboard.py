@@ -8,6 +8,7 @@ HOME/tensorboard.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -19,11 +20,14 @@ from pathlib import Path
 from ..errors import Busy
 from ..records.home import Home
 from ..seclusion import plain_environment
+from ..standstill import kill_if_stopped
 from .run_links import RunLinks
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 60.0, 2.0
 _LINKS_EVERY_S = 2.0
 _SOCKET = "http"
+
+log = logging.getLogger(__name__)
 
 
 class TensorBoard:
@@ -35,6 +39,7 @@ class TensorBoard:
         self._links = RunLinks(home.runs, home.tensorboard)
         self._linked_at = 0.0
         self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._folder: Path | None = None
         self._handle = -1
         self._answers = False  # the child of now has answered once
@@ -98,6 +103,7 @@ class TensorBoard:
                 env=plain_environment(os.environ),
                 start_new_session=True,  # Ctrl-C in the server's terminal is not for it
             )
+        self._watch = asyncio.create_task(_watch(self._process))
 
     async def _until_it_answers(self) -> None:
         end = time.monotonic() + _START_TIMEOUT_S
@@ -109,6 +115,8 @@ class TensorBoard:
         self._answers = True
 
     async def _stop(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
         process, self._process = self._process, None
         if process is None or process.returncode is not None:
             return
@@ -120,6 +128,11 @@ class TensorBoard:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+async def _watch(process: asyncio.subprocess.Process) -> None:
+    if await kill_if_stopped(process):
+        log.warning("TensorBoard was stopped by a signal and is ended; the next request starts it")
 
 
 async def _answers(socket: Path) -> bool:

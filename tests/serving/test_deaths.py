@@ -108,6 +108,16 @@ async def test_time_spent_waiting_is_not_the_workers_fault(serve):
     assert serving.worker("odd")["restarts"] == 0
 
 
+async def test_an_idle_worker_that_is_stopped_is_replaced_before_anybody_calls(serve):
+    serving = await serve(odd=ODD)
+    pid = (await serving.predict("odd"))["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    async with asyncio.timeout(60):
+        while serving.worker("odd")["pid"] in (pid, None) or not gone(pid):
+            await asyncio.sleep(0.05)
+    assert (await serving.predict("odd"))["pid"] != pid
+
+
 async def test_a_client_in_a_hurry_does_not_cost_the_worker(serve):
     serving = await serve(odd=ODD)
     with pytest.raises(DeadlineExceeded):

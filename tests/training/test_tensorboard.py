@@ -134,6 +134,17 @@ async def test_dead_tensorboard_is_started_again_and_ends_with_close(home, tenso
     assert not second.alive() and list(home.tmp.glob("tb-*")) == []
 
 
+async def test_stopped_tensorboard_holds_nobody_for_long_and_is_started_again(tensorboard):
+    await tensorboard.socket()
+    first = Identity.of(tensorboard.pid)
+    os.kill(first.pid, signal.SIGSTOP)
+    with pytest.raises(aiohttp.ClientError):  # which the proxy answers with 503
+        await get(tensorboard, "/data/environment")
+    while tensorboard.pid is not None:
+        await asyncio.sleep(0.01)
+    assert await tags(tensorboard) == {} and not first.alive()
+
+
 def test_links_follow_the_runs_that_there_are(home):
     paths = reported(home)
     links = RunLinks(home.runs, home.tensorboard)

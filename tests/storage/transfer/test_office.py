@@ -46,6 +46,17 @@ async def test_a_killed_process_is_told_as_such_and_the_next_question_starts_ano
     assert local.pid != pid
 
 
+async def test_a_stopped_process_is_ended_and_the_next_question_starts_another(local):
+    await local.start()
+    pid = local.pid
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(StoreUnavailable, match="ended during the call"):
+        await local.check()
+    assert await gone(pid)
+    assert await local.check()
+    assert local.pid != pid
+
+
 async def test_it_ends_when_nobody_asks_and_starts_when_somebody_does(local, tmp_path, monkeypatch):
     monkeypatch.setattr(line, "IDLE_S", 0.2)
     await local.check()

@@ -1,10 +1,14 @@
 """Whether a process was stopped by a signal (SIGSTOP, a debugger): whoever waits for it would wait
-for ever. Runs in those that look at a plugin's process, or at a run's. Standard library only.
+for ever. Runs in those that look at another process: a plugin's, a run's, one of the server's own.
+Standard library only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from asyncio.subprocess import Process
+from contextlib import suppress
 from pathlib import Path
 
 WATCH_S = 2.0
@@ -52,3 +56,18 @@ def is_stopped(pid: int) -> bool:
         return False
     # Behind the name, which may hold anything: proc(5).
     return stat.rpartition(")")[2].split()[0] in ("T", "t")
+
+
+async def kill_if_stopped(child: Process) -> bool:
+    """Looks at a child of this event loop until it has ended, and kills it when it stands still.
+
+    True if it did. Nobody who waits for it waits longer than some seconds then.
+    """
+    standstill = Standstill()
+    while child.returncode is None:
+        await asyncio.sleep(WATCH_S)
+        if child.returncode is None and standstill.look(is_stopped(child.pid)):
+            with suppress(ProcessLookupError):
+                child.kill()
+            return True
+    return False
