@@ -2,10 +2,11 @@
 
 A plugin fetches them itself, with whatever library. So arguments are checked (http or https, and
 all addresses of the host), and while the call or training goes on, the interpreter's audit hook
-looks at each connection that Python code makes: redirects, and names that have another address by
-then (DNS rebinding), meet the same rule. It is a guard against clients and no sandbox for plugins:
-programs that a plugin starts, and libraries that connect in C, are not seen. Runs in the worker and
-in the run process. Python 3.8 syntax.
+looks at each connection that Python code makes, and at what urllib opens: redirects, names that
+have another address by then (DNS rebinding), and spellings that only a library reads as a URL
+(`<file:/x>`, of RFC 3986, appendix C), meet the same rule. It is a guard against clients and no
+sandbox for plugins: programs that a plugin starts, and libraries that connect in C, are not seen.
+Runs in the worker and in the run process. Python 3.8 syntax.
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ from .contract import Run
 from .plugin import Plugin
 
 _NAMED = re.compile(r"(.*_)?urls?\Z", re.IGNORECASE)
-_URL = re.compile(r"\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_WEB = re.compile(r"\s*https?:", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_FETCHED = re.compile(r"https?:|(ftp|file|local[_-]file):\S", re.IGNORECASE)
+"""What libraries fetch of a text that no one calls a URL; not `file: see below`."""
+_IGNORED = re.compile(r"[\t\r\n]")
+_AROUND = "".join(map(chr, range(33)))
+"""C0 control and space, which the URL standard strips: https://url.spec.whatwg.org/#url-parsing."""
+_ONLY_WEB = "Give an address that begins with http:// or https://."
 _CONNECTING = ("socket.connect", "socket.sendto", "socket.sendmsg")
 
 
@@ -97,14 +103,14 @@ class Fetching:
         """Looks at every URL, and up its host. Raises InvalidArguments, which names the faults."""
         wrong = {}
         for key, urls in self._given(schema_fields, arguments):
-            faults = [fault for fault in map(self._fault, urls) if fault]
+            faults = [fault for url in urls if url and (fault := self._fault(url))]
             if faults:
                 wrong[key] = faults
         if wrong:
             raise InvalidArguments(wrong)
 
     def names(self, schema_fields: Mapping[str, Any], arguments: Mapping[str, Any]) -> list[str]:
-        """The arguments that hold URLs of the client's, and none of the module's own."""
+        """The arguments that may hold URLs of the client's, and none of the module's own."""
         return [key for key, _ in self._given(schema_fields, arguments)]
 
     def _given(
@@ -142,14 +148,13 @@ class Fetching:
 
     def _fault(self, url: str) -> str | None:
         """What is wrong with where it leads; None if nothing is."""
-        url = url.strip()
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
             return f"This is no URL: {error}."
         if parts.scheme.lower() not in ("http", "https"):
-            return "Give an address that begins with http:// or https://."
+            return _ONLY_WEB
         if not host:
             return "This URL names no host."
         if self._rule.allows_host(host):
@@ -191,12 +196,19 @@ class Fetching:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, details: tuple[Any, ...]) -> None:
-        if not self._active or not event.startswith("socket."):
+        if not self._active:
             return
-        if event == "socket.getaddrinfo":
+        if event == "urllib.Request":  # of a library that reads a text in its own way
+            self._opens(str(details[0]))
+        elif event == "socket.getaddrinfo":
             self._heard_name(details[0])
         elif event in _CONNECTING:
             self._connects(details[1])
+
+    def _opens(self, url: str) -> None:
+        if url.partition(":")[0].lower() not in ("http", "https", "data"):
+            self.refused = _ONLY_WEB
+            raise PermissionError(errno.EACCES, self.refused)
 
     def _heard_name(self, host: Any) -> None:
         """Addresses of names that the operator has named are good, whatever they are."""
@@ -228,15 +240,21 @@ def _default(field: Any) -> Any:
 
 
 def _urls(name: str, field: Any, value: Any) -> Iterator[str]:
-    """The texts in an argument that are to be fetched, as far as that can be told.
+    """The URLs in an argument, as far as they can be told; "" for a text of which its plugin may
+    make one, which is seen when it is opened.
 
-    Of a field for URLs, and of one with such a name (`url`, `image_urls`), every text that has a
-    scheme; of others those of http.
+    Of a field for URLs, and of one with such a name (`url`, `image_urls`), every text counts; of
+    others those that are a URL or hold one.
     """
     known = isinstance(field, fields.Url) or _NAMED.match(name) is not None
     if isinstance(value, str):
-        if (_URL if known else _WEB).match(value) and not value.startswith("data:"):
-            yield value
+        bare = _bare(value)
+        if bare.startswith("data:"):
+            return
+        if (_URL if known else _FETCHED).match(bare):
+            yield bare
+        elif "://" in bare or (known and bare):
+            yield ""
     elif isinstance(value, Mapping):
         for key, one in value.items():
             yield from _urls(str(key), None, one)
@@ -244,6 +262,19 @@ def _urls(name: str, field: Any, value: Any) -> Iterator[str]:
         inner = getattr(field, "inner", None)
         for one in value:
             yield from _urls(name, inner, one)
+
+
+def _bare(text: str) -> str:
+    """A URL without what libraries take from around it before they read it: urllib `<URL:...>`,
+    browsers and yarl what cannot be printed."""
+    before = None
+    while text != before:
+        before, text = text, _IGNORED.sub("", text).strip().strip(_AROUND)
+        if text[:1] == "<":
+            text = text[1:-1] if text[-1:] == ">" else text[1:]
+        if text[:4].lower() == "url:":
+            text = text[4:]
+    return text
 
 
 def _addresses(host: str, port: int | None) -> list[str]:

@@ -89,6 +89,39 @@ def test_only_http_is_fetched(server, url):
     assert "http" in str(answer.json()["image_url"])
 
 
+@pytest.mark.parametrize("argument", ["image_url", "text"])
+@pytest.mark.parametrize(
+    "spelling",
+    ["<{}>", "URL:{}", "<URL:{}>", " <{} >", "\x01{}", "{}\n", "x{}", "{0},{0}", "'{}'"],
+)
+def test_what_only_a_library_reads_as_a_url_meets_the_same_rule(server, inside, argument, spelling):
+    """urllib takes brackets and `URL:` off."""
+    inside.asked.clear()
+    place = f"http://{INSIDE}:{inside.server_port}/x"
+    for url in (place, "file:///etc/passwd", "FILE:/etc/passwd"):
+        sent = {argument: spelling.format(url), "by": "urllib"}
+        answer = server.predict("old-fetcher", data=sent)
+        assert answer.status_code >= 400 and "root:" not in answer.text, answer.text
+        if spelling.startswith(("<", "URL:", " <")):
+            assert answer.status_code == 422, answer.text
+    assert inside.asked == []
+
+
+def test_a_text_without_a_scheme_of_which_a_module_makes_a_url_meets_the_rule(server, inside):
+    inside.asked.clear()
+    place = f"{INSIDE}:{inside.server_port}/x"
+    answer = server.predict("old-fetcher", data={"image_url": place, "by": "prefixed"})
+    assert answer.status_code == 422, answer.text
+    assert "[models.old-fetcher] urls" in str(answer.json()["image_url"])
+    assert inside.asked == []
+
+
+@pytest.mark.parametrize("text", ["file: what it is about", "note: one, two", "urn:x", "a: b"])
+def test_a_text_with_a_colon_is_a_text(server, text):
+    answer = server.predict("old-fetcher", data={"text": text, "by": "nothing"})
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize("by", ["requests", "urllib"])
 def test_a_redirect_meets_the_same_rule(server, inside, by):
     inside.asked.clear()

@@ -15,7 +15,7 @@ def get_predict_args():
         "image_url": fields.Str(missing=None),
         "text": fields.Str(missing=""),
         "tracker_url": fields.Str(missing=HOME),
-        "by": fields.Str(missing="requests", enum=["requests", "urllib", "nothing"]),
+        "by": fields.Str(missing="requests", enum=["requests", "urllib", "prefixed", "nothing"]),
     }
 
 
@@ -25,6 +25,8 @@ def _fetch(url, by):
     if by == "urllib":
         with urllib.request.urlopen(url, timeout=20) as answer:
             return io.BytesIO(answer.read()).getvalue().decode()
+    if by == "prefixed":
+        return requests.get(f"http://{url}", timeout=20).text
     return "not fetched"
 
 
