@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio.subprocess import Process
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 WATCH_S = 2.0
@@ -71,3 +72,13 @@ async def kill_if_stopped(child: Process) -> bool:
                 child.kill()
             return True
     return False
+
+
+@contextmanager
+def watched(child: Process) -> Iterator[None]:
+    """The same for as long as the block lasts, in which a coroutine waits for the child."""
+    watch = asyncio.create_task(kill_if_stopped(child))
+    try:
+        yield
+    finally:
+        watch.cancel()

@@ -18,6 +18,7 @@ from pathlib import Path
 from ... import errors
 from ...errors import Corrupt, ModelyardError, StorageUnavailable
 from ...seclusion import plain_environment
+from ...standstill import watched
 from .formats import DAMAGED, UNREADABLE, ArchiveFormat
 
 log = logging.getLogger(__name__)
@@ -44,9 +45,10 @@ async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, N
     assert process.stdout is not None and process.stderr is not None
     said = asyncio.ensure_future(process.stderr.read())
     try:
-        while piece := await process.stdout.read(CHUNK):
-            yield piece
-        code = await process.wait()
+        with watched(process):
+            while piece := await process.stdout.read(CHUNK):
+                yield piece
+            code = await process.wait()
         if code != 0:
             raise _failed(code, (await said)[-_SAID:].decode("utf-8", "replace").strip())
     finally:
@@ -78,8 +80,9 @@ async def imported(archive: Path, folder: Path, name: str, model: str) -> None:
     assert process.stdout is not None and process.stderr is not None
     said = asyncio.ensure_future(process.stderr.read())
     try:
-        answer = await process.stdout.read(_ANSWER)
-        code = await process.wait()
+        with watched(process):
+            answer = await process.stdout.read(_ANSWER)
+            code = await process.wait()
         _raise_what_it_says(answer, code, (await said)[-_SAID:])
     finally:
         said.cancel()

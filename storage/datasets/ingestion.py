@@ -18,6 +18,7 @@ from typing import Any
 
 from ...errors import StorageUnavailable
 from ...seclusion import plain_environment
+from ...standstill import watched
 from ..wire import decode, encode, error_from
 from .taking import Item, Progress
 
@@ -120,16 +121,17 @@ class Ingestion:
             process.stdin.write(encode(message))
             await process.stdin.drain()
         try:
-            while line := await process.stdout.readline():
-                answer = decode(line)
-                if "progress" in answer:
-                    self._progress(*answer["progress"])
-                elif "error" in answer:
-                    self._asked = False
-                    raise error_from(answer["error"])
-                elif wanted in answer:
-                    self._asked = False
-                    return answer
+            with watched(process):
+                while line := await process.stdout.readline():
+                    answer = decode(line)
+                    if "progress" in answer:
+                        self._progress(*answer["progress"])
+                    elif "error" in answer:
+                        self._asked = False
+                        raise error_from(answer["error"])
+                    elif wanted in answer:
+                        self._asked = False
+                        return answer
         except ValueError as error:
             raise StorageUnavailable("The process that took the dataset in went wrong.") from error
         raise StorageUnavailable(

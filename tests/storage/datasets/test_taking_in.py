@@ -200,7 +200,10 @@ def processes_of(pid: int) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
-async def test_an_ingest_process_that_is_killed_fails_its_dataset_alone(tmp_path, archive, files):
+@pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP])
+async def test_an_ingest_process_that_is_killed_or_stopped_fails_its_dataset_alone(
+    tmp_path, archive, files, harm
+):
     root = tmp_path / "datasets"
     root.mkdir()
     packed = archive(tmp_path / "x.zip", files)
@@ -208,7 +211,7 @@ async def test_an_ingest_process_that_is_killed_fails_its_dataset_alone(tmp_path
         content = await ingestion.take([Item([packed], "x.zip")])
         assert content.files == 3
         assert ingestion._process is not None
-        os.kill(ingestion._process.pid, signal.SIGKILL)
+        os.kill(ingestion._process.pid, harm)
         with pytest.raises(StorageUnavailable, match="ended before"):
             await ingestion.seal({"id": "0" * 32}, [])
     assert list(root.iterdir()) == []
