@@ -37,6 +37,7 @@ from ..tracing import Followed, Tracing
 from .codes import code_of, cut, trailers_of
 from .reading import Places
 from .taking import Untaken
+from .weighing import weigh
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ _LAST_S = 1.0
 
 class GrpcCall:
     """What a method needs to know of its call, and what the log tells of it: `model`, `version`,
-    `trace`, and bytes that came (`size`) and were `answered`.
+    `trace`, and bytes that came (`size`), those in memory (`weight`), and those `answered`.
 
     gRPC's context is asked at the beginning only. The generator of a stream that its client has
     left may be closed by the garbage collector, which has emptied the context by then: to ask it
@@ -69,6 +70,7 @@ class GrpcCall:
         self.trace: str | None = None
         self.ended_with: ModelyardError | None = None
         self.size = 0
+        self.weight = 0
         self.answered = 0
         self.context = context
         self.peer: str = context.peer()
@@ -101,8 +103,9 @@ class GrpcCall:
         """The message: received now, when the call has a place for it, which it keeps to its end or
         until it is `settled`.
 
-        Raises Busy if no place became free in time, TooSlow, InvalidRequest for what cannot be
-        read, and NotSupported if there is none; of several it is the first, as in gRPC itself.
+        Raises Busy if no place became free in time, TooSlow, TooLarge for what would become too
+        much, InvalidRequest for what cannot be read, and NotSupported if there is none; of several
+        it is the first, as in gRPC itself.
         """
         places, limit_s = self._receiving.places, self._receiving.limit_s
         await places.enter(self)
@@ -117,6 +120,7 @@ class GrpcCall:
         if self.ended_with is not None:  # in the very turn in which the message came
             raise self.ended_with
         self.size = len(message)
+        self.weight = weigh(message, kind.DESCRIPTOR, self._receiving.longest)
         try:
             return kind.FromString(message)
         except DecodeError as error:
@@ -170,10 +174,12 @@ class GrpcCall:
 
 @dataclass(frozen=True)
 class Receiving:
-    """How calls get their messages: a place first, then `limit_s` seconds."""
+    """How calls get their messages: a place first, then `limit_s` seconds. `longest`: bytes that
+    one may have, as it comes and when it is read."""
 
     places: Places
     limit_s: float
+    longest: int
 
 
 class Calls:

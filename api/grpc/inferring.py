@@ -37,8 +37,8 @@ async def infer(here: Services, call: GrpcCall) -> ModelInferResponse:
         folder = here.home.calls / uuid.uuid4().hex
         kept = False
         try:
-            with handle.expect(call.size) as coming:
-                coming.came(call.size)
+            with handle.expect(call.weight) as coming:
+                coming.came(call.weight)
                 call.settled()  # the queue counts it
                 data = await _data(request, handle, call)
                 version_name, raw = request.model_version, wants_raw(request)

@@ -51,8 +51,8 @@ class GrpcPort:
             tracing,
             self._untaken,
             Discretion(settings),
-            callers=Receiving(SharedPlaces(self._largest, limit_s), limit_s),
-            strangers=Receiving(StrangersPlaces(), limit_s),
+            callers=Receiving(SharedPlaces(self._largest, limit_s), limit_s, self._largest),
+            strangers=Receiving(StrangersPlaces(), limit_s, self._largest),
         )
         self._options = _options(settings, self._largest)
         self._server: aio.Server | None = None

@@ -28,6 +28,12 @@ def tight(serve_module):
     return server
 
 
+def peak_kib(server):
+    """The most memory that the front has had (proc(5))."""
+    lines = (server.proc() / "status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
 @pytest.fixture
 def client(tight):
     client = Client(grpc_target(tight))
@@ -66,6 +72,27 @@ def test_a_message_may_have_as_many_bytes_as_a_request_over_http(client):
     assert (code, "larger than max" in said) == ("RESOURCE_EXHAUSTED", True), said
     most = {"x": np.zeros(250_000, "float32")}
     assert len(arrays_of(client.infer("shift", most))["y"]) == 250_000
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [(b"\x2a\x00" * 400_000, "10000 inputs"), (b"\x3a\x00" * 400_000, "65536 fields")],
+    ids=["inputs", "raw contents"],
+)
+def test_a_message_that_would_become_many_objects_is_refused_unread(tight, client, message, told):
+    """Each was two hundred bytes in the server: 62 MB took 6 GB, and stopped it for 12 s."""
+    method = client.channel.unary_unary(METHOD)
+    before = peak_kib(tight)
+    code, said, _ = refusal(method, b"\x0a\x05shift" + message, timeout=60)
+    assert (code, told in said) == ("RESOURCE_EXHAUSTED", True), said
+    assert peak_kib(tight) - before < 30_000
+    assert client.infer("shift", ONE).outputs
+
+
+def test_short_numbers_count_by_what_they_have_in_memory(client):
+    numbers = {"x": np.ones(200_000, "int64")}
+    code, said, _ = refusal(client.infer, "shift", numbers, raw=False)
+    assert (code, "1600" in said) == ("RESOURCE_EXHAUSTED", True), said
 
 
 def test_compressed_messages_are_refused_whatever_they_would_become(client):
