@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import click
 
 from ..addresses import is_loopback_host
-from ..client import Challenge
+from ..client import Challenge, Client, ClientError, NotPermitted
 from .connection import client_of
 from .server_options import connection_options, wants_json
 
@@ -42,11 +42,26 @@ def login(ctx: click.Context, with_key: bool, client_id: str | None) -> None:
             raise click.UsageError(
                 "That is no key: it is one word, as `modelyard keys` printed it."
             )
+        _check(client.url, key)
         client.keep_key(key)
     else:
         client.sign_in(_show, client_id=client_id)
     if not wants_json(ctx):
         click.echo(f"Signed in to {client.url}.")
+
+
+def _check(url: str, key: str) -> None:
+    """Asks the server whether it knows the key; raises ClientError if not: nothing is kept then."""
+    with Client(url, token=key) as client:
+        try:
+            client.models()
+        except NotPermitted as refusal:
+            if refusal.status == 401:
+                raise ClientError(
+                    f"{url} does not take this key, which was not kept: it is mistyped, revoked or "
+                    "expired, or of another server."
+                ) from refusal
+            # 403: it is known, and may do something else than to see models.
 
 
 def _show(challenge: Challenge) -> None:

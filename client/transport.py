@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -206,6 +207,8 @@ class _Told:
             raise TimedOut(
                 f"{self._url} did not answer {self._call.method} {self._call.path} in time."
             ) from error
+        if isinstance(error, aiohttp.ClientSSLError):
+            raise ServerUnreachable(f"{self._url}: {_why_not_trusted(error.os_error)}") from error
         if isinstance(error, aiohttp.ClientConnectorError):
             raise ServerUnreachable(
                 f"Cannot reach the server at {self._url}: {_why(error.os_error)}."
@@ -229,6 +232,15 @@ def _why(error: OSError) -> str:
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
         return "connection refused"
     return (error.strerror or str(error)).split(" [")[0].rstrip(".")
+
+
+def _why_not_trusted(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted: {error.verify_message.rstrip('.')}. SSL_CERT_FILE in "
+            "the environment names a file (PEM) with the certificate that vouches for it."
+        )
+    return "it does not speak TLS on that port: is it http:// there?"
 
 
 async def _refused(response: aiohttp.ClientResponse) -> ClientError:

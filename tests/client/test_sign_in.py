@@ -105,8 +105,15 @@ def test_a_person_signs_in_by_a_code_and_the_commands_work_until_they_sign_out(
 def test_a_key_may_be_kept_instead_and_a_variable_wins(server, issuer, place):
     key = make_key(server.home, "carl", "read")["Authorization"].removeprefix("Bearer ")
     wait_until(lambda: server.get("/v2/models/").status_code == 401)
-    code, told = ran("login", "--key", "--url", server.url, said=key + "\n")
-    assert code == 0 and key not in told
+    code, told = ran("login", "--key", "--url", server.url, said=key[:-1] + "\n")
+    assert code == 1 and "does not take this key" in told and key[:-1] not in told
+    code, told = ran("login", "--key", "--url", "http://127.0.0.1:1", said=key + "\n")
+    assert code == 1 and "127.0.0.1:1" in told
+    assert not place.exists() or key not in place.read_text()
+    predictor = make_key(server.home, "dora", "predict")["Authorization"].removeprefix("Bearer ")
+    for known in (predictor, key):
+        code, told = ran("login", "--key", "--url", server.url, said=known + "\n")
+        assert code == 0 and known not in told
     assert ran("models", "--url", server.url)[0] == 0
     process = command("models", "--url", server.url, env={**os.environ, "MODELYARD_TOKEN": "wrong"})
     told, _ = process.communicate(timeout=60)

@@ -1,7 +1,9 @@
 """Behind a proxy: whom a request comes from, and what the server calls itself; TLS of its own."""
 
 import json
+import os
 import subprocess
+import sys
 import time
 from urllib.parse import urlsplit
 
@@ -133,10 +135,31 @@ def test_the_port_speaks_tls_with_our_certificate_by_both_ways_and_nothing_else(
         assert session.post(url + KINDS, json={}, headers={"Origin": other}).status_code == 403
     with pytest.raises(requests.ConnectionError):
         requests.get(url, timeout=10)  # nobody vouches for it
+    check_commands(url, cert)
     with Talk(server) as talk:
         talk.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert not talk.socket.recv(65536).startswith(b"HTTP")
     assert "Traceback" not in "".join(server.lines)
+
+
+def check_commands(url, cert):
+    """Whom commands trust is the system's and the user's say, and they tell what to do."""
+
+    def models(address, **environ):
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "modelyard", "models", "--url", address],
+            env={**os.environ, **environ}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    trusting = models(url, SSL_CERT_FILE=str(cert))
+    assert trusting.returncode == 0 and "kinds" in trusting.stdout, trusting.stderr
+    for address, words in (
+        (url, "its certificate is not trusted: self-signed certificate. SSL_CERT_FILE"),
+        (url.replace("localhost", "127.0.0.1"), "127.0.0.1"),
+    ):
+        refused = models(address)
+        assert refused.returncode == 1 and words in refused.stderr, refused.stderr
+        assert "Traceback" not in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
 def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_loaded(
