@@ -77,7 +77,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     async def work() -> web.Response:
         thing = thing_of(request)
         record, created = await taking(thing)
-        return answered(here, record, created or record.id == thing)
+        return answered(here, sender, record, created or record.id == thing)
 
     async def whole() -> web.StreamResponse:
         try:
@@ -160,8 +160,7 @@ def chosen_reader(here: Services, sender: Principal, name: str | None) -> str | 
     """
     if name is not None:
         sender.check_model(name)
-    model = here.rooms.reader.choose(name)
-    return model if model is None or sender.sees(model) else None
+    return shown_model(sender, here.rooms.reader.choose(name))
 
 
 def check_address(address: str, allowed: Sequence[str]) -> None:
@@ -189,7 +188,8 @@ async def list_datasets(request: web.Request) -> web.StreamResponse:
     if following is not None:
         asked = {"limit": limit, "cursor": following, **({"name": name} if name else {})}
         headers["Link"] = f'<{here.url(request.path)}?{urlencode(asked)}>; rel="next"'
-    data = {"datasets": [_data(here, record) for record in page]}
+    sender = principal_of(request)
+    data = {"datasets": [_data(here, sender, record) for record in page]}
     return json_response(data, DatasetsSchema(), headers=headers)
 
 
@@ -197,7 +197,7 @@ async def get_dataset(request: web.Request) -> web.StreamResponse:
     """One version: by id, by name (the newest) or by name@number."""
     here = services(request)
     record = await here.dataset(request.match_info["id"])
-    return json_response(_data(here, record), DatasetSchema())
+    return json_response(_data(here, principal_of(request), record), DatasetSchema())
 
 
 async def retry(request: web.Request) -> web.StreamResponse:
@@ -205,14 +205,15 @@ async def retry(request: web.Request) -> web.StreamResponse:
     here = services(request)
     record = await here.dataset(request.match_info["id"])
     await here.rooms.datasets.shelf.retry(record)
-    return json_response(_data(here, await here.rooms.datasets.get(record.id)), DatasetSchema())
+    record = await here.rooms.datasets.get(record.id)
+    return json_response(_data(here, principal_of(request), record), DatasetSchema())
 
 
 async def report(request: web.Request) -> web.StreamResponse:
     """What the reader of a model found wrong, with file and line."""
     record = await services(request).dataset(request.match_info["id"])
     told = record.report or {"errors": 0, "warnings": 0, "problems": [], "left_out": 0}
-    model = record.model if record.report is not None else None
+    model = None if record.report is None else shown_model(principal_of(request), record.model)
     return json_response({**told, "dataset": record.id, "model": model}, DatasetReportSchema())
 
 
@@ -228,20 +229,32 @@ async def delete(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204)
 
 
-def answered(here: Services, record: DatasetRecord, created: bool) -> web.Response:
+def answered(
+    here: Services, sender: Principal, record: DatasetRecord, created: bool
+) -> web.Response:
     """The answer that tells a dataset which was sent."""
-    data = _data(here, record)
+    data = _data(here, sender, record)
     headers = {"Location": data["links"]["self"]}
     return json_response(data, DatasetSchema(), 201 if created else 200, headers)
 
 
-def _data(here: Services, record: DatasetRecord) -> dict[str, Any]:
+def shown_model(sender: Principal, model: str | None) -> str | None:
+    """The model that reads a dataset, for those who may know of it: the dataset is for all."""
+    return model if model is None or sender.sees(model) else None
+
+
+def _data(here: Services, sender: Principal, record: DatasetRecord) -> dict[str, Any]:
+    model, source = shown_model(sender, record.model), record.source
+    if model != record.model and source is not None:  # the run that it came with is that model's
+        source = {name: value for name, value in source.items() if name != "run"}
     report: Mapping[str, Any] = record.report or {}
     known = {name: report.get(name, 0) for name in ("errors", "warnings")}
     sent = here.rooms.datasets.shelf.sent(record)
     path = here.url(f"/v2/datasets/{record.id}")
     return {
         **vars(record),
+        "model": model,
+        "source": source,
         "reference": f"{record.name}@{record.number}",
         "problems": None if record.report is None else known,
         "progress": None if sent is None else {"done": sent[0], "total": sent[1]},

@@ -45,7 +45,7 @@ class ModelReader:
             return None
         except (PluginFailed, DeadlineExceeded) as error:
             log.warning("the reader of %s failed: %s\n%s", model, error.message, error.traceback)
-            message = f"The reader of the model {model} failed: {error.message}"
+            message = f"The model's reader failed: {error.message}"
             problem = {"file": None, "line": None, "message": message, "level": "error"}
             return Reading({}, {"problems": [problem], "errors": 1, "warnings": 0, "left_out": 0})
         statistics = told.pop("statistics")

@@ -16,7 +16,7 @@ from ..storage.datasets.naming import name_from
 from ..storage.datasets.uploads import Upload, described
 from .access.principal import principal_of
 from .body import CHUNK
-from .datasets import answered, chosen_reader
+from .datasets import answered, chosen_reader, shown_model
 from .heads import listed
 from .idempotency import thing_of
 from .responses import json_response
@@ -45,13 +45,13 @@ async def begin(request: web.Request) -> web.StreamResponse:
         principal=principal_of(request).name,
         upload_id=thing_of(request),
     )
-    return await _answer(here, upload, 201)
+    return await _answer(request, upload, 201)
 
 
 async def get_upload(request: web.Request) -> web.StreamResponse:
     """Which parts are here, and what becomes of it."""
     here = services(request)
-    return await _answer(here, await _upload(request, here))
+    return await _answer(request, await _upload(request, here))
 
 
 async def put_part(request: web.Request) -> web.StreamResponse:
@@ -87,8 +87,9 @@ async def complete(request: web.Request) -> web.StreamResponse:
             raise Conflict(f"These parts are missing: {described(missing)}.", missing=missing[:100])
     done = await here.rooms.desk.complete(upload, WAIT_S)
     if done is None or done.dataset is None:
-        return await _answer(here, upload, 202)
-    return answered(here, await here.rooms.datasets.get(done.dataset), done.created)
+        return await _answer(request, upload, 202)
+    record = await here.rooms.datasets.get(done.dataset)
+    return answered(here, principal_of(request), record, done.created)
 
 
 async def remove(request: web.Request) -> web.StreamResponse:
@@ -105,11 +106,13 @@ async def _upload(request: web.Request, here: Services) -> Upload:
     return await asyncio.to_thread(here.rooms.desk.uploads.get, request.match_info["id"])
 
 
-async def _answer(here: Services, upload: Upload, status: int = 200) -> web.Response:
+async def _answer(request: web.Request, upload: Upload, status: int = 200) -> web.Response:
+    here = services(request)
     received = await asyncio.to_thread(here.rooms.desk.uploads.received, upload)
     path = here.url(f"/v2/datasets/uploads/{upload.id}")
     data: dict[str, Any] = {
         **vars(upload),
+        "model": shown_model(principal_of(request), upload.model),
         **here.rooms.desk.state(upload),
         "parts": received,
         "part_count": upload.parts,

@@ -92,7 +92,7 @@ def test_a_reader_that_fails_harms_nobody_and_is_told_in_the_report(server, how)
     made = send(server, f"reader-{how}", {how: b"", "labels.csv": TABLE})
     assert (made["state"], made["problems"]["errors"]) == ("ready", 1)
     report = server.get(made["links"]["report"]).json()
-    assert "The reader of the model reader failed" in report["problems"][0]["message"]
+    assert "The model's reader failed" in report["problems"][0]["message"]
     assert server.get("/v2/models/reader/").json()["state"] == "ready"
 
 

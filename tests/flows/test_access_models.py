@@ -1,6 +1,8 @@
 """Every route that there is: closed without a key, and to keys that are for other models."""
 
+import io
 import re
+import zipfile
 
 import pytest
 import requests
@@ -213,3 +215,44 @@ def test_a_key_for_one_model_calls_that_by_both_ways_and_no_other(server):
     assert both_ways(server, line(server.kinds), path=KINDS)[0] == 200
     assert both_ways(server, line(server.kinds), path="/v2/models/counter/predict/")[0] == 403
     assert both_ways(server, line(server.all), path="/v2/models/counter/predict/")[0] == 422
+
+
+def test_of_a_dataset_everybody_learns_what_it_holds_and_not_which_hidden_model_read_it(
+    start_server,
+):
+    server = start_server("--model-name", "reader,bare", "--no-warm-start")
+    everything = [str(one) for one in Permission]
+    key = put_key(server.home, "all", *everything)
+    other = put_key(server.home, "bare", *everything, model="bare")
+    wait_until(lambda: server.get("/v2/models/", headers=key).json()["models"])
+    wait_until(lambda: server.get("/v2/models/").status_code == 401)
+    sent = server.post(
+        "/v2/datasets/?name=rows&model=reader", files={"file": ("raise", b"x")}, headers=key
+    )
+    assert sent.status_code == 201 and sent.json()["model"] == "reader", sent.text
+    run = server.post(
+        "/v2/models/reader/train/", files={"archive": ("mine.zip", zipped())}, headers=key
+    ).json()
+    wait_until(lambda: server.get("/v2/datasets/mine", headers=key).status_code == 200)
+    assert server.get("/v2/datasets/mine", headers=key).json()["source"]["run"] == run["uuid"]
+    upload = server.post(
+        "/v2/datasets/uploads/",
+        json={"filename": "a.csv", "size": 9, "model": "reader"},
+        headers=key,
+    ).json()["links"]["self"]
+    for path in (
+        *("/v2/datasets/", "/v2/datasets/rows", "/v2/datasets/mine"),
+        *("/v2/datasets/rows/report", "/v2/datasets/mine/report", upload),
+    ):
+        told, seen = (server.get(path, headers=one) for one in (key, other))
+        assert told.status_code == seen.status_code == 200, path
+        assert '"reader"' in told.text, path
+        assert '"reader"' not in seen.text and run["uuid"] not in seen.text, path
+    assert "'s reader failed" in server.get("/v2/datasets/rows/report", headers=other).text
+
+
+def zipped():
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("labels.csv", "a,b\n")
+    return held.getvalue()
