@@ -25,8 +25,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _LONGEST_TYPE = 1000
 """Characters of a Content-Type: what reads it takes time by the square of its length, for 8 kB most
 of a second."""
-BROWSERS = ("Origin", "Sec-Fetch-Site", "Cookie")
-"""Headers that tell of a browser."""
+BROWSERS = ("origin", "sec-fetch-site", "cookie", "accept-language")
+"""Headers that tell of a browser, in lower case. What a page reads over plain http, from a name
+that it has had lead here, has none of the first three. The last goes with every request of a
+browser: no page can leave it out, though it may be empty."""
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'"

@@ -20,7 +20,7 @@ from ..access.gate import Gate
 from ..access.principal import Principal
 from ..access_log import trace_named
 from ..body import ALL_IN_MEMORY, IN_MEMORY, kept_headers, suffix_of
-from ..guard import Hosts
+from ..guard import BROWSERS, Hosts
 from ..metrics import Requests
 from ..services import argument_names, header_arguments
 from ..terms import timeout_of
@@ -104,7 +104,8 @@ def kind_of(
     if model is None or model.handle.description is None:
         return None
     headers = read.headers
-    if hosts.refusal(headers["host"], False) is not None or "x-modelyard-weights" in headers:
+    browser = any(name in headers for name in BROWSERS)
+    if hosts.refusal(headers["host"], browser) is not None or "x-modelyard-weights" in headers:
         return None
     generation = gate.generation
     principal = gate.settled(headers.get("authorization"))

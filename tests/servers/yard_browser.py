@@ -20,11 +20,11 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """While it lasts: playwright's browser."""
+def chromium(*flags: str) -> Iterator[Any]:
+    """While it lasts: playwright's browser, with these flags beside the usual ones."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*_FLAGS, *flags])
         yield browser
         browser.close()
