@@ -181,10 +181,10 @@ async def open_services(
             pool.get(model).prepare()
 
     own = {name: model.keep_runs for name, model in settings.models.items()}
-    purge = RunPurge(store, home, settings.keep_runs, own)
     runs = RunService(
         store, home, executor, versions, _training(settings, home), on_ended, on_publishing
     )
+    purge = RunPurge(store, home, settings.keep_runs, own, runs.turns)
     await runs.start()
     stack.push_async_callback(runs.close)
 

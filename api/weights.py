@@ -18,7 +18,6 @@ from ..schemas.weights_resources import (
 from ..storage.aliases import Alias, Target
 from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
-from ..training.service import RunRecord
 from .access.principal import principal_of
 from .idempotency import committed, done_before
 from .responses import json_response
@@ -88,8 +87,8 @@ async def retry_weights(request: web.Request) -> web.StreamResponse:
 async def promote_checkpoint(request: web.Request) -> web.StreamResponse:
     """Makes a version of a run's other checkpoint: 201, or 200 if there is one of it already."""
     model, here = await model_name_of(request), services(request)
-    record = await here.runs.get(model, request.match_info["id"])
-    promoting = asyncio.ensure_future(_promote(here, record, request.match_info["name"]))
+    run_id, name = request.match_info["id"], request.match_info["name"]
+    promoting = asyncio.ensure_future(_promote(here, model, run_id, name))
     version, is_new = await asyncio.shield(promoting)
     data = weights_data(here, version)
     headers = {"Location": data["links"]["self"]}
@@ -97,15 +96,19 @@ async def promote_checkpoint(request: web.Request) -> web.StreamResponse:
     return json_response(data, WeightsSchema(), status=status, headers=headers)
 
 
-async def _promote(here: Services, record: RunRecord, name: str) -> tuple[WeightsVersion, bool]:
-    folder = await promote(here.runs.paths(record), name)
-    try:
-        known = await here.rooms.versions.find(record.model, folder.name)
-        if known is not None:
-            return known, False
-        version = await here.rooms.versions.publish(folder)
-    finally:
-        await asyncio.to_thread(remove_tree, folder)
+async def _promote(
+    here: Services, model: str, run_id: str, name: str
+) -> tuple[WeightsVersion, bool]:
+    async with here.runs.turns.hold(run_id):  # two who ask at once would make the same folder
+        record = await here.runs.get(model, run_id)
+        folder = await promote(here.runs.paths(record), name)
+        try:
+            known = await here.rooms.versions.find(model, folder.name)
+            if known is not None:
+                return known, False
+            version = await here.rooms.versions.publish(folder)
+        finally:
+            await asyncio.to_thread(remove_tree, folder)
     await here.added(version)
     return version, True
 

@@ -27,6 +27,7 @@ from ..records.runs import (
 )
 from ..records.store import RecordStore
 from .orders import GONE
+from .replays import KeyLocks
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +35,22 @@ log = logging.getLogger(__name__)
 class RunPurge:
     """Removes ended runs: one that is named, and those beyond what is kept of each model.
 
-    `keep` is how many ended runs of a model stay (None: all), `own` the same by model.
+    `keep` is how many ended runs of a model stay (None: all), `own` the same by model. `turns` are
+    the run service's: nobody reads the folder of a run while it goes.
     """
 
     def __init__(
-        self, store: RecordStore, home: Home, keep: int | None, own: Mapping[str, int | None]
+        self,
+        store: RecordStore,
+        home: Home,
+        keep: int | None,
+        own: Mapping[str, int | None],
+        turns: KeyLocks,
     ) -> None:
         self._store = store
         self._root = home.runs
         self._keep, self._own = keep, own
-        self._turn = asyncio.Lock()
+        self._turns = turns
 
     async def purge(self, model: str, run_id: str) -> RunRecord:
         """Removes an ended run; its record as it was. Goes on if the caller is cancelled.
@@ -72,7 +79,7 @@ class RunPurge:
             await self.retain(model)
 
     async def _in_turn(self, model: str, run_id: str) -> RunRecord:
-        async with self._turn:  # who comes second must not bring the folder back
+        async with self._turns.hold(run_id):  # who comes second must not bring the folder back
             return await self._purge(model, run_id)
 
     async def _purge(self, model: str, run_id: str) -> RunRecord:

@@ -33,9 +33,9 @@ def request_digest(
 ) -> str:
     """Equal for requests with the same arguments and files, however the arguments were sent.
 
-    Only what the client gave counts: a default that a function makes differs each time. `named`
-    are stored things that it named beside the arguments (a dataset's id), by what they are.
-    Blocking (reads uploads whose hash is not known yet).
+    Only what the client gave counts: a default that a function makes differs each time. `named` is
+    what it named beside the arguments (a dataset), in its words. Blocking (reads uploads whose hash
+    is not known yet).
     """
     parts = [*request.files, *([request.raw] if request.raw else [])]
     given = _given(request)
@@ -53,7 +53,7 @@ def request_digest(
 
 
 class KeyLocks:
-    """One lock for each key in use: while the first request is in progress the second waits."""
+    """One lock for each name in use (of a request, of a run): who comes second waits."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}

@@ -37,7 +37,7 @@ from .orders import GONE, remove_unrecorded, tidy
 from .paths import RunPaths
 from .resuming import Resumption, resumption_of
 from .scheduler import Scheduler
-from .submission import DatasetRef, Submission, Submissions
+from .submission import Asked, DatasetRef, Submission, Submissions
 
 __all__ = ["RunRecord", "RunService", "TrainingOptions"]
 
@@ -52,7 +52,7 @@ class RunService(RunListing):
 
     `on_ended(record, version)` is awaited after each run, with the weights that it made or None;
     `on_publishing(model)` is called when a run is about to publish. The executor is the caller's to
-    close, afterwards.
+    close, afterwards. `turns` are held, by run, where an ended one's folder is read or removed.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class RunService(RunListing):
             on_publishing=on_publishing,
         )
         self._submissions = Submissions(store, home, versions, options, self._scheduler.wake)
+        self.turns = self._submissions.turns
         self._lives: dict[str, RunLife] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._scheduling: asyncio.Task[None] | None = None
@@ -180,6 +181,7 @@ class RunService(RunListing):
         resumes: Resumption | None = None,
         run_id: str | None = None,
         limits: RunLimits = RunLimits(),  # noqa: B008 - frozen
+        asked: Asked | None = None,
     ) -> RunRecord:
         """Records a run that will start by itself; what is returned survives whatever happens.
 
@@ -189,7 +191,8 @@ class RunService(RunListing):
         returned, and one in progress is waited for. `dataset` is a version that is here, and stays
         as long as the run may need it; `repeats` is the weights version whose training is made
         again, with its `seed` (None: the argument `seed`, or a random one). `resumes` is the ended
-        run that this one goes on with (see `resumption`). `run_id` is the id that it gets.
+        run that this one goes on with (see `resumption`). `run_id` is the id that it gets; `asked`
+        is what the client said itself, where the server has completed `request`.
 
         Raises IdempotencyConflict for another request, RunConflict if another run goes on with
         that one, DiskFull, StorageUnavailable, and Busy while the server stops.
@@ -213,6 +216,7 @@ class RunService(RunListing):
                 resumes=resumes,
                 run_id=run_id,
                 limits=limits,
+                asked=asked,
             )
         )
 

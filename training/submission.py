@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from ..clearing import remove_tree
-from ..errors import DiskFull, RunConflict, StorageUnavailable
+from ..errors import DiskFull, RunConflict, RunNotFound, StorageUnavailable
 from ..models_plugin.plugin import PluginSource
 from ..records.datasets import require_dataset
 from ..records.home import Home
@@ -52,13 +52,25 @@ class DatasetRef:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What a client itself has said, by which a repeat with its Idempotency-Key is told.
+
+    `request` is as it came, and `named` what was asked for beside the arguments, in the client's
+    words: by the time of a repeat an alias, or a dataset's name, may mean something else.
+    """
+
+    request: RequestData
+    named: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Submission:
     """What a client asks for. `args` are the validated arguments as JSON, without the secret ones.
 
     `secrets` names those; uploads are in `files_folder`; `key` is the client's Idempotency-Key.
     `repeats` is the version whose training is made again; `seed` None: chosen by `seed_of`.
     `resumes` is what an ended run leaves to this one, which goes on with it. `run_id` None: a new.
-    `limits` are those that the client asked for.
+    `limits` are those that the client asked for. `asked` None: `request` is what it asked.
     """
 
     source: PluginSource
@@ -76,10 +88,12 @@ class Submission:
     resumes: Resumption | None = None
     run_id: str | None = None
     limits: RunLimits = field(default_factory=RunLimits)
+    asked: Asked | None = None
 
 
 class Submissions:
-    """Makes runs of submissions. `recorded` is called after each commit."""
+    """Makes runs of submissions. `recorded` is called after each commit; `turns` are held, by run,
+    by whoever needs the folder of an ended one as it is: to go on with it, to remove it."""
 
     def __init__(
         self,
@@ -94,13 +108,15 @@ class Submissions:
         self._versions = versions
         self._options = options
         self._recorded = recorded
+        self.turns = KeyLocks()
         self._keys = KeyLocks()
         self._under_way: set[asyncio.Task[RunRecord]] = set()
 
     async def submit(self, what: Submission) -> RunRecord:
         """The run, committed. A caller that is cancelled meanwhile does not undo it half.
 
-        Raises IdempotencyConflict, DiskFull, StorageUnavailable.
+        Raises IdempotencyConflict, RunConflict, RunNotFound (it was to go on with a run that was
+        purged meanwhile), DiskFull, StorageUnavailable.
         """
         task = asyncio.ensure_future(self._submit(what))
         self._under_way.add(task)
@@ -112,18 +128,25 @@ class Submissions:
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _submit(self, what: Submission) -> RunRecord:
+        if what.resumes is not None:
+            # What it takes over must not be removed while it is being taken.
+            async with self.turns.hold(what.resumes.record.id):
+                return await self._keyed(what)
+        return await self._keyed(what)
+
+    async def _keyed(self, what: Submission) -> RunRecord:
         if what.key is None:
             return await self._record(what, None)
         key = key_hash(what.key, what.principal, what.source.name)
         async with self._keys.hold(key):
+            asked = what.asked or Asked(what.request)
             named = {
-                "dataset": what.dataset.id if what.dataset else None,
-                "repeats": what.repeats,
+                **asked.named,
                 "max_seconds": _text(what.limits.max_seconds),
                 "restart_on_failure": _text(what.limits.restarts),
             }
             digest = await asyncio.to_thread(
-                request_digest, what.key, what.request, what.args, what.files_folder, named
+                request_digest, what.key, asked.request, what.args, what.files_folder, named
             )
             earlier = await self._store.read(lambda c: _replayed(c, key, digest))
             return earlier or await self._record(what, (key, digest))
@@ -151,7 +174,7 @@ class Submissions:
 
         def work(connection: Connection) -> RunRecord:
             if draft.resumed_from is not None:
-                _check_not_resumed(connection, draft.resumed_from)
+                _check_resumable(connection, draft.resumed_from)
             if draft.dataset is not None:
                 require_dataset(connection, draft.dataset)
             record = insert_run(connection, draft)
@@ -212,7 +235,9 @@ def _text(number: float | None) -> str | None:
     return None if number is None else f"{number:g}"
 
 
-def _check_not_resumed(connection: Connection, run_id: str) -> None:
+def _check_resumable(connection: Connection, run_id: str) -> None:
+    if find_run(connection, run_id) is None:
+        raise RunNotFound(f"There is no run {run_id}: it was removed (purge).")
     under_way = find_resumption(connection, run_id)
     if under_way is not None:
         raise RunConflict(f"The run {under_way} goes on with it already.")

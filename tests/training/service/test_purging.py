@@ -7,10 +7,11 @@ import pytest
 
 from modelyard.errors import RunConflict, RunNotFound
 from modelyard.training.purging import RunPurge
+from modelyard.training.resuming import last_step
 
 
 def purge_of(yard, keep=None):
-    return RunPurge(yard.store, yard.home, keep, {})
+    return RunPurge(yard.store, yard.home, keep, {}, yard.service.turns)
 
 
 async def test_purged_run_is_gone_and_its_weights_stay(yard):
@@ -68,3 +69,33 @@ async def test_purges_at_the_same_time_do_not_meet(yard):
     assert sum(not isinstance(one, Exception) for one in answers) == 1
     assert all(isinstance(one, RunNotFound) for one in answers if isinstance(one, Exception))
     assert list((yard.root / "runs").iterdir()) == []
+
+
+async def test_run_that_is_purged_while_it_is_resumed_is_not_begun_anew(new_yard):
+    """Whoever comes first: the other one is refused, and no checkpoint is lost unseen."""
+    yard = await new_yard()
+    for number in range(6):
+        old = await yard.walk(steps=4000, seconds=0.001)
+        await yard.until(old, lambda now: last_step(yard.paths(now)) is not None)
+        await yard.service.cancel(old.model, old.id)
+        old = await yard.finished(old)
+        left = await yard.service.resumption(old)
+
+        async def purge(old=old, later_s=0.001 * number):
+            await asyncio.sleep(later_s)
+            return await purge_of(yard).purge(old.model, old.id)
+
+        resumed, purged = await asyncio.gather(
+            yard.submit(
+                plugin="walking:Walking", request=left.request, args=old.args, resumes=left
+            ),
+            purge(),
+            return_exceptions=True,
+        )
+        if isinstance(resumed, RunNotFound):
+            assert purged.id == old.id
+            continue
+        assert isinstance(purged, RunConflict), purged
+        assert last_step(yard.paths(resumed)) is not None, "it has what the ended one had"
+        await yard.service.cancel(resumed.model, resumed.id)
+        await yard.finished(resumed)
