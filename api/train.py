@@ -19,7 +19,7 @@ from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
 from ..training.options import RunLimits
 from ..training.service import RunRecord
-from ..training.submission import DatasetRef
+from ..training.submission import Asked, DatasetRef
 from .access.principal import principal_of
 from .body import ModelRequestReader
 from .discretion import discretion
@@ -62,6 +62,7 @@ async def start(request: web.Request) -> web.StreamResponse:
     )
     try:
         data = await reader.read()
+        asked = _asked(request, handle, data)
         data, kin = await _like(request, here, handle, data)
         data, dataset = await chosen_dataset(
             request, here, handle, data, None if kin is None else kin.dataset
@@ -70,7 +71,7 @@ async def start(request: web.Request) -> web.StreamResponse:
         with telling_where("like", "dataset", *LIMITS):
             checked = await handle.validate("train", data)
         # From the commit on a client that hangs up changes nothing.
-        sent = (key, principal_of(request).name)
+        sent = (key, principal_of(request).name, asked)
         record = await asyncio.shield(
             asyncio.ensure_future(
                 _submit(here, handle, data, checked, folder, sent, kin, dataset, limits)
@@ -83,13 +84,23 @@ async def start(request: web.Request) -> web.StreamResponse:
     return json_response(data_out, RunSchema(), headers={"Location": data_out["links"]["self"]})
 
 
+def _asked(request: web.Request, handle: ModelHandle, data: RequestData) -> Asked:
+    """What is compared if the same key comes again: nothing that the server found out itself."""
+    taken = argument_names(handle, "train")
+    ours = {"like", "dataset", *LIMITS} - taken
+    named = {name: server_parameter(request, taken, name) for name in ("like", "dataset")}
+    of_model = {name: data.headers.get(name) for name in header_arguments(handle, "train")}
+    query = [pair for pair in data.query if pair[0] not in ours]
+    return Asked(replace(data, query=query), {**named, **{f"{n}:": v for n, v in of_model.items()}})
+
+
 async def _submit(
     here: Services,
     handle: ModelHandle,
     data: RequestData,
     checked: Any,
     folder: Any,
-    sent: tuple[str | None, str],
+    sent: tuple[str | None, str, Asked],
     kin: Likeness | None,
     dataset: DatasetRef | None,
     limits: RunLimits,
@@ -112,7 +123,7 @@ async def _recorded(
     data: RequestData,
     checked: Any,
     folder: Any,
-    sent: tuple[str | None, str],
+    sent: tuple[str | None, str, Asked],
     kin: Likeness | None,
     dataset: DatasetRef | None,
     limits: RunLimits,
@@ -123,7 +134,8 @@ async def _recorded(
         checked.record,
         checked.secrets,
         folder if data.files or data.raw else None,
-        *sent,
+        *sent[:2],
+        asked=sent[2],
         repeats=None if kin is None else kin.version,
         seed=None if kin is None else kin.seed,
         dataset=dataset,

@@ -144,6 +144,50 @@ def test_rolled_back_once(server, made):
     assert server.post(f"{aliases}/rollback").status_code == 409, "another one goes further back"
 
 
+def test_a_training_is_the_same_whatever_the_names_in_its_request_mean_by_now(server):
+    """Names of versions and datasets move, by that training itself, too."""
+    address = "/v2/models/stepper/train/"
+    zipped_headers = {"Content-Type": "application/zip"}
+
+    def send(content):
+        answer = server.post(
+            "/v2/datasets/?name=moving", data=zipped(content), headers=zipped_headers
+        )
+        assert answer.status_code == 201, answer.text
+
+    send(b"one")
+    server.wait_run(server.train("stepper", steps=2))
+    ways = [
+        {"params": {"like": "latest"}},
+        {"headers": {"X-Modelyard-Like": "latest"}, "json": {"seconds": 0.0}},
+        {"params": {"dataset": "moving", "steps": "1"}},
+        {"headers": {"X-Modelyard-Dataset": "moving"}, "json": {"steps": 1}},
+    ]
+    for number, way in enumerate(ways):
+        sent = {**way, "headers": {**way.get("headers", {}), **key()}}
+        first = server.post(address, **sent)
+        assert first.status_code == 200, first.text
+        server.wait_run(first.json())
+        server.wait_run(server.train("stepper", steps=3 + number))
+        send(b"more %d" % number)
+        again = server.post(address, **sent)
+        assert again.status_code == 200, again.text
+        assert again.json()["uuid"] == first.json()["uuid"]
+        other = {**sent, "json": {"seconds": 0.002}}
+        assert server.post(address, **other).status_code == 409
+
+
+def test_arguments_in_headers_are_compared_too(server):
+    def send(**headers):
+        return server.post("/v2/models/stepper/train/", json={"steps": 1}, headers=headers)
+
+    mine = key()
+    first, again = send(**mine, Mood="good"), send(**mine, Mood="good")
+    assert (first.status_code, again.status_code) == (200, 200), again.text
+    assert first.json()["uuid"] == again.json()["uuid"]
+    assert (send(**mine, Mood="bad").status_code, send(**mine).status_code) == (409, 409)
+
+
 def resumable(server) -> str:
     """A cancelled run that has a checkpoint; its address."""
     record = server.train("stepper", steps=5000, seconds=0.02)

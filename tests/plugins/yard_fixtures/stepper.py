@@ -14,10 +14,11 @@ class Stepper(Model):
         "steps": fields.Integer(load_default=30),
         "seconds": fields.Float(load_default=0.01, metadata={"unit": "s"}),
         "archive": File(load_default=None, allow_none=True),
+        "mood": fields.String(load_default="", metadata={"location": "headers"}),
         "token": fields.String(load_default=None, metadata={"format": "password"}),
     }
 
-    def train(self, run, steps, seconds, archive, token):
+    def train(self, run, steps, seconds, archive, mood, token):
         step = 0
         if run.resume_from is not None:
             step = json.loads((run.resume_from.state / "step.json").read_text())
