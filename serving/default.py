@@ -115,6 +115,9 @@ class DefaultVersion:
             await old.assign(ref)
             return
         new = await self._others.take(ref.id) or self._traffic.take(ref.id)
+        if new is not None and not new.can_answer:
+            self._others.retire(new)  # it has lost its workers, and may not get others
+            new = None
         if new is None:
             new = self._make(ref, True)
             await new.open(await self._spare.take())

@@ -96,6 +96,8 @@ class WorkerGroup:
         self._crashes = Crashes(options.workers)
         self._waking = waking or Unhurried()
         self._on_damaged = on_damaged
+        self.problem: str | None = None
+        """Why no worker could be loaded, the last time that it was tried."""
         self._asleep = False
         self._woken_at: float | None = None
 
@@ -366,6 +368,7 @@ class WorkerGroup:
         slot.failures += 1
         try:
             await self._fill(slot)
+            self.problem = None
             return True
         except (ModelyardError, OSError) as error:  # no descriptors or memory left, say
             told = error.message if isinstance(error, ModelyardError) else f"not started: {error}"
@@ -373,6 +376,7 @@ class WorkerGroup:
             log.error("worker not loaded", extra={"model": self.model, "why": told})
             self._awake()
             if not self.ready:
+                self.problem = told
                 self.calls.fail_waiting(ModelUnavailable(told, self._pause(slot)))
                 if isinstance(error, Corrupt) and self._on_damaged is not None:
                     self._on_damaged(self, error)

@@ -73,7 +73,8 @@ class Traffic:
     @property
     def problem(self) -> str | None:
         """Why the calls are not divided as they are meant to be."""
-        told = [f"{version}: {text}" for version, text in self._problems.items()]
+        lost = {v: group.problem for v, group in self._groups.items() if group.problem}
+        told = [f"{version}: {text}" for version, text in {**self._problems, **lost}.items()]
         if self._newest is not None and self._newest.problem:
             told.append(self._newest.problem)
         return "; ".join(told) or None
@@ -172,7 +173,9 @@ class Traffic:
     async def _loaded(self, ref: WeightsRef) -> WorkerGroup:
         warm = await self._others.take(ref.id)
         if warm is not None:
-            return warm
+            if warm.can_answer:
+                return warm
+            self._others.retire(warm)
         group = self._loading = self._make(ref)
         try:
             await group.open()

@@ -7,6 +7,7 @@ import stat
 import time
 
 import pytest
+import requests
 from yard_rights import modes_bind
 from yard_waiting import wait_until
 
@@ -145,6 +146,34 @@ def test_a_model_whose_weights_rot_while_it_serves_goes_on_with_the_version_befo
     new = trained(server, "counter", steps=8)
     wait_until(lambda: server.get("/v2/models/counter/").json()["weights"] == new)
     assert "weights_error" not in server.get("/v2/models/counter/").json()
+
+
+def test_a_version_with_a_share_of_the_calls_that_rots_leaves_its_share_to_the_other(server):
+    whole = trained(server, "counter", steps=9)
+    rotten = trained(server, "counter", steps=10)
+    alias = "/v2/models/counter/weights/aliases/production"
+    shares = [{"version": whole, "weight": 50}, {"version": rotten, "weight": 50}]
+    assert requests.put(server.url + alias, json={"versions": shares}).ok
+
+    def counts():
+        answers = [server.predict("counter") for _ in range(8)]
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        return {answer.json()["predictions"]["count"] if answer.ok else 0 for answer in answers}
+
+    wait_until(lambda: counts() == {9, 10})
+    file = folder_of(server, rotten) / "files" / "count.json"
+    file.chmod(0o644)
+    file.write_text(file.read_text().replace("10", "99"))
+    for worker in server.get("/v2/models/counter/").json()["workers"]:
+        os.kill(worker["pid"], signal.SIGKILL)
+    wait_until(lambda: counts() == {9})
+    assert [counts() for _ in range(20)] == [{9}] * 20
+    told = server.get("/v2/models/counter/").json()["traffic"]
+    assert rotten in told["problem"] and "count.json" in told["problem"]
+    assert [one["ready"] for one in told["versions"]] == [True, False]
+    assert server.delete(alias).status_code == 204  # the latest is to answer now, and cannot
+    assert [counts() for _ in range(40)] == [{9}] * 40
+    wait_until(lambda: rotten in server.get("/v2/models/counter/").json()["weights_error"])
 
 
 @pytest.mark.parametrize("name", ["odd\udcff.json", "C:odd.json", "odd\\odd.json"])
