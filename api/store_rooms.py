@@ -70,7 +70,7 @@ async def open_store_rooms(
     office, answers = await _office(settings, home, stack)
     shared = office is not None
     versions = WeightsVersions(home.weights, store, home.server_id, shared)
-    aliases = Aliases(store, home.server_id, shared)
+    aliases = Aliases(store, home.server_id, shared, versions.going)
 
     cache = StoreCache(office, settings.storage_cache)
     stack.push_async_callback(cache.close)

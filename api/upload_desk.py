@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from ..errors import InvalidArguments, ModelyardError
+from ..errors import Conflict, InvalidArguments, ModelyardError, UploadNotFound
 from ..storage.datasets.naming import name_from
 from ..storage.datasets.service import Datasets, Incoming
 from ..storage.datasets.taking import Item
 from ..storage.datasets.uploads import Upload, Uploads
+
+BUSY = "The upload is being taken in: ask for it again in a moment."
 
 
 class _Work:
@@ -33,6 +35,7 @@ class UploadDesk:
         self.uploads = uploads
         self._datasets = datasets
         self._work: dict[str, _Work] = {}
+        self._leaving: set[str] = set()
 
     async def start(self) -> None:
         """Removes uploads that nobody went on with."""
@@ -66,10 +69,12 @@ class UploadDesk:
     async def complete(self, upload: Upload, wait_s: float) -> Upload | None:
         """The finished upload, or None if that takes longer than `wait_s`: it goes on.
 
-        Raises what taking it in raises.
+        Raises what taking it in raises, and UploadNotFound if it was given up meanwhile.
         """
         if upload.dataset is not None:
             return upload
+        if upload.id in self._leaving:
+            raise UploadNotFound("There is no such upload any more.")
         work = self._work.get(upload.id)
         if work is None or not work.under_way:
             work = self._work[upload.id] = _Work()
@@ -82,14 +87,30 @@ class UploadDesk:
         except TimeoutError:
             return None
 
-    def forget(self, upload: Upload) -> None:
-        """It is removed."""
+    async def remove(self, upload: Upload) -> None:
+        """Gives it up. Raises Conflict while it is taken in, and UploadNotFound."""
+        if self.busy(upload):
+            raise Conflict(BUSY)
+        self._leaving.add(upload.id)
+        try:
+            await asyncio.shield(asyncio.to_thread(self.uploads.remove, upload.id))
+        finally:
+            self._leaving.discard(upload.id)
         self._work.pop(upload.id, None)
 
     async def _take_in(self, upload: Upload, work: _Work) -> Upload:
         def tell(done: int, total: int) -> None:
             work.progress = (done, total)
 
+        # As it is now that nobody removes it: it was read before.
+        try:
+            upload = await asyncio.to_thread(self.uploads.get, upload.id)
+        except UploadNotFound:
+            self._work.pop(upload.id, None)
+            raise
+        if upload.dataset is not None:
+            self._work.pop(upload.id, None)
+            return upload
         paths = await asyncio.to_thread(self.uploads.paths, upload)
         incoming = Incoming(
             [Item(paths, upload.filename, keep=True)],

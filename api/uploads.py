@@ -23,6 +23,7 @@ from .responses import json_response
 from .room import require
 from .services import BODY, Services, services
 from .unpacked import content_of, refuse_encoded
+from .upload_desk import BUSY
 
 WAIT_S = 20.0
 """How long completing an upload waits for the dataset; large ones are asked for again."""
@@ -83,7 +84,8 @@ async def complete(request: web.Request) -> web.StreamResponse:
     if upload.dataset is None:
         received = set(await asyncio.to_thread(here.rooms.desk.uploads.received, upload))
         missing = sorted(set(range(1, upload.parts + 1)) - received)
-        if missing:
+        upload = await _upload(request, here)  # somebody may have completed it meanwhile
+        if missing and upload.dataset is None:
             raise Conflict(f"These parts are missing: {described(missing)}.", missing=missing[:100])
     done = await here.rooms.desk.complete(upload, WAIT_S)
     if done is None or done.dataset is None:
@@ -97,8 +99,7 @@ async def remove(request: web.Request) -> web.StreamResponse:
     here = services(request)
     upload = await _upload(request, here)
     _refuse_if_busy(here, upload)
-    await asyncio.to_thread(here.rooms.desk.uploads.remove, upload.id)
-    here.rooms.desk.forget(upload)
+    await here.rooms.desk.remove(upload)
     return web.Response(status=204)
 
 
@@ -125,7 +126,7 @@ def _refuse_if_busy(here: Services, upload: Upload) -> None:
     if upload.dataset is not None:
         raise Conflict("The upload is complete.", dataset=upload.dataset)
     if here.rooms.desk.busy(upload):
-        raise Conflict("The upload is being taken in: ask for it again in a moment.")
+        raise Conflict(BUSY)
 
 
 def _number(text: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -59,10 +59,14 @@ class Target:
 
 
 class Aliases:
-    """The aliases of every model of this home; `server` is the home's id."""
+    """The aliases of every model of this home; `server` is the home's id, `going` are the versions
+    that are being deleted (`WeightsVersions.going`)."""
 
-    def __init__(self, store: RecordStore, server: str, shared: bool = False) -> None:
+    def __init__(
+        self, store: RecordStore, server: str, shared: bool, going: Mapping[str, int]
+    ) -> None:
         self._store = store
+        self._going = going
         self._server = server
         self._shared = shared
 
@@ -77,8 +81,7 @@ class Aliases:
 
     async def naming(self, model: str, version: str) -> Sequence[str]:
         """The aliases set by hand that name a version, also beside others."""
-        moves = await self._store.read(lambda c: current_aliases(c, model))
-        return [name for name, move in moves.items() if name != LATEST and version in move.versions]
+        return await self._store.read(lambda c: named_by(c, model, version))
 
     async def move(
         self, model: str, alias: str, target: str | Target, principal: str = ""
@@ -87,7 +90,7 @@ class Aliases:
         calls between several.
 
         Raises InvalidArguments for `latest`, for what is no name and for a version that is named
-        twice, and WeightsNotFound.
+        twice, and WeightsNotFound, also for one that is being deleted.
         """
         _check_new(alias)
         to = target if isinstance(target, Target) else Target([(target, 1.0)])
@@ -100,6 +103,7 @@ class Aliases:
                 version_id = name if other is None else other.version
                 if version_id is None or find_weights(connection, version_id, model) is None:
                     raise WeightsNotFound(f"The model {model} has no weights version {name!r}.")
+                self._check_stays(version_id)
                 return version_id
 
             shares = tuple((found(name), weight) for name, weight in to.shares)
@@ -137,7 +141,8 @@ class Aliases:
         """Has the alias name again what it named before; twice: what it named before that.
 
         `also` is done in the same transaction. Raises InvalidArguments as `move`, NotFound for an
-        alias that never was, and Conflict if there is nothing to go back to.
+        alias that never was, Conflict if there is nothing to go back to, and WeightsNotFound if
+        that is being deleted.
         """
         _check_new(alias)
 
@@ -151,12 +156,18 @@ class Aliases:
                     f"There is nothing to roll {alias!r} back to: it named no other version "
                     "that still exists."
                 )
+            for version in before.versions:
+                self._check_stays(version)
             to = (before.version, principal, before.split)
             if also is not None:
                 also(connection)
             return self._alias(connection, self._append(connection, model, alias, *to))
 
         return await self._store.write(work)
+
+    def _check_stays(self, version: str) -> None:
+        if self._going.get(version):
+            raise WeightsNotFound(f"The version {version} is being deleted.")
 
     def _append(
         self,
@@ -191,6 +202,12 @@ class Aliases:
 def _before(connection: Connection, moves: Sequence[AliasMove]) -> AliasMove | None:
     ids = [version for move in moves for version in move.versions]
     return earlier_move(moves, known_weights(connection, ids))
+
+
+def named_by(connection: Connection, model: str, version: str) -> Sequence[str]:
+    """See `Aliases.naming`."""
+    moves = current_aliases(connection, model)
+    return [name for name, move in moves.items() if name != LATEST and version in move.versions]
 
 
 def kept_by_aliases(connection: Connection, model: str) -> set[str]:

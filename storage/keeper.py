@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from ..errors import ModelyardError, NotFound
+from ..errors import Conflict, ModelyardError, NotFound
 from ..records.aliases import forget_stored
 from ..records.store import RecordStore
 from ..records.weights import (
@@ -31,7 +31,7 @@ from ..records.weights import (
     unstored_weights,
     update_weights,
 )
-from .aliases import kept_by_aliases
+from .aliases import kept_by_aliases, named_by
 from .cache import FetchedBundle, StoreCache
 from .office import StorageOffice
 from .publishing import Publisher, PublishState, can_retry
@@ -141,8 +141,29 @@ class WeightsKeeper:
     async def delete(self, version: WeightsVersion) -> None:
         """Removes a version here and, first, in the store. The caller knows that nobody needs it.
 
-        Raises StoreUnavailable (then nothing is changed): deleted only here it would come back.
+        Raises Conflict if an alias set by hand names it by now, and StoreUnavailable (then nothing
+        is changed): deleted only here it would come back.
         """
+        going = self._versions.going
+        going[version.id] += 1
+        try:
+            await self._check_unnamed(version)
+            await self._delete(version)
+        finally:
+            going[version.id] -= 1
+            if not going[version.id]:
+                del going[version.id]
+
+    async def _check_unnamed(self, version: WeightsVersion) -> None:
+        """After it was said that the version goes: an alias that is moved later is refused."""
+        names = await self._store.read(lambda c: named_by(c, version.model, version.id))
+        if names:
+            raise Conflict(
+                f"The version {version.id} cannot be deleted: the alias {', '.join(names)} names "
+                "it."
+            )
+
+    async def _delete(self, version: WeightsVersion) -> None:
         if self._publisher is not None:
             await self._publisher.remove(version.key)
         try:

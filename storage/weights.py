@@ -7,6 +7,7 @@ second, so a version that is listed is whole, here or in the shared store.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -102,6 +103,9 @@ class WeightsVersions:
         self.root = root
         self.server = server
         self.shared = shared
+        self.going: Counter[str] = Counter()
+        """The ids of versions that are being deleted, which may take a while: no alias is moved
+        to one. Counts those who delete it."""
         self._store = store
         self._bring: Bring | None = None
 

@@ -26,7 +26,7 @@ _FAILURES = {
 }
 """What another attempt may come through. Data that were refused, and a limit, stay as they are;
 publishing is tried again without training."""
-_LONGEST_WAIT_S = 300.0
+_LONGEST_WAIT_S, _LONGEST_PAUSE_S = 300.0, 30.0
 
 
 def begun(record: RunRecord, now: datetime) -> tuple[Attempt, ...]:
@@ -55,5 +55,13 @@ def may_be_restarted(record: RunRecord, how: ExitRecord) -> bool:
 
 
 def wait_s(record: RunRecord, first_s: float) -> float:
-    """Seconds until a run that failed is begun again: twice as long each time, 5 min at most."""
-    return min(_LONGEST_WAIT_S, first_s * 2.0 ** max(0, record.restarts - 1))
+    """Seconds until a run is begun again: twice as long each time, at most 5 min after a failure
+    (the first time `first_s`), and 30 s after an interruption."""
+    if record.restarts:
+        return min(_LONGEST_WAIT_S, first_s * _doubled(record.restarts))
+    return min(_LONGEST_PAUSE_S, _doubled(record.attempt))
+
+
+def _doubled(times: int) -> float:
+    # A run may have had thousands of attempts in its weeks: no float holds 2 to their number.
+    return 2.0 ** min(30, max(0, times - 1))

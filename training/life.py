@@ -37,7 +37,6 @@ from .supervisor_exit import SupervisorExit
 
 log = logging.getLogger(__name__)
 
-_LONGEST_RETRY_S = 30.0
 _PAUSE_SPARE_S = 15.0  # beyond the grace that the supervisor gives
 _GONE = "Its folder is gone: the training itself may have removed it."
 _TROUBLE_S = 1.0
@@ -299,10 +298,7 @@ class RunLife:
         """Back to the queue after a pause, in which the run holds no place."""
         self._poke.clear()
         self.waits = True
-        pause_s = min(_LONGEST_RETRY_S, 2.0 ** (self._record.attempt - 1))
-        if self._record.restarts:
-            pause_s = wait_s(self._record, self._around.options.restart_wait_s)
-        await wait_event(self._poke, pause_s)
+        await wait_event(self._poke, wait_s(self._record, self._around.options.restart_wait_s))
         self.waits = False
         moved = await self._around.moves.move(
             self._record.id,

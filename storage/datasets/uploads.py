@@ -166,11 +166,19 @@ class Uploads:
             raise UploadNotFound(f"There is no upload {upload_id}.") from error
 
     def received(self, upload: Upload) -> list[int]:
-        """The numbers of the parts that are here, in order."""
+        """The numbers of the parts that are here, in order; none of a completed one.
+
+        Raises UploadNotFound if it was removed meanwhile.
+        """
         found = []
-        for number in self._numbers(upload):
-            if (self._parts(upload) / str(number)).stat().st_size == upload.size_of(number):
-                found.append(number)
+        try:
+            for number in self._numbers(upload):
+                if (self._parts(upload) / str(number)).stat().st_size == upload.size_of(number):
+                    found.append(number)
+        except FileNotFoundError:
+            if self.get(upload.id).dataset is None:
+                raise
+            return []  # `upload` was read before it was completed
         return sorted(found)
 
     def paths(self, upload: Upload) -> list[Path]:

@@ -61,7 +61,7 @@ class Yard:
         shared = self.office is not None
         server = self.home.server_id
         self.versions = WeightsVersions(self.home.weights, self.store, server, shared)
-        self.aliases = Aliases(self.store, server, shared)
+        self.aliases = Aliases(self.store, server, shared, self.versions.going)
         self.cache = StoreCache(self.office, self.limit, grace_s=0)
         self.keeper = WeightsKeeper(
             self.versions, self.store, self.office, self.publisher, self.cache, self.users,

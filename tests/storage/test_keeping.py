@@ -7,7 +7,7 @@ import shutil
 import pytest
 from yard_keepers import SIZE, bundle
 
-from modelyard.errors import Busy, Conflict, StoreUnavailable
+from modelyard.errors import Busy, Conflict, StoreUnavailable, WeightsNotFound
 from modelyard.records.aliases import current_aliases
 from modelyard.records.splits import Split
 from modelyard.records.weights import update_weights
@@ -276,3 +276,39 @@ async def test_a_fetch_that_was_cut_off_is_kept_for_the_next_start(yard):
     await second.store.write(lambda c: update_weights(c, version.id, local=True))
     await second.versions.start()
     assert not half.exists()
+
+
+async def test_a_version_is_deleted_or_gets_an_alias_whichever_comes_first(yard):
+    here = await yard(url=None)
+    named, going = await here.make(1), await here.make(2)
+    await here.aliases.move("m", "mine", named.id)
+    with pytest.raises(Conflict, match="the alias mine names it"):
+        await here.keeper.delete(named)  # whoever asked has looked before that
+    asked, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def release(model, version):
+        asked.set()
+        await goes_on.wait()
+
+    here.users.release = release
+    deleting = asyncio.ensure_future(here.keeper.delete(going))
+    await asked.wait()
+    with pytest.raises(WeightsNotFound, match="is being deleted"):
+        await here.aliases.move("m", "mine", going.id)
+    goes_on.set()
+    await deleting
+    assert await here.ids() == [named.id]
+    assert (await here.versions.get("m", "mine")).id == named.id
+
+
+async def test_what_could_not_be_deleted_may_be_named_again(yard):
+    here = await yard(url=None)
+    version = await here.make(1)
+
+    async def release(model, version):
+        raise StoreUnavailable("for the test")
+
+    here.users.release = release
+    with pytest.raises(StoreUnavailable):
+        await here.keeper.delete(version)
+    assert (await here.aliases.move("m", "mine", version.id)).version == version.id
