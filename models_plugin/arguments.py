@@ -26,11 +26,12 @@ from ..errors import (
 from ..schemas.description import FieldDescription
 from ..schemas.exactjson import loads
 from ..schemas.jsonform import json_form
+from ..schemas.secrecy import holds_secret, secret_texts, without_secrets
 from ..schemas.tensors import BARE, NPY, body_tensor
 from ..schemas.transport import FilePart, RequestData
 from .accept import choose
 from .answers import json_value
-from .redaction import holds_secret, secret_texts, without_secrets
+from .redaction import all_told_safely
 from .values import UploadedFile, uploaded_file
 
 _STRUCTURED = ("list", "dict", "object", "tensor")
@@ -102,7 +103,8 @@ class Arguments:
         try:
             loaded = self._schema.load(given, unknown=marshmallow.EXCLUDE)
         except marshmallow.ValidationError as error:
-            raise InvalidArguments({**error.normalized_messages(), **wrong}) from error
+            messages = all_told_safely(error.normalized_messages())
+            raise InvalidArguments({**messages, **wrong}) from error
         except Exception:
             if not wrong:  # an author's hook may stumble over what is left out as wrong
                 raise
@@ -304,8 +306,10 @@ class Arguments:
         try:
             shown = json_value(self._serialized(field, name, arguments))
         except Exception:
-            # A field of the author's own may only know how to read: show the value itself.
-            shown = _json_or_type(value)
+            # A field of the author's own may only know how to read: show the value itself; where it
+            # may hold a secret, by names that the description need not have, its type alone.
+            holds = described is None or holds_secret(described)
+            shown = f"<{type(value).__name__}>" if holds else _json_or_type(value)
         return without_secrets(shown, described)
 
     def _serialized(self, field: Any, name: str, arguments: Mapping[str, Any]) -> Any:

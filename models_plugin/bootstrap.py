@@ -109,6 +109,7 @@ KIT = (
     "modelyard.schemas.introspect",
     "modelyard.schemas.jsonform",
     "modelyard.schemas.kinds",
+    "modelyard.schemas.secrecy",
     "modelyard.schemas.states",
     "modelyard.schemas.tensors",
     "modelyard.schemas.transport",

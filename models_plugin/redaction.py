@@ -9,34 +9,54 @@ import contextlib
 import errno
 import io
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, Callable, Optional  # noqa: UP035 - Python 3.8
 from urllib.parse import quote, quote_plus
-
-from ..schemas.description import FieldDescription
 
 HIDDEN = "[secret]"
 _SHORTEST = 4
 """Characters of a value that is blotted out in texts: a shorter one would be found everywhere."""
+_MOST = 2000
+"""Values up to which a text is looked through for each; with more of them none of it is told."""
+_LONGEST_IN_URL = 10_000
+"""Characters; servers take fewer. To quote a megabyte takes a tenth of a second."""
+_MARK = "\ufdd0"
+"""A character that is none (Unicode, 23.7): HIDDEN itself might hold a further value."""
 Hide = Optional[Callable[[str], str]]  # noqa: UP045 - Python 3.8
 
 
 def hiding(values: Iterable[str]) -> Hide:
     """Puts HIDDEN in the place of these values in a text, as they are and as texts often write them
-    (in JSON, in a repr, in a URL); None if there is nothing to hide."""
-    forms = set()
-    for value in values:
-        if len(value.strip()) >= _SHORTEST:
-            forms |= {value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1]}
-            forms |= {ascii(value)[1:-1], repr(value.encode(errors="replace"))[2:-1]}
-            forms |= {quote(value, safe=""), quote(value), quote_plus(value)}
-    if not forms:
+    (in JSON, in a repr, in a URL); None if there is nothing to hide.
+
+    Its cost grows with the length of the values and of the text. (One regular expression of all the
+    forms took 12 s and 700 MB for a value of 1 MB.)
+    """
+    secrets = {value for value in values if len(value.strip()) >= _SHORTEST}
+    if not secrets:
         return None
+    if len(secrets) > _MOST:
+        return lambda text: HIDDEN
     # The longest first: a value may be the beginning of another.
-    pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
-    return lambda text: pattern.sub(HIDDEN, text)
+    forms = sorted({form for value in secrets for form in _forms(value)}, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        hidden = text
+        for form in forms:
+            hidden = hidden.replace(form, _MARK)
+        return text if hidden is text else hidden.replace(_MARK, HIDDEN)
+
+    return hide
+
+
+def _forms(value: str) -> set[str]:
+    forms = {value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1]}
+    forms |= {ascii(value)[1:-1], repr(value.encode(errors="replace"))[2:-1]}
+    if len(value) <= _LONGEST_IN_URL:
+        forms |= {quote(value, safe=""), quote(value), quote_plus(value)}
+    return forms
 
 
 def hidden_in(value: Any, hide: Hide) -> Any:
@@ -81,8 +101,29 @@ def _lost_if_full() -> Iterator[None]:
             raise
 
 
+_HIDING: ContextVar[Hide] = ContextVar("hiding", default=None)
+
+
+def hide_in_words(hide: Hide) -> None:
+    """What is told of errors by this thread from now on is without those secrets: of a text that is
+    cut before its end they could not be found any more."""
+    _HIDING.set(hide)
+
+
+def told_safely(text: str) -> str:
+    """A text about an error, whole, as it may be told or cut."""
+    hide = _HIDING.get()
+    return text if hide is None else hide(text)
+
+
+def all_told_safely(messages: Any) -> Any:
+    """The same for every text in a JSON value."""
+    return hidden_in(messages, _HIDING.get())
+
+
 def hide_in_output(hide: Hide) -> None:
-    """Has what is printed from now on pass through `hide`; None: as it is."""
+    """Has what is printed from now on pass through `hide`, and words of errors; None: as it is."""
+    hide_in_words(hide)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, HidingOutput):
             stream.hide = hide
@@ -97,49 +138,3 @@ def install_output() -> None:
             own = HidingOutput(stream.detach(), encoding, "backslashreplace", line_buffering=True)
             setattr(sys, name, own)
             setattr(sys, f"__{name}__", own)
-
-
-def secret_texts(value: Any, described: FieldDescription | None) -> list[str]:
-    """What a value says in secret, as texts."""
-    if described is None:
-        return []
-    if described.secret:
-        return _texts(value)
-    if isinstance(value, list):
-        return [text for item in value for text in secret_texts(item, described.items)]
-    if isinstance(value, dict):
-        inner = {field.name: field for field in described.fields or ()}
-        return [text for key, item in value.items() for text in secret_texts(item, inner.get(key))]
-    return []
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, (list, tuple)):
-        return [text for item in value for text in _texts(item)]
-    if isinstance(value, dict):
-        return [text for item in value.values() for text in _texts(item)]
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return [str(value)]
-    return []
-
-
-def holds_secret(described: FieldDescription) -> bool:
-    """True if the field's value is a secret, or may hold one further in."""
-    inner = [*(described.fields or ()), *([described.items] if described.items else ())]
-    return described.secret or any(holds_secret(field) for field in inner)
-
-
-def without_secrets(value: Any, described: FieldDescription | None) -> Any:
-    """A JSON value for a record, without what its description calls secret."""
-    if described is None:
-        return value
-    if isinstance(value, list) and described.items is not None:
-        return [without_secrets(item, described.items) for item in value]
-    if isinstance(value, dict) and described.fields:
-        inner = {field.name: field for field in described.fields}
-        return {
-            key: without_secrets(item, inner.get(key))
-            for key, item in value.items()
-            if not (key in inner and inner[key].secret)
-        }
-    return value

@@ -18,6 +18,7 @@ from ..errors import (
     safe_str,
 )
 from .memory import is_out_of_memory, limit_in_words
+from .redaction import all_told_safely, told_safely
 
 _MESSAGE_LIMIT = 2_000  # characters of one exception's text
 _TRACEBACK_LIMIT = 20_000  # characters: a recursion error's text would be megabytes
@@ -53,7 +54,7 @@ class plugin_code:
 def told(error: BaseException, doing: str) -> ModelyardError:
     """The error of our family that tells a plugin's exception."""
     if is_validation_error(error):
-        messages = getattr(error, "messages", None)
+        messages = all_told_safely(getattr(error, "messages", None))
         if isinstance(messages, dict):
             return InvalidArguments({str(key): value for key, value in messages.items()})
         return InvalidArguments({"_schema": [str(item) for item in messages or [error]]})
@@ -75,7 +76,7 @@ def told(error: BaseException, doing: str) -> ModelyardError:
 
 
 def _in_words(error: BaseException) -> str:
-    name, text = type(error).__name__, safe_str(error).strip()
+    name, text = type(error).__name__, told_safely(safe_str(error)).strip()
     return f"{name}: {text[:_MESSAGE_LIMIT]}" if text else name
 
 
@@ -103,7 +104,7 @@ def _why(error: BaseException, status: int) -> str:
     said = ""
     for attribute in ("told_reason", "reason", "text", "detail", "description"):
         value = getattr(error, attribute, None)
-        text = safe_str(value).strip() if value else ""
+        text = told_safely(safe_str(value)).strip() if value else ""
         if text and text != usual and not text.startswith(f"{status}:"):
             said = text[:_MESSAGE_LIMIT]
             break
@@ -134,5 +135,5 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _text(error: BaseException) -> str:
     lines = traceback.format_exception(type(error), error, error.__traceback__, limit=40)
-    text = "".join(lines)
+    text = told_safely("".join(lines))
     return text if len(text) <= _TRACEBACK_LIMIT else "..." + text[-_TRACEBACK_LIMIT:]

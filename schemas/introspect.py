@@ -16,6 +16,7 @@ from .description import FieldDescription
 from .fields import File, Tensor
 from .jsonform import NoJsonForm, json_form, plain
 from .kinds import is_delimited, kind_of, kind_of_value
+from .secrecy import holds_secret, without_secrets
 
 PLACES = {
     "query": "query", "querystring": "query", "form": "form", "json": "json", "body": "json",
@@ -70,7 +71,7 @@ def _describe(name: str, field: Any, response: bool, above: _Above) -> FieldDesc
         required=bool(field.required),
         nullable=bool(field.allow_none),
         description=str(metadata.get("description") or metadata.get("title") or ""),
-        secret=bool(field.load_only) or metadata.get("format") == "password",
+        secret=is_secret(field),
         unit=str(metadata["unit"]) if metadata.get("unit") else None,
         place=PLACES.get(str(metadata.get("location")), "any"),
     )
@@ -83,7 +84,15 @@ def _describe(name: str, field: Any, response: bool, above: _Above) -> FieldDesc
         description.place = "files"
     if description.secret:
         description.choices = description.example = description.default = None
+    elif holds_secret(description):
+        description.default = without_secrets(description.default, description)
+        description.example = without_secrets(description.example, description)
     return description
+
+
+def is_secret(field: Any) -> bool:
+    """What a client sends for it is to be kept, and told, nowhere."""
+    return bool(field.load_only) or field.metadata.get("format") == "password"
 
 
 def _add_parts(description: FieldDescription, field: Any, response: bool, above: _Above) -> None:
@@ -153,14 +162,35 @@ def _add_nested(description: FieldDescription, field: Any, response: bool, above
         # A schema that holds itself is told down to its second appearance.
         if above.count(type(schema)) < 1 and len(above) < _DEEPEST:
             inner.fields = _describe_all(schema, response, (*above, type(schema)))
+        else:  # of what is not told nobody knows where in it a secret is
+            inner.secret = not response and _has_secret(schema, set())
     if field.many:
         description.kind, description.items = "list", inner
         return
     description.kind, description.format = inner.kind, inner.format
+    description.secret = description.secret or inner.secret
     for name in ("fields", "items", "choices", "minimum", "maximum", "min_length", "max_length"):
         setattr(description, name, getattr(inner, name))
     for name in ("exclusive_minimum", "exclusive_maximum", "pattern", "shape", "dtype", "closed"):
         setattr(description, name, getattr(inner, name))
+
+
+def _has_secret(schema: marshmallow.Schema, seen: set[type]) -> bool:
+    """True if any field of it is one, however deep."""
+    if type(schema) in seen:
+        return False
+    seen.add(type(schema))
+    return any(_hides(field, seen) for field in schema.load_fields.values())
+
+
+def _hides(field: Any, seen: set[type]) -> bool:
+    if is_secret(field):
+        return True
+    if isinstance(field, fields.Nested):
+        return _has_secret(field.schema, seen)
+    parts = [getattr(field, "inner", None), getattr(field, "value_field", None)]
+    parts += getattr(field, "tuple_fields", ())
+    return any(_hides(part, seen) for part in parts if isinstance(part, fields.Field))
 
 
 def _add_default(description: FieldDescription, field: Any) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import errors
+from ..models_plugin.plugin import Plugin
+from ..models_plugin.redaction import hidden_in, hiding
+from ..models_plugin.refusals import told
+from ..schemas.transport import RequestData
 from .messages import Failed
 
 _CARRIED = ("errors", "status", "original_type", "traceback")
@@ -38,3 +42,22 @@ def error_of(message: Failed) -> errors.ModelyardError:
         )
     error: errors.ModelyardError = cls(message.message)
     return error
+
+
+def secret_texts(plugin: Plugin | None, asked: Any) -> list[str]:
+    """What the request of a message tells in secret; `asked` has it read if that was done."""
+    if plugin is None or not hasattr(asked, "request"):
+        return []
+    request = asked.request
+    if not isinstance(request, RequestData):
+        request = RequestData.from_data(request, asked.body)
+    return plugin.secret_texts(getattr(asked, "which", "predict"), request)
+
+
+def failed_safely(plugin: Plugin | None, asked: Any, error: BaseException) -> Failed:
+    """The answer that tells an error, whose words may hold what the client sent in secret."""
+    ours = error if isinstance(error, errors.ModelyardError) else told(error, "answering")
+    said = failed(asked.id, ours)
+    hide = hiding(secret_texts(plugin, asked))
+    said.message, said.details = hidden_in(said.message, hide), hidden_in(said.details, hide)
+    return said

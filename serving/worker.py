@@ -36,13 +36,13 @@ from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.memory import limit_memory
 from ..models_plugin.plugin import Plugin, PluginSource
-from ..models_plugin.redaction import hidden_in, hide_in_output, hiding, install_output
+from ..models_plugin.redaction import hide_in_output, hide_in_words, hiding, install_output
 from ..models_plugin.refusals import told
 from ..models_plugin.scratch import use_temporary_folder
 from ..models_plugin.tracing import traced
 from ..schemas.transport import RequestData
 from . import messages
-from .failures import failed
+from .failures import failed, failed_safely, secret_texts
 from .frames import BrokenFrame, FrameReader, Parcel, receive, send
 from .surroundings import Surroundings, out_of_reach
 from .temporary import TemporaryFiles
@@ -236,14 +236,17 @@ class Worker:
         if self._temporary is not None:
             self._temporary.busy = True
         calls: list[tuple[_Asked, Any]] = []
+        secret: list[str] = []
         for message in batch:
             try:
                 request = RequestData.from_data(message.request, message.body)
-                arguments = self._opened().arguments("predict", request)
-                calls.append((_Asked(message.id, message, request), arguments))
+                asked = _Asked(message.id, message, request)
+                if texts := secret_texts(self._plugin, asked):
+                    secret += texts
+                    hide_in_output(hiding(texts))
+                calls.append((asked, self._opened().arguments("predict", request)))
             except BaseException as error:
                 self._main.send(self._told(message, error))
-        secret = [text for asked, _ in calls for text in self._secret_texts(asked)]
         if secret:
             hide_in_output(hiding(secret))
         timing = Timing(began, calls[-1][0].message if calls else None)
@@ -309,6 +312,7 @@ class Worker:
 
     def _validate(self, message: Any) -> messages.Message:
         request = RequestData.from_data(message.request, message.body)
+        hide_in_words(hiding(self._opened().secret_texts(message.which, request)))
         arguments = self._opened().arguments(message.which, request)
         return messages.Validated(
             message.id,
@@ -321,22 +325,8 @@ class Worker:
             raise errors.ModelUnavailable("The model is not imported yet.")
         return self._plugin
 
-    def _secret_texts(self, asked: Any) -> list[str]:
-        """What the request of a Predict, a Validate, or an _Asked tells in secret."""
-        if self._plugin is None or not hasattr(asked, "request"):
-            return []
-        request = asked.request
-        if not isinstance(request, RequestData):
-            request = RequestData.from_data(request, asked.body)
-        return self._plugin.secret_texts(getattr(asked, "which", "predict"), request)
-
     def _told(self, asked: Any, error: BaseException) -> messages.Failed:
-        """The answer that tells an error, whose words may hold what the client sent in secret."""
-        ours = error if isinstance(error, errors.ModelyardError) else told(error, "answering")
-        said = failed(asked.id, ours)
-        hide = hiding(self._secret_texts(asked))
-        said.message, said.details = hidden_in(said.message, hide), hidden_in(said.details, hide)
-        return said
+        return failed_safely(self._plugin, asked, error)
 
     def _guard(self, message: Any, do: Any, connection: Connection | None = None) -> None:
         """Answers with what `do` returns, or with the error it raises, whatever that is."""

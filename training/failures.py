@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from ..errors import InvalidArguments, ModelyardError, PluginFailed, safe_str
 from ..models_plugin.memory import is_out_of_memory, limit_in_words
+from ..models_plugin.redaction import told_safely
 from ..models_plugin.values import InvalidData
 from ..schemas.states import Reason
 from .messages import Failure
@@ -80,9 +81,8 @@ def _in_words(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     if isinstance(error, PluginFailed) and error.traceback:
         return error.traceback
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=40))[
-        -20_000:
-    ]
+    lines = traceback.format_exception(type(error), error, error.__traceback__, limit=40)
+    return told_safely("".join(lines))[-20_000:]
 
 
 def say(text: str | None = None) -> None:

@@ -15,7 +15,7 @@ from marshmallow import fields, validate
 
 from ...errors import InvalidArguments, NotAcceptable
 from ...schemas.description import FieldDescription
-from ...schemas.introspect import describe_field
+from ...schemas.introspect import describe_field, is_secret
 from ..accept import choose_offer
 from ..arguments import Arguments, Slot
 from ..values import UploadedFile
@@ -133,7 +133,9 @@ def describe(schema: marshmallow.Schema, response: bool = False) -> list[FieldDe
         try:
             described.append(describe_field(key, field, response))
         except Exception:  # an author's field, default or metadata may raise anything
-            described.append(FieldDescription(name=key, required=bool(field.required)))
+            told = FieldDescription(name=key, required=bool(field.required))
+            told.secret = is_secret(field)
+            described.append(told)
     return described
 
 

@@ -1,6 +1,7 @@
 """What a client sends in secret is kept and told nowhere, whatever the model does with it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,11 @@ FORMS = (b"canary/of a client", b"canary/of%20a", b"canary%2Fof", b"canary/of+a"
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    server = serve_module("--model-name", "hostile", "--log-level", "debug", "--debug-endpoint")
-    server.wait_ready("hostile")
+    server = serve_module(
+        "--model-name", "hostile,vault", "--log-level", "debug", "--debug-endpoint"
+    )
+    for model in ("hostile", "vault"):
+        server.wait_ready(model)
     return server
 
 
@@ -101,4 +105,64 @@ def test_what_is_refused_of_a_training_quotes_no_part_of_a_secret(server, do, se
     for link in (record["links"]["self"], f"{record['links']['self']}/log"):
         check_answer(server.get(link))
     assert "canary" not in record["message"]
+    check_kept_nowhere(server)
+
+
+PLACES = {
+    "by_name": {"one": SECRET},
+    "pair": ["shown", SECRET],
+    "plucked": SECRET,
+    "all_plucked": [SECRET],
+    "accounts": [{"user": "shown", "pass-word": SECRET}],
+    "by_host": {"host": {"user": "shown", "pass-word": SECRET}},
+    "branch": {"name": "shown", "next": {"next": {"next": {"name": "shown", "word": SECRET}}}},
+    "odd": {"odd": "shown", "pass-word": SECRET},
+    "listed": [SECRET, SECRET],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_in_any_place_of_a_schema_is_one(server, place):
+    """Members of any name, places of a tuple, one member alone, and what is too deep to be told."""
+    sent = {place: PLACES[place]}
+    for answer in (
+        server.predict("vault", json=sent),
+        server.predict("vault", data={place: json.dumps(PLACES[place])}),
+    ):
+        assert answer.status_code == 500 and "[secret]" in answer.json()["message"], answer.text
+        check_answer(answer)
+    record = server.wait_run(server.train("vault", **sent))
+    links = record["links"]
+    for answer in [server.get(links["self"]), server.get(f"{links['self']}/log")]:
+        check_answer(answer)
+    check_answer(server.get(f"{links['self']}/events"))
+    kept = record["args"].get(place)
+    if place in ("pair", "accounts", "by_host"):
+        assert "shown" in json.dumps(kept), "what is no secret is told"
+    check_kept_nowhere(server)
+
+
+def test_the_authors_own_default_and_example_of_a_secret_further_in_are_not_told(server):
+    server.wait_run(server.train("vault"))
+    for path in ("/openapi.json", "/swagger.json", "/v2/models/vault/", "/v2/models/vault/train/"):
+        answer = server.get(path)
+        assert answer.status_code == 200 and b"canary-of-the-author" not in answer.content, path
+    assert "pass-word" in server.get("/openapi.json").text
+    for path in server.home.rglob("*"):  # but in what the model prints itself
+        if path.is_file() and not path.is_symlink() and path.suffix not in (".log", ".txt"):
+            assert b"canary-of-the-author" not in path.read_bytes(), path
+
+
+def test_large_and_many_secrets_cost_no_more_than_their_bytes(server):
+    """A megabyte took 12 s and 700 MB of the worker."""
+    worker = server.get("/v2/models/vault/").json()["workers"][0]["pid"]
+    for sent in (
+        {"plucked": "".join(f"canary/of a client {n} " for n in range(80_000))},
+        {"listed": [f"canary/of a client {n}" for n in range(20_000)]},
+    ):
+        answer = server.predict("vault", json=sent, headers={"X-Request-Timeout": "60"})
+        assert answer.status_code == 500 and "[secret]" in answer.json()["message"]
+        check_answer(answer)
+    lines = Path(f"/proc/{worker}/status").read_text().splitlines()
+    assert int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) < 400_000
     check_kept_nowhere(server)
