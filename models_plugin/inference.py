@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import marshmallow
 
 from ..errors import InvalidArguments, InvalidRequest, PluginFailed
-from ..schemas.arrays import ArrayFault, ArraySpec, to_array
+from ..schemas.arrays import ArrayFault, ArraySpec, is_shape, reshaped, to_array
 from ..schemas.description import FieldDescription
 from ..schemas.exactjson import loads
 from ..schemas.fields import Tensor
@@ -138,13 +138,10 @@ def _wanted(told: Mapping[str, Any], parameters: Mapping[str, Any]) -> Wanted:
 
 
 def _shape_of(one: Mapping[str, Any]) -> tuple[int, ...]:
-    shape = one.get("shape")
-    if (
-        not isinstance(shape, list)
-        or len(shape) > 32
-        or any(not isinstance(axis, int) or isinstance(axis, bool) or axis < 0 for axis in shape)
-    ):
-        raise InvalidArguments({one["name"]: ['"shape" must be a list of whole numbers from 0.']})
+    shape: Any = one.get("shape")
+    if not is_shape(shape):
+        told = '"shape" must be a list of at most 32 whole numbers from 0.'
+        raise InvalidArguments({one["name"]: [told]})
     return tuple(shape)
 
 
@@ -205,7 +202,10 @@ def _shaped(name: str, array: Any, shape: tuple[int, ...]) -> Any:
     if array.size != count:
         told = f"The shape {list(shape)} has {count} numbers, the data have {array.size}."
         raise InvalidArguments({name: [told]})
-    return array.reshape(shape)
+    try:
+        return reshaped(array, shape)
+    except ArrayFault as fault:
+        raise InvalidArguments({name: [str(fault)]}) from fault
 
 
 # -- the answer -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArguments, InvalidRequest, UnsupportedMediaType
+from ..schemas.arrays import ArrayFault, is_shape, reshaped
 from ..schemas.description import FieldDescription
 from ..schemas.tensors import NPY, body_tensor
 from ..schemas.transport import RequestData
@@ -65,21 +66,28 @@ def read_npy(data: Any) -> np.ndarray[Any, Any]:
             shape, fortran, dtype = form.read_array_header_2_0(stream)
         else:
             raise ValueError(f"version {version} is not taken")
-    except Exception as error:  # of a parser of what a client wrote
-        raise InvalidRequest(f"The body is not valid {NPY}: {error}") from error
+    except Exception as error:  # of a parser of what a client wrote, which it may repeat
+        raise InvalidRequest(f"The body is not valid {NPY}: {str(error)[:200]}") from error
     if dtype.hasobject or dtype.kind not in "biuf":
         raise InvalidRequest(f"An array of {str(dtype)[:60]} is not taken: send numbers.")
+    if not is_shape(shape):
+        raise InvalidRequest(
+            f"The body is not valid {NPY}: its shape must be at most 32 whole numbers from 0."
+        )
     count = 1
     for axis in shape:
         count *= axis
     start = stream.tell()
-    if count < 0 or len(data) - start != count * dtype.itemsize:
+    if len(data) - start != count * dtype.itemsize:
         raise InvalidRequest(
             f"The body is not valid {NPY}: its header tells {count * dtype.itemsize} bytes, and "
             f"{len(data) - start} follow."
         )
     flat = np.frombuffer(data, dtype, count, start)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    try:
+        return reshaped(flat, shape, "F" if fortran else "C")
+    except ArrayFault as fault:
+        raise InvalidRequest(f"The body is not valid {NPY}: {fault}") from fault
 
 
 def npy_bytes(array: np.ndarray[Any, Any]) -> bytes:

@@ -13,7 +13,7 @@ import json
 from array import array as c_array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ DTYPES = (
 )  # fmt: skip
 
 _MOST_AXES = 32  # numpy's own limit before 2.0
+_LONGEST_AXIS = 2**63 - 1
 _CODES = {"float32": "f", "float64": "d"}
 _FEW = 4096  # numbers of a list that are read as C's own
 _SHOWN = 60  # characters of a client's text that a message repeats
@@ -128,21 +129,36 @@ def _from_object(value: dict[str, Any], spec: ArraySpec) -> np.ndarray[Any, Any]
     shape = value.get("shape", spec.known_shape)
     if shape is None:
         raise ArrayFault('"shape" is missing, and is not fixed here.')
-    if not _is_shape(shape):
+    if not is_shape(shape):
         raise ArrayFault(f'"shape" must be a list of at most {_MOST_AXES} whole numbers from 0.')
     # Compared before anything is decoded: a claimed shape must not make us allocate it.
     _check_shape(tuple(shape), spec)
     return _decode(value["data"], tuple(shape), dtype)
 
 
-def _is_shape(value: Any) -> bool:
+def is_shape(value: Any) -> bool:
+    """True for a list of whole numbers that a shape of numpy's can have."""
     return (
         isinstance(value, (list, tuple))
         and len(value) <= _MOST_AXES
         and all(
-            isinstance(axis, int) and not isinstance(axis, bool) and axis >= 0 for axis in value
+            isinstance(axis, int) and not isinstance(axis, bool) and 0 <= axis <= _LONGEST_AXIS
+            for axis in value
         )
     )
+
+
+def reshaped(
+    array: np.ndarray[Any, Any], shape: Sequence[int], order: Literal["C", "F"] = "C"
+) -> np.ndarray[Any, Any]:
+    """The array in this shape, which has as many numbers. Raises ArrayFault.
+
+    numpy refuses shapes that no memory could have, also of no numbers at all: (0, 2**62).
+    """
+    try:
+        return array.reshape(tuple(shape), order=order)
+    except (ValueError, OverflowError) as error:
+        raise ArrayFault(f"No array has the shape {_told(shape)}: it is too large.") from error
 
 
 def _decode(text: str, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, Any]:
@@ -159,11 +175,11 @@ def _decode(text: str, shape: tuple[int, ...], dtype: str) -> np.ndarray[Any, An
         expected *= axis
     if len(data) != expected:
         raise ArrayFault(
-            f"{dtype} of shape {_told(shape)} takes {expected} bytes, got {len(data)}."
+            f"{dtype} of shape {_told(shape)} takes {_short(expected)} bytes, got {len(data)}."
         )
     if dtype == "bool" and data.strip(b"\x00\x01"):
         raise ArrayFault("bool data may hold only the bytes 0 and 1.")
-    return np.frombuffer(data, dtype=item).reshape(shape)
+    return reshaped(np.frombuffer(data, dtype=item), shape)
 
 
 # -- lists ------------------------------------------------------------------------------------
