@@ -118,6 +118,7 @@ KIT = (
     "modelyard.serving.frames",
     "modelyard.serving.messages",
     "modelyard.serving.surroundings",
+    "modelyard.serving.sweep",
     "modelyard.serving.task_process",
     "modelyard.serving.temporary",
     "modelyard.serving.worker",

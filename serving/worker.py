@@ -45,6 +45,7 @@ from . import messages
 from .failures import failed, failed_safely, secret_texts
 from .frames import BrokenFrame, FrameReader, Parcel, receive, send
 from .surroundings import Surroundings, out_of_reach
+from .sweep import NAME, seal
 from .temporary import TemporaryFiles
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -364,6 +365,7 @@ def begin(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         sys.exit(0)
+    seal(os.environ.get(NAME, ""))  # before any code of the model's
     use_temporary_folder()
     install_output()  # by lines: what was printed before a crash is in the log too
     faulthandler.enable()  # the stack of a crash goes to the log

@@ -61,7 +61,7 @@ class Yard:
         until(lambda: (self.folder / "ready").exists())
         pids = [int(path.name) for path in self.folder.iterdir() if path.name.isdigit()]
         found = [Identity.of(pid) for pid in pids]
-        assert len(found) == 4 and all(one.alive() for one in found)
+        assert len(found) == 5 and all(one.alive() for one in found)
         for path in self.folder.iterdir():
             path.unlink()
         return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import subprocess
 
 import pytest
@@ -17,9 +18,10 @@ def start():
     """Starts sleepers with these variables; all are ended after the test."""
     started = []
 
-    def sleeper(environment):
-        started.append(subprocess.Popen(["/bin/sleep", "600"], env=environment))
-        return started[-1]
+    def sleeper(environment, before=None):
+        process = subprocess.Popen(["/bin/sleep", "600"], env=environment, preexec_fn=before)
+        started.append(process)
+        return process
 
     yield sleeper
     for process in started:
@@ -53,6 +55,40 @@ async def test_what_carries_the_mark_of_a_child_that_is_over_is_ended_and_nothin
         assert await asyncio.to_thread(ended, process), "the front has ended: its children too"
     assert [process.poll() for process in kept[11:]] == [None, None]
     assert leftovers.pid is None
+
+
+async def test_what_has_emptied_its_environment_is_known_by_its_limits(start, tmp_path):
+    leftovers = Leftovers(HOME, tmp_path / "log")
+    first, second = (leftovers.mark()[sweep.NAME] for _ in range(2))
+    _, namespace, pid, started, _ = first.split(".")
+
+    def sealed(mark):
+        def seal():
+            sweep.seal(mark)
+            sweep.seal(first)  # once is for ever
+
+        return start({}, seal)
+
+    gone = [sealed(first), sealed(first)]
+    with_second = sealed(second)
+    kept = [
+        sealed(mark)
+        for mark in (
+            sweep.front_mark(OTHER_HOME, os.getpid()) + "1",
+            f"{HOME}.{namespace}.{os.getppid()}.{sweep.started(os.getppid())}.1",
+        )
+    ]
+    kept += [start({}, lambda: resource.setrlimit(10, (7, 7)) or sweep.seal(first))]
+    for odd in (f"{HOME}.{namespace}.{pid}.{1 << 36}.1", f"{HOME}.1.{pid}.{started}.1", "", "none"):
+        kept += [start({}, lambda odd=odd: sweep.seal(odd))]
+    leftovers.over({sweep.NAME: first})
+    for process in gone:
+        assert await asyncio.to_thread(ended, process)
+    assert with_second.poll() is None
+    await leftovers.close()
+    assert await asyncio.to_thread(ended, with_second), "the front has ended"
+    assert [process.poll() for process in kept] == [None] * len(kept)
+    assert f"ended {gone[0].pid}, left of {first}" in (tmp_path / "log").read_text()
 
 
 async def test_the_next_start_ends_only_what_a_dead_front_of_this_home_has_left(start, tmp_path):

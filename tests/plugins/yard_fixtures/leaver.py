@@ -26,8 +26,9 @@ def _daemon():
 
 
 def leave(hold_s):
-    """A child, one in a session of its own, a daemon, and one of those that is stopped; each has a
-    file in LEFT_FOLDER, named by its number. Returns after `hold_s` seconds."""
+    """A child, one in a session of its own, a daemon, one of those that is stopped, and a daemon
+    that starts its program without an environment; each has a file in LEFT_FOLDER, named by its
+    number. Returns after `hold_s` seconds."""
     folder = Path(os.environ["LEFT_FOLDER"])
     pids = [subprocess.Popen(SLEEP, preexec_fn=_deaf).pid]
     pids += [subprocess.Popen(SLEEP, start_new_session=True).pid for _ in range(2)]
@@ -35,6 +36,7 @@ def leave(hold_s):
     for pid in pids:
         (folder / str(pid)).touch()
     subprocess.Popen(SLEEP, preexec_fn=_daemon)
+    subprocess.Popen(SLEEP, preexec_fn=_daemon, env={})
     time.sleep(0.2)
     (folder / "ready").touch()
     time.sleep(hold_s)
