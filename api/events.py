@@ -26,6 +26,7 @@ from .access.principal import principal_of
 from .access.staying import Stay
 from .body import CHUNK
 from .discretion import discretion
+from .responses import Streamed
 from .services import QUERY, services
 from .train import run_data, run_of
 
@@ -64,14 +65,15 @@ async def events(request: web.Request) -> web.StreamResponse:
     """
     record = await run_of(request)
     position = Position.parse(request.headers.get("Last-Event-ID"))
-    response = web.StreamResponse(
+    response = Streamed(
         headers={
             "Content-Type": "text/event-stream; charset=utf-8",
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
         }
     )
-    await response.prepare(request)
+    if not await response.begun(request):
+        return response
     stream = _Stream(request, response, position, bool(request[QUERY].get("log")))
     await stream.run(record)
     await response.write_eof()

@@ -141,6 +141,8 @@ def _hostname(header: str) -> str | None:
         return None
     if not parts.hostname or parts.username is not None or parts.netloc != header:
         return None  # a path, a query or a fragment would go on in addresses that we give
+    if header.startswith("[") and header.partition("]")[2].partition(":")[0]:
+        return None  # more of a name than that number
     return parts.hostname.lower().rstrip(".")
 
 

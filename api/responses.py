@@ -1,5 +1,5 @@
 """JSON answers of our own resources: dumped through their schema, encoded once, and told with
-discretion (`discretion.py`)."""
+discretion (`discretion.py`). And answers in pieces."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ from .discretion import discretion
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OWN = web.ResponseKey("own", bool)
 """Set on answers whose text is the server's, and not a model's."""
+
+
+class Streamed(web.StreamResponse):
+    """An answer that is written in pieces, to a GET or to a HEAD."""
+
+    async def begun(self, request: web.Request) -> bool:
+        """Sends the head. False if that is all, to a HEAD: the framework would send what is written
+        after it, where the client looks for the answer to its next request."""
+        await self.prepare(request)
+        if request.method == "HEAD":
+            await self.write_eof()
+            return False
+        return True
 
 
 def json_response(

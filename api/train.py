@@ -25,7 +25,7 @@ from .body import ModelRequestReader
 from .discretion import discretion
 from .idempotency import idempotency_key
 from .like import Likeness, likeness
-from .responses import json_response
+from .responses import Streamed, json_response
 from .services import (
     QUERY,
     Services,
@@ -188,14 +188,15 @@ async def _stream_all(
     request: web.Request, here: Services, model: str, status: str | None
 ) -> web.StreamResponse:
     """The bare array, written a page at a time: ten thousand records are never held at once."""
-    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    response = Streamed(headers={"Content-Type": "application/json; charset=utf-8"})
     schema = RunSchema(many=True)
     opened = False
     async for records in here.runs.pages(model, PAGE, status):
         data: bytes = json_response([run_data(here, r) for r in records], schema).body  # type: ignore[assignment]
         body = discretion(request).json(data, principal_of(request))
         if not opened:
-            await response.prepare(request)
+            if not await response.begun(request):
+                return response
             await response.write(b"[")
         elif len(body) > 2:
             await response.write(b",")

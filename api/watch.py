@@ -13,7 +13,7 @@ from ..training.metrics import read_series
 from ..training.paths import open_file, read_json
 from .access.staying import Stay
 from .body import CHUNK
-from .responses import json_response
+from .responses import Streamed, json_response
 from .services import QUERY, services
 from .train import run_of
 
@@ -27,8 +27,9 @@ async def log(request: web.Request) -> web.StreamResponse:
     query = request[QUERY]
     path = here.runs.paths(record).log
     offset = await asyncio.to_thread(_tail_offset, path, query.get("tail"))
-    response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
-    await response.prepare(request)
+    response = Streamed(headers={"Content-Type": "text/plain; charset=utf-8"})
+    if not await response.begun(request):
+        return response
     stay = Stay(request)
     while await stay.refusal() is None:
         ended = record.phase == Phase.FINISHED

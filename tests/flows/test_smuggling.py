@@ -78,6 +78,7 @@ SHAPES = {
     "an address that is none": b"GET http://[/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "a host with a query": b"GET /healthz HTTP/1.1\r\nHost: localhost?x\r\n\r\n",
     "a host with a fragment": b"GET /healthz HTTP/1.1\r\nHost: localhost#x\r\n\r\n",
+    "a host behind a number": b"GET /healthz HTTP/1.1\r\nHost: [::1].example.org\r\n\r\n",
     "a tunnel": b"CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n",
     "another server's address": b"GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n",
     "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
