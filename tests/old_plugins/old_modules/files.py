@@ -54,6 +54,8 @@ def get_train_args():
 
 def train(data, labels=None):
     assert isinstance(data, UploadedFile), type(data)
-    shutil.copy(data.filename, "copied.bin")
+    shutil.copy(data.filename, "copied.bin")  # in the folder that the server was started from
     with open("copied.bin", "rb") as file:
-        return {"size": len(file.read()), "labels": labels is not None, "name": data.name}
+        size = len(file.read())
+    os.remove("copied.bin")
+    return {"size": size, "labels": labels is not None, "name": data.name}
