@@ -3,7 +3,8 @@
 Workers and plugin tasks end with the front (PR_SET_PDEATHSIG); what their plugin has started goes
 with their process group. What called setsid has left that, and would stay for ever: so each child
 carries a mark in its environment and in its limits, which all that it starts inherit, and a small
-process of ours (`sweep.py`) ends those with the mark of a child that has ended; all of them, when the front has.
+process of ours (`sweep.py`) ends those with the mark of a child that has ended; all of them, when
+the front has.
 
 Runs are none of this: their guardians see to them, and they outlive the front.
 """
