@@ -6,6 +6,7 @@ The child is started by the first request and listens nowhere else; see `trainin
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, UnixConnector, web
 from yarl import URL
@@ -51,7 +52,11 @@ _PASSED_ON = frozenset(
 
 async def proxy(request: web.Request) -> web.StreamResponse:
     """One request to TensorBoard. Raises Busy while it cannot be reached."""
-    socket = await services(request).tensorboard.socket()
+    async with services(request).tensorboard.asked() as socket:
+        return await _passed_on(request, socket)
+
+
+async def _passed_on(request: web.Request, socket: Path) -> web.StreamResponse:
     refuse_encoded(request)
     body = await whole_of(request) if request.can_read_body else None
     headers = [pair for pair in request.headers.items() if pair[0].lower() in _PASSED_ON]

@@ -14,7 +14,8 @@ import shutil
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ..errors import Busy
@@ -33,13 +34,17 @@ log = logging.getLogger(__name__)
 class TensorBoard:
     """Owns the child process. `path_prefix` is where it is served, such as `/tensorboard`."""
 
-    def __init__(self, home: Home, path_prefix: str) -> None:
+    def __init__(self, home: Home, path_prefix: str, deaf_after_s: float = 40.0) -> None:
+        """One that answers nothing at all for `deaf_after_s` while somebody waits is ended."""
         self._home = home
+        self._deaf_after_s = deaf_after_s
         self._path_prefix = path_prefix
         self._links = RunLinks(home.runs, home.tensorboard)
         self._linked_at = 0.0
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._under_way = 0
         self._folder: Path | None = None
         self._handle = -1
         self._answers = False  # the child of now has answered once
@@ -70,6 +75,22 @@ class TensorBoard:
             if not self._answers:  # who asked first may have gone while it started
                 await self._until_it_answers()
             return self._socket_path()
+
+    @asynccontextmanager
+    async def asked(self) -> AsyncIterator[Path]:
+        """For one request: the socket. Raises Busy as `socket` does.
+
+        Some requests bring a regular expression (custom scalars, filters of hyperparameters), and
+        while Python's engine is at one that never ends it, no thread of that process runs.
+        """
+        socket = await self.socket()
+        self._under_way += 1
+        if self._listening is None or self._listening.done():
+            self._listening = asyncio.create_task(self._end_if_deaf())
+        try:
+            yield socket
+        finally:
+            self._under_way -= 1
 
     async def close(self) -> None:
         async with self._turn:
@@ -114,7 +135,26 @@ class TensorBoard:
             await asyncio.sleep(0.05)
         self._answers = True
 
+    async def _end_if_deaf(self) -> None:
+        while self._under_way:
+            await asyncio.sleep(self._deaf_after_s / 8)
+            process = self._process
+            if not self._under_way or process is None or process.returncode is not None:
+                return
+            try:
+                async with asyncio.timeout(self._deaf_after_s):
+                    await _hear(self._socket_path())
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                log.warning("TensorBoard answered nobody and is ended; the next request starts it")
+                return
+            except OSError:  # it ends in this moment
+                return
+
     async def _stop(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
         if self._watch is not None:
             self._watch.cancel()
         process, self._process = self._process, None
@@ -133,6 +173,16 @@ class TensorBoard:
 async def _watch(process: asyncio.subprocess.Process) -> None:
     if await kill_if_stopped(process):
         log.warning("TensorBoard was stopped by a signal and is ended; the next request starts it")
+
+
+async def _hear(socket: Path) -> None:
+    """Returns when a request is answered that costs nothing: it is none of its addresses."""
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    try:
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        await reader.read(1)
+    finally:
+        writer.close()
 
 
 async def _answers(socket: Path) -> bool:

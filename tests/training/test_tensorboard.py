@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 from pathlib import Path
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -191,3 +192,25 @@ async def test_a_home_that_lies_deep_needs_no_folder_elsewhere(tmp_path, monkeyp
         await made.close()
         home.close()
     assert list(home.tmp.glob("tb-*")) == []
+
+
+async def test_one_that_is_lost_in_a_regular_expression_is_ended_and_started_again(home):
+    """Who sends one that never ends stopped TensorBoard for everybody, for good."""
+    reported(home)
+    tensorboard = TensorBoard(home, "/base/tensorboard", deaf_after_s=3.0)
+    try:
+        await until_shown(tensorboard)
+        endless = urlencode({"run": f"digits/{RUN}", "tag": f"({'|'.join('.' * 300)})*!"})
+        path = f"/data/plugin/custom_scalars/scalars?{endless}"
+        with pytest.raises(aiohttp.ClientError):
+            async with tensorboard.asked(), asyncio.timeout(90):
+                await get(tensorboard, path)
+        await until_shown(tensorboard)
+    finally:
+        await tensorboard.close()
+
+
+async def until_shown(tensorboard: TensorBoard) -> None:
+    async with asyncio.timeout(90):
+        while b"loss" not in await get(tensorboard, "/data/plugin/scalars/tags"):
+            await asyncio.sleep(0.2)
