@@ -109,7 +109,7 @@ class InvalidArguments(ModelyardError):
 
 MOST_TOLD = 100
 _LONGEST_TOLD = 2000
-"""Messages of one error about arguments, and characters of one."""
+"""Messages of one error about arguments, and characters of one or of the name before it."""
 
 
 def _plain(value: Any, left: list[int]) -> Any:
@@ -119,7 +119,7 @@ def _plain(value: Any, left: list[int]) -> Any:
         for key, item in value.items():
             if left[0] < 0:
                 break
-            named[_text(key)] = _plain(item, left)
+            named[_cut(_text(key))] = _plain(item, left)
         return named
     if isinstance(value, (list, tuple, set, frozenset)):
         listed = []
@@ -131,7 +131,10 @@ def _plain(value: Any, left: list[int]) -> Any:
     left[0] -= 1
     if left[0] < 0:
         return f"More is wrong: only the first {MOST_TOLD} faults are told."
-    text = _text(value)
+    return _cut(_text(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_TOLD else text[:_LONGEST_TOLD] + "..."
 
 

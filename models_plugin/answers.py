@@ -24,8 +24,9 @@ from types import ModuleType
 from typing import Any
 
 from ..clearing import make_folder
-from ..errors import DiskFull, PluginFailed, safe_str
+from ..errors import DiskFull, ModelyardError, PluginFailed, safe_str
 from .plugin import Answer
+from .refusals import plugin_code
 from .values import ReturnedFile
 
 try:
@@ -41,7 +42,7 @@ STREAMED_FROM = 1 << 20
 def json_bytes(value: Any) -> bytes:
     """Valid JSON in UTF-8: numpy values become numbers and lists, dates ISO 8601, NaN null.
 
-    Raises PluginFailed, naming the type, for what has no JSON form; and what an iterator raises.
+    Raises PluginFailed, naming the type, for what has no JSON form, and what an iterator raises.
     """
     forms = _Forms()
     try:
@@ -56,8 +57,6 @@ def json_bytes(value: Any) -> bytes:
                     raise forms.failed from None
         return json.dumps(_plain(value, forms), allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        if error is forms.failed:
-            raise
         raise PluginFailed(
             f"The model returned something that has no JSON form: {error}",
             original_type=type(error).__name__,
@@ -113,7 +112,7 @@ def file_answer(
         if not source.is_file():
             raise PluginFailed(f"The model returned a path that is no file: {source.name}")
         _check_size(source.stat().st_size, limit)
-        path = _write(folder, lambda p: shutil.copyfile(source, p))
+        path = _write(folder, lambda p: _copy_file(source, p))
         return Answer(kind, path=path, filename=filename or source.name)
     if is_open_file(result):
         path = _write(folder, lambda p: _copy(result, p, limit))
@@ -131,7 +130,7 @@ def _write(folder: Path | str, write: Callable[[Path], Any]) -> str:
     try:
         make_folder(path.parent)
         write(path)
-    except PluginFailed:
+    except ModelyardError:
         path.unlink(missing_ok=True)
         raise
     except OSError as error:
@@ -148,33 +147,54 @@ def _check_size(size: int, limit: int) -> None:
         )
 
 
-def _copy(source: Any, path: Path, limit: int) -> None:
-    size = 0
+def _copy_file(source: Path, path: Path) -> None:
     try:
-        if hasattr(source, "seekable") and source.seekable():
-            source.seek(0)  # DEEPaaS modules hand over buffers at their end
+        shutil.copyfile(source, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise PluginFailed(
+            f"The file that the model returned cannot be read: {source.name} ({error.strerror})"
+        ) from error
+
+
+def _copy(source: Any, path: Path, limit: int) -> None:
+    """Of an object of the model's, which may be anything that can be read, or says so."""
+    size, doing = 0, "answering with a file"
+    try:
+        with plugin_code(doing):
+            if hasattr(source, "seekable") and source.seekable():
+                source.seek(0)  # DEEPaaS modules hand over buffers at their end
         with path.open("wb") as target:
             while True:
-                piece = source.read(1 << 20)
+                with plugin_code(doing):
+                    piece = source.read(1 << 20)
                 if not piece:
                     break
                 data = piece.encode() if isinstance(piece, str) else piece
+                if not isinstance(data, (bytes, bytearray, memoryview)):
+                    raise PluginFailed(
+                        f"read() of the file that the model returned gave {type(data).__name__}, "
+                        "neither bytes nor text."
+                    )
                 size += len(data)
                 _check_size(size, limit)  # a file such as /dev/zero has no end
                 target.write(data)
     finally:
-        source.close()
+        with plugin_code(doing):
+            source.close()
 
 
 class _Forms:
     """A JSON form one level down of what the JSON encoder does not know by itself.
 
     An iterator can be read only once, and the value may be encoded twice: what came is kept, and
-    what it raises is the model's own failure, no matter of encoding.
+    what it raises is the model's own failure, no matter of encoding. That orjson would hide, and
+    what is left of the iterator would be taken for the whole.
     """
 
     def __init__(self) -> None:
-        self.failed: Exception | None = None
+        self.failed: BaseException | None = None
         self._read: dict[int, tuple[Any, list[Any]]] = {}
 
     def of(self, value: Any) -> Any:
@@ -182,8 +202,9 @@ class _Forms:
             return self._read[id(value)][1]
         if hasattr(value, "__next__"):
             try:
-                came = list(value)
-            except Exception as error:
+                with plugin_code("answering"):
+                    came = list(value)
+            except BaseException as error:
                 self.failed = error
                 raise
             self._read[id(value)] = (value, came)  # with the value, so that its id stays its own

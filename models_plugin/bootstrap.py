@@ -40,6 +40,7 @@ KIT = (
     "modelyard.members",
     "modelyard.models_plugin",
     "modelyard.models_plugin.accept",
+    "modelyard.models_plugin.aftercare",
     "modelyard.models_plugin.answers",
     "modelyard.models_plugin.arguments",
     "modelyard.models_plugin.checking",

@@ -138,3 +138,9 @@ def install_output() -> None:
             own = HidingOutput(stream.detach(), encoding, "backslashreplace", line_buffering=True)
             setattr(sys, name, own)
             setattr(sys, f"__{name}__", own)
+
+
+def reopened_output(descriptor: int) -> HidingOutput:
+    """Such a stream anew, in the place of one that was closed. The descriptor is never closed."""
+    binary = open(descriptor, "wb", closefd=False)  # noqa: SIM115 - it stays open
+    return HidingOutput(binary, "utf-8", "backslashreplace", line_buffering=True)

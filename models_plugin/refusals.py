@@ -21,6 +21,7 @@ from .memory import is_out_of_memory, limit_in_words
 from .redaction import all_told_safely, told_safely
 
 _MESSAGE_LIMIT = 2_000  # characters of one exception's text
+_NAME_LIMIT = 200  # characters of the name of an exception's class
 _TRACEBACK_LIMIT = 20_000  # characters: a recursion error's text would be megabytes
 
 
@@ -46,7 +47,8 @@ class plugin_code:
         if error is None or isinstance(error, ModelyardError):
             return
         if isinstance(error, NotImplementedError):
-            raise NotSupported(safe_str(error) or "This model does not implement that.") from error
+            said = told_safely(safe_str(error))[:_MESSAGE_LIMIT]
+            raise NotSupported(said or "This model does not implement that.") from error
         if not getattr(error, "of_server", False):  # the server's own is on its way through
             raise told(error, self._doing) from error
 
@@ -70,14 +72,18 @@ def told(error: BaseException, doing: str) -> ModelyardError:
         text = f"{text} (caused by {_in_words(inner)})"
     return PluginFailed(
         f"The model failed while {doing}: {text}",
-        original_type=type(error).__name__,
+        original_type=_name(error),
         traceback=_text(error),
     )
 
 
 def _in_words(error: BaseException) -> str:
-    name, text = type(error).__name__, told_safely(safe_str(error)).strip()
+    name, text = _name(error), told_safely(safe_str(error)).strip()
     return f"{name}: {text[:_MESSAGE_LIMIT]}" if text else name
+
+
+def _name(error: BaseException) -> str:
+    return type(error).__name__[:_NAME_LIMIT]
 
 
 def is_validation_error(error: BaseException) -> bool:

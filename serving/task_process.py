@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelyardError
+from ..models_plugin.aftercare import out_of_reach
 from ..models_plugin.answers import json_bytes
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.memory import limit_memory
@@ -25,7 +26,6 @@ from ..models_plugin.plugin import PluginSource
 from ..models_plugin.refusals import told
 from ..models_plugin.tasks import TASKS
 from .failures import failed
-from .surroundings import out_of_reach
 from .worker import begin
 
 _NICE = 5

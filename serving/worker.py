@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import errors
+from ..models_plugin.aftercare import out_of_reach
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.memory import limit_memory
@@ -44,12 +45,13 @@ from ..schemas.transport import RequestData
 from . import messages
 from .failures import failed, failed_safely, secret_texts
 from .frames import BrokenFrame, FrameReader, Parcel, receive, send
-from .surroundings import Surroundings, out_of_reach
+from .surroundings import Surroundings
 from .sweep import NAME, seal
 from .temporary import TemporaryFiles
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CHUNK = 1 << 16
+_LONGEST_TYPE, _LONGEST_NAME = 1000, 255  # characters: they go into the head of the answer
 _CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+[\x20-\x7e]*", re.ASCII)  # RFC 9110, 8.3
 
 
@@ -209,7 +211,7 @@ class Worker:
                     with self._main.together():
                         self._predict(batch)
             hide_in_output(None)
-            self._surroundings.restore()
+            self._spoiled = not self._surroundings.restore() or self._spoiled
             if self._temporary is not None:
                 self._temporary.busy = False
 
@@ -280,18 +282,18 @@ class Worker:
     ) -> messages.Message:
         folder = asked.message.folder
         answer = self._opened().answer("predict", result, arguments, folder, asked.request)
-        if _CONTENT_TYPE.fullmatch(answer.content_type) is None:
-            kind = answer.content_type[:100]
+        kind = str(answer.content_type)
+        if len(kind) > _LONGEST_TYPE or _CONTENT_TYPE.fullmatch(kind) is None:
             raise errors.PluginFailed(
-                f"The model answered with {kind!r}, which is no content type."
+                f"The model answered with {kind[:100]!r}, which is no content type."
             )
         last = asked.message is timing.last
         made = answer.path is not None or (bool(asked.request.parts) and Path(folder).is_dir())
         return messages.Answered(
             asked.id,
-            answer.content_type,
+            kind,
             answer.path,
-            answer.filename,
+            None if answer.filename is None else str(answer.filename)[-_LONGEST_NAME:],
             answer.body,
             time.perf_counter() - timing.began if last else 0.0,
             timing.forward_s if last else 0.0,

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,8 @@ class RunContext(Run):
     def log(self, message: str) -> None:
         if self.hide is not None:
             message = self.hide(str(message))
-        sys.stdout.flush()  # what was printed before stands before
+        with suppress(Exception):  # the plugin may have closed or replaced it
+            sys.stdout.flush()  # what was printed before stands before
         # One write on O_APPEND: lines of several processes do not mix.
         os.write(self._log, f"{message}\n".encode(errors="replace"))
 

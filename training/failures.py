@@ -88,7 +88,8 @@ def _traceback(error: BaseException) -> str:
 def say(text: str | None = None) -> None:
     """A line on stderr, without `text` the traceback of what is handled.
 
-    It is a log that may lie on the very disk that is full, and nobody may fail for that.
+    It is a log that may lie on the very disk that is full, or a stream that the plugin has closed
+    or replaced, and nobody may fail for that.
     """
-    with suppress(OSError):
+    with suppress(Exception):
         print(traceback.format_exc() if text is None else text, file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ..models_plugin.aftercare import Aftercare
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.originals import Originals
@@ -97,11 +98,14 @@ def _train(paths: RunPaths, order: RunOrder, reporter: Reporter, data: DataHash)
         lineage.begin(paths, order)
         data.start()
         reporter.expect_training()
-        originals = Originals()
+        originals, aftercare = Originals(), Aftercare()
         try:
             result = plugin.train(run, arguments)
         finally:  # what comes needs it, the `except` below too
-            replaced = _told_replaced(originals.put_back())
+            put_back = originals.put_back()
+            aftercare.restore()
+            hide_in_output(hide)  # in a stream that was opened again, too
+            replaced = _told_replaced(put_back)
         _leave_if_forked(own)
         os.umask(umask)  # what comes has to be read by the server, in its own folders
         os.chdir(folder)
