@@ -92,14 +92,17 @@ class Run:
         raise NotImplementedError
 
     def note(self, message: str) -> None:
-        """Writes a line to the log, and to the run's record as its message if the run ends well."""
+        """Writes a line to the log, and to the run's record as its message if the run ends well.
+
+        The record has the first 10 000 characters of all notes.
+        """
         raise NotImplementedError
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """Tells how far the run is, in any unit (`run.progress(epoch, epochs)`).
 
-        May be used while the data are read, too: it does not begin the phase `training`. Raises
-        ValueError if a number is not finite.
+        May be used while the data are read, too: it does not begin the phase `training`. Of `text`
+        the first 1000 characters are shown. Raises ValueError if a number is not finite.
         """
         raise NotImplementedError
 
@@ -127,7 +130,7 @@ class Run:
         It becomes `last`, and `best` too if `metric` is the best so far. Older ones that are
         neither are removed. When the run ends, `best` (without any metric: `last`) is published
         as a weights version with `metrics`. One at a time: another thread waits for its turn, a
-        block within another raises ValueError.
+        block within another raises ValueError, as do steps and names that `report` refuses.
         """
         raise NotImplementedError
 

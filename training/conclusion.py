@@ -23,7 +23,7 @@ from ..storage.versions import BadVersion, Manifest, read_manifest
 from ..storage.weights import WeightsVersion, WeightsVersions
 from .attempts import over
 from .dates import local_date
-from .messages import ExitRecord, RunProgress, RunResult
+from .messages import LONGEST_TEXT, ExitRecord, RunProgress, RunResult, cut
 from .moves import RunMoves
 from .notices import wait_event
 from .options import TrainingOptions
@@ -278,7 +278,7 @@ def _read_result(paths: RunPaths) -> RunResult:
 
 def _text(message: str | None) -> str | None:
     """A message of the plugin's as text that can be kept: lone surrogates cannot be."""
-    return message.encode("utf-8", "replace").decode() if message else None
+    return cut(message).encode("utf-8", "replace").decode() if message else None
 
 
 def _last_progress(paths: RunPaths) -> Progress | None:
@@ -286,7 +286,7 @@ def _last_progress(paths: RunPaths) -> Progress | None:
         data = read_json(paths.status)
         if data is not None:
             said = RunProgress.from_data(data)
-            return Progress(said.done, said.total, said.text, said.step)
+            return Progress(said.done, said.total, cut(said.text, LONGEST_TEXT), said.step)
     return None
 
 

@@ -21,13 +21,14 @@ from ..models_plugin.values import InvalidData
 from ..schemas.states import Phase
 from .checkpoints import Checkpoints
 from .lineage import read_version
-from .messages import RunOrder
+from .messages import LONGEST_MESSAGE, LONGEST_TEXT, RunOrder, cut
 from .metrics import LAST_STEP, Point, as_floats, checked_names, checked_step, shown
 from .paths import RunPaths, open_to_append, read_json
 from .reporting import Reporter
 from .watching import Watching
 
 _VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
+_MORE = "More is in the log."
 _MOST_NAMES = 10_000  # remembered, of those that were checked
 
 
@@ -125,8 +126,15 @@ class RunContext(Run):
         os.write(self._log, f"{message}\n".encode(errors="replace"))
 
     def note(self, message: str) -> None:
-        self.notes.append(message if self.hide is None else self.hide(str(message)))
+        message = str(message)
         self.log(message)
+        if self.notes and self.notes[-1] == _MORE:
+            return
+        message = message if self.hide is None else self.hide(message)
+        left = LONGEST_MESSAGE - len("\n".join([*self.notes, "", _MORE]))
+        self.notes.append(cut(message, left))
+        if len(message) > left:
+            self.notes.append(_MORE)
 
     def watch(self, folder: str | os.PathLike[str]) -> None:
         refused = self._watching.add(folder)
@@ -134,12 +142,11 @@ class RunContext(Run):
             self.log(f"{os.fsdecode(folder)} is not shown in TensorBoard: {refused}.")
 
     def progress(self, done: float, total: float, text: str = "") -> None:
-        told = (_finite("done", done), _finite("total", total), str(text))
+        shown_text = cut(str(text) if self.hide is None else self.hide(str(text)), LONGEST_TEXT)
+        told = (_finite("done", done), _finite("total", total), shown_text)
         self._reporter.training_at = None  # a plugin that speaks names its phase itself
         now = self._reporter.progress
         now.done, now.total, now.text = told
-        if self.hide is not None:
-            now.text = self.hide(now.text)
         self._reporter.changed()
 
     def phase(self, name: str) -> None:
@@ -156,7 +163,8 @@ class RunContext(Run):
         metrics: Mapping[str, float] | None = None,
     ) -> AbstractContextManager[Checkpoint]:
         told = None if metrics is None else hidden_in(dict(metrics), self.hide)
-        return self._saving(int(step), metric, higher_is_better, told)
+        checked_names(map(str, told or ()))
+        return self._saving(checked_step(int(step)), metric, higher_is_better, told)
 
     @contextmanager
     def _saving(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from ..schemas.states import Reason, Status
 from .checkpoints import CheckpointIndex
 from .failures import DISK_FULL, EXIT_DISK_FULL
-from .messages import PAUSED, Control, ExitRecord, RunOrder, RunResult
+from .messages import PAUSED, Control, ExitRecord, RunOrder, RunResult, cut
 from .paths import DAMAGED, RunPaths, open_file, read_json, write_json
 
 _SILENT = "The run's supervisor ended without a word: it was killed, or the machine stopped."
@@ -58,7 +58,7 @@ def judge(
         epoch=epoch,
         status=status.value,
         reason=reason,
-        message=message,
+        message=cut(str(message)),
         exit_code=None if death is None else death.exit_code,
         signal=None if death is None or death.signal is None else _name(death.signal),
         ended_at=datetime.now(UTC).isoformat(),
@@ -200,4 +200,6 @@ def said_by_supervisor(paths: RunPaths, epoch: int) -> ExitRecord | None:
         return None
     if data is None or data.get("epoch") != epoch:
         return None
-    return ExitRecord.from_data(data)
+    said = ExitRecord.from_data(data)
+    said.message = cut(str(said.message))
+    return said

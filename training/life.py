@@ -24,7 +24,7 @@ from .attempts import may_be_restarted, over, wait_s
 from .conclusion import Conclusion
 from .executor import Executor
 from .loss import judge_loss, pause_of, trained_for_s
-from .messages import PAUSED, ExitRecord, RunProgress
+from .messages import LONGEST_TEXT, PAUSED, ExitRecord, RunProgress, cut
 from .moves import RunMoves
 from .notices import wait_event
 from .observation import Observation, Stamp, observe
@@ -368,7 +368,10 @@ def _phase(progress: RunProgress) -> Phase | None:
 
 def _progress(progress: RunProgress) -> Progress:
     return Progress(
-        done=progress.done, total=progress.total, text=progress.text, step=progress.step
+        done=progress.done,
+        total=progress.total,
+        text=cut(progress.text, LONGEST_TEXT),
+        step=progress.step,
     )
 
 

@@ -13,10 +13,19 @@ from typing import Any, TypeVar
 
 from .paths import FORMAT
 
+LONGEST_MESSAGE, LONGEST_TEXT = 10_000, 1_000
+"""Characters of a run's message, and of the text of its progress: what a record may hold. A model
+writes both, and every listing of runs has all of them."""
+
 PAUSED = "paused"
 """In the place of a reason: the run has not ended, it was asked to pause."""
 
 _Kind = TypeVar("_Kind", bound="_Message")
+
+
+def cut(text: str, most: int = LONGEST_MESSAGE) -> str:
+    """The text, or its begin."""
+    return text if len(text) <= most else text[: max(0, most - 3)] + "..."
 
 
 @dataclass

@@ -36,7 +36,7 @@ from .data import DataHash
 from .elapsed import this_moment
 from .failures import DISK_FULL, EXIT_DISK_FULL, failure_of, is_disk_full, say
 from .finish import finish
-from .messages import Failure, RunOrder, RunResult, Trained
+from .messages import LONGEST_TEXT, Failure, RunOrder, RunResult, Trained, cut
 from .paths import RunPaths, read_json, write_bytes, write_json
 from .reporting import Reporter
 
@@ -173,9 +173,13 @@ def _fail(paths: RunPaths, failure: Failure, started: float) -> None:
 
 
 def hidden(failure: Failure, hide: Hide) -> Failure:
-    """What is told of it, without what the client sent in secret."""
+    """What is told of it: nothing that the client sent in secret, no more than a record takes."""
     names = ("message", "traceback", "original_type", "file")
-    return replace(failure, **{name: hidden_in(getattr(failure, name), hide) for name in names})
+    told = {name: hidden_in(getattr(failure, name), hide) for name in names}
+    told["message"] = cut(told["message"])
+    for name in ("original_type", "file"):
+        told[name] = None if told[name] is None else cut(told[name], LONGEST_TEXT)
+    return replace(failure, **told)
 
 
 def _output(

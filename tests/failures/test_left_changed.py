@@ -82,3 +82,24 @@ def test_an_answer_has_much_only_where_much_is_expected(server, do):
     assert len(answer.content) < 10_000
     assert sum(len(name) + len(value) for name, value in answer.headers.items()) < 10_000
     assert works(server) == pid
+
+
+@pytest.mark.parametrize(
+    ("do", "status", "words"),
+    [
+        ("long_notes", "done", "More is in the log."),
+        ("long_progress", "done", ""),
+        ("long_invalid_data", "error", "fff"),
+        ("long_refusal", "error", "xxx"),
+        ("long_class", "error", "EEE"),
+        ("forged_words", "error", "www"),
+        ("far_step", "error", "the step must be from 0 to 2**63 - 1"),
+    ],
+)
+def test_what_a_training_says_is_cut_before_it_is_in_a_record(server, do, status, words):
+    """Every listing of runs has the whole record of each."""
+    record = server.wait_run(server.train("meddler-too", do=do))
+    assert record["status"] == status, str(record)[:1000]
+    assert words in (record["message"] or ""), str(record["message"])[:1000]
+    answer = server.get(f"/v2/models/meddler-too/train/{record['uuid']}")
+    assert len(answer.content) < 40_000

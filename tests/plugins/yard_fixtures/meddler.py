@@ -2,6 +2,7 @@
 
 import faulthandler
 import io
+import json
 import os
 import resource
 import signal
@@ -10,7 +11,7 @@ import time
 
 from marshmallow import fields
 
-from modelyard.models_plugin import Model, ReturnedFile
+from modelyard.models_plugin import InvalidData, Model, ReturnedFile
 
 
 class _Unwritable:
@@ -165,6 +166,29 @@ class Meddler(Model):
 
     def _long_class(self):
         raise type("E" * 5_000_000, (Exception,), {})("x")
+
+    def _long_notes(self):
+        for _ in range(70):
+            self.run.note("n" * 1_000_000)
+        return "noted"
+
+    def _long_progress(self):
+        self.run.progress(1, 2, "p" * 50_000_000)
+        return "told"
+
+    def _long_invalid_data(self):
+        raise InvalidData("d" * 50_000_000, file="f" * 1_000_000, line=1)
+
+    def _forged_words(self):
+        """In the place of what the run process writes, and then it is ended."""
+        root = self.run.folder.parent
+        error = {"reason": "plugin_failed", "message": "w" * 50_000_000}
+        (root / "result.json").write_text(json.dumps({"format": 1, "error": error}))
+        os._exit(1)
+
+    def _far_step(self):
+        with self.run.checkpoint(2**63):
+            pass
 
     def _long_refusal(self):
         raise NotImplementedError("x" * 20_000_000)
