@@ -11,7 +11,8 @@ _OTHERS = frozenset(
     {
         *("CONFIG_FILE", "CONFIG_DIR"),
         *("URL", "TOKEN", "CREDENTIALS"),  # of the client
-        *("RUN_ID", "CHILD", "DEEPAAS_MODULE", "TORCH_FILES"),  # told to processes of models
+        *("RUN_ID", "RUN_HOME", "CHILD", "DEEPAAS_MODULE"),  # told to processes of models
+        "TORCH_FILES",
     }
 )
 # https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from ..clearing import remove_tree
@@ -145,12 +146,22 @@ def _copy_run(source: Path, target: Path) -> None:
     """A run that goes on replaces its checkpoints: the copy's index names those that it has."""
     for _ in range(_TRIES):
         remove_tree(target)
-        _copy_tree(source, target, _OF_PROCESSES)
+        _copy_tree(source, target, partial(_passes, RunPaths(source)))
         if not source.exists():
             remove_tree(target)
         if _checkpoints_whole(RunPaths(source), RunPaths(target)):
             return
     raise StorageUnavailable(f"The run {source.name} saves faster than it can be copied: pause it.")
+
+
+def _passes(run: RunPaths, entry: os.DirEntry[str]) -> bool:
+    """True for what tells of the run's processes, and what they are just writing. Names are theirs
+    in the run's own folder and that of its checkpoints only: further in they are the plugin's."""
+    folder = Path(entry.path).parent
+    if folder == run.root and entry.name in _OF_PROCESSES:
+        return True
+    ours = folder in (run.root, run.checkpoints)
+    return ours and entry.name.startswith(".") and entry.name.endswith((".tmp", ".old"))
 
 
 def _checkpoints_whole(source: RunPaths, target: RunPaths) -> bool:
@@ -189,17 +200,19 @@ def _drop_others(copy: Home, recorded: Recorded) -> None:
                 remove_tree(path)
 
 
-def _copy_tree(source: Path, target: Path, but: Iterable[str] = ()) -> None:
+def _copy_tree(
+    source: Path, target: Path, leave: Callable[[os.DirEntry[str]], bool] = lambda entry: False
+) -> None:
     """Files that go while they are copied are left out; links stay links."""
     with suppress(FileNotFoundError):
         entries = sorted(os.scandir(source), key=lambda entry: entry.name)
         target.mkdir(mode=0o700, exist_ok=True)
         for entry in entries:
             to = target / entry.name
-            if entry.name in but or entry.name.endswith(".tmp"):
+            if leave(entry):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                _copy_tree(Path(entry.path), to)
+                _copy_tree(Path(entry.path), to, leave)
             elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
                     shutil.copy2(entry.path, to, follow_symlinks=False)

@@ -16,7 +16,7 @@ from ..models_plugin.memory import limit_memory
 from . import process
 from .claim import Claim
 from .kernel import die_with_parent, lower_process, prefer_as_oom_victim, set_name
-from .marker import NAME as MARKER
+from .marker import marks
 from .messages import RunOrder
 from .paths import RunPaths, open_to_append, read_json
 
@@ -37,7 +37,7 @@ def become_run_process(paths: RunPaths, parent: int, claim: Claim, python: str |
         lower_process(order.nice)
         limit_memory(order.memory_limit)
         os.environ.update(process.thread_variables(order.threads))
-        os.environ.update({MARKER: paths.id, "PYTHONUNBUFFERED": "1"})
+        os.environ.update({**marks(paths.root), "PYTHONUNBUFFERED": "1"})
         _redirect(paths.log)
         _take_signals()
         if python is not None:

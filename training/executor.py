@@ -22,8 +22,7 @@ from ..errors import CannotLaunch
 from ..seclusion import plain_environment
 from .forkclient import ForkServerGone, ForkServerProcess
 from .identity import Identity, send
-from .marker import NAME as MARKER
-from .marker import marked
+from .marker import home_of, marked, marks
 from .paths import RunPaths, read_json
 
 _ENTRY = f"{__package__}.supervisor"  # named and not imported: the front is to stay small
@@ -137,7 +136,7 @@ class LocalExecutor:
                 # Popen and no asyncio subprocess: that kills its child when the loop closes.
                 child = subprocess.Popen(
                     command,
-                    env={**env, MARKER: paths.id},
+                    env={**env, **marks(paths.root)},
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -177,7 +176,7 @@ def read_guardian(paths: RunPaths) -> Identity | None:
 
 
 def _sweep(paths: RunPaths) -> int:
-    """Kills by the run-id marker until nobody carries it.
+    """Kills by the run's marks until nobody carries them.
 
     The guardian comes first: it knows descendants that have no mark. They may have stopped it.
     """
@@ -190,9 +189,10 @@ def _sweep(paths: RunPaths) -> int:
     run_process = read_identity(paths.process)
     if run_process is not None and run_process.signal(signal.SIGKILL):
         killed.add(run_process.pid)
+    home = home_of(paths.root)
     end = time.monotonic() + _SWEEP_S
     while time.monotonic() < end:
-        found = [stat for stat in marked(paths.id) if stat.pid != os.getpid()]
+        found = [stat for stat in marked(paths.id, home) if stat.pid != os.getpid()]
         if not found:
             break
         for stat in found:

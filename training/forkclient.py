@@ -16,8 +16,7 @@ from typing import Any
 from ..seclusion import plain_environment
 from ..standstill import APART_S, RUN_LOOKS, Standstill
 from .identity import read_stat
-from .marker import NAME as MARKER
-from .marker import PLACEHOLDER
+from .marker import placeholders
 
 LIGHT_MODULES = ("numpy",)
 """Preloaded always: what nearly every run imports."""
@@ -166,5 +165,5 @@ def _environment() -> dict[str, str]:
         **plain_environment(os.environ),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": policy,
-        MARKER: PLACEHOLDER,
+        **placeholders(),
     }

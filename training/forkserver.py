@@ -27,8 +27,7 @@ from typing import Any
 from . import supervisor
 from .child import SIGNALS
 from .kernel import set_name
-from .marker import NAME as MARKER
-from .marker import mark
+from .marker import mark, marks
 from .paths import RunPaths
 
 _REDIRECTED = (1, 2)
@@ -70,11 +69,11 @@ class ForkServer:
         code = 1
         try:
             folder = Path(request["folder"])
-            mark(folder.name)
+            mark(folder)
             os.setsid()
             close_all()
             log_to(RunPaths(folder).supervisor_log)
-            take_environment(request["env"], folder.name)
+            take_environment({**request["env"], **marks(folder)})
             code = supervisor.supervise(folder, request["epoch"])
         except BaseException:
             traceback.print_exc()
@@ -113,11 +112,10 @@ def log_to(path: Path) -> None:
         os.close(descriptor)
 
 
-def take_environment(environment: Mapping[str, str], run_id: str) -> None:
+def take_environment(environment: Mapping[str, str]) -> None:
     """Makes `environment` this process's, with what Python reads of it only at its start."""
     os.environ.clear()
     os.environ.update(environment)
-    os.environ[MARKER] = run_id
     time.tzset()
     entries = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     new = [entry for entry in entries if entry not in sys.path]

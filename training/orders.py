@@ -18,6 +18,7 @@ from typing import Any
 
 from ..clearing import remove_tree
 from ..models_plugin.plugin import PluginSource
+from ..records.home import Home
 from ..schemas.transport import FilePart, RequestData
 from .ending import goes_on, scrub
 from .messages import RunOrder
@@ -79,8 +80,11 @@ def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> P
         order = RunOrder.from_data(data)
     except TypeError as error:
         raise ValueError(f"{paths.run.name} is not as the server wrote it") from error
-    if order.weights != dict(weights) and last_step(paths) is None:
+    before = order.to_data()
+    if last_step(paths) is None:
         order.weights = dict(weights)
+    _settle_in(paths, order)
+    if order.to_data() != before:
         write_json(paths.run, order.to_data(), mode=0o600)
     paths.status.unlink(missing_ok=True)  # what an earlier attempt had reached
     if not goes_on(paths) and not paths.trained.exists():
@@ -88,6 +92,18 @@ def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> P
     # Not durable: should the machine stop, no supervisor is left that the epoch could fence out.
     write_bytes(paths.epoch, str(epoch).encode(), durable=False)
     return PluginSource.from_data(order.source)
+
+
+def _settle_in(paths: RunPaths, order: RunOrder) -> None:
+    """The home's folders as they are now: it may have been moved, or restored from a backup, since
+    the run was submitted."""
+    home = Home(paths.root.parent.parent)
+    if order.weights_root is not None:
+        order.weights_root = str(home.weights)
+    if order.dataset is not None:
+        files = Path(order.dataset["folder"])
+        folder = home.datasets / files.parent.name / files.name
+        order.dataset = {**order.dataset, "folder": str(folder)}
 
 
 def _forget_attempt(paths: RunPaths) -> None:

@@ -33,7 +33,7 @@ from .guardian import end_descendants, guarded
 from .identity import Identity, descendants, send
 from .kernel import adopt_orphans, lower_session, oom_kills, set_name, stay_on
 from .log_limit import bound_log
-from .marker import NAME as MARKER
+from .marker import marks
 from .messages import Control, RunOrder
 from .paths import RunPaths, read_json, write_json
 from .watch import Watch
@@ -310,8 +310,9 @@ def main(arguments: list[str]) -> int:
     )
     options = parser.parse_args(arguments)
     folder: Path = options.run_folder.resolve()
-    if os.environ.get(MARKER) != folder.name:  # must be in the environment as exec'ed: see marker
-        environment = {**os.environ, MARKER: folder.name}
+    own = marks(folder)
+    if not own.items() <= os.environ.items():  # must be in the environment as exec'ed: see marker
+        environment = {**os.environ, **own}
         command = [sys.executable, "-P", "-m", __spec__.name, *arguments]
         os.execve(sys.executable, command, environment)
     if options.environment:

@@ -143,6 +143,59 @@ def test_a_version_that_is_corrupt_is_copied_and_named(modelyard, tmp_path, trai
     assert modelyard("backup", tmp_path / "good", "--home", home).returncode == 0
 
 
+def test_all_of_a_users_files_are_in_the_copy_whatever_their_names(
+    start_server, modelyard, tmp_path
+):
+    """Only what the run's own processes are just writing is left out."""
+    server = started(start_server)
+    files = [("file", (name, b"one")) for name in ("a.txt", "b.tmp", ".c.tmp")]
+    sent = server.post("/v2/datasets/", params={"name": "birds"}, files=files).json()
+    record = server.wait_run(server.train("stepper", steps=5))
+    server.stop()
+    run = server.home / "runs" / record["uuid"]
+    (checkpoint,) = (run / "checkpoints").glob("0*")
+    named = [run / "plugin" / "best.tmp", checkpoint / "state" / "optimizer.tmp"]
+    named += [run / "plugin" / ".x.tmp", run / "plugin" / "tmp", run / "plugin" / "stop"]
+    for path in named:
+        path.write_text("mine")
+    (run / "checkpoints" / ".0000000010.7.tmp").mkdir()
+    (run / ".status.json.7.8.tmp").write_text("half")
+    made = modelyard("backup", tmp_path / "copy", "--home", server.home)
+    assert made.returncode == 0, made.stderr
+    for path in named:
+        assert (tmp_path / "copy" / path.relative_to(server.home)).read_text() == "mine", path
+    copied = tmp_path / "copy" / "runs" / record["uuid"]
+    assert not [path for path in copied.rglob(".*.tmp") if path.parent.name != "plugin"]
+    dataset = tmp_path / "copy" / "datasets" / sent["id"] / "files"
+    assert {path.name for path in dataset.iterdir()} == {"a.txt", "b.tmp", ".c.tmp"}
+
+
+def test_a_restored_home_needs_nothing_of_where_the_first_one_was(
+    start_server, modelyard, tmp_path
+):
+    server = started(start_server, "--max-trainings", "1")
+    sent = server.post(
+        "/v2/datasets/", params={"name": "birds"}, files=[("file", ("a.txt", b"one"))]
+    ).json()
+    blocking = server.train("counter", steps=50_000, seconds=0.05)
+    server.wait_run(blocking, "training")
+    waiting = server.post(
+        "/v2/models/stepper/train/", params={"dataset": sent["id"]}, json={"steps": 5}
+    ).json()
+    made = modelyard("backup", tmp_path / "copy", "--home", server.home)
+    assert made.returncode == 0, made.stderr
+    assert server.delete(f"/v2/models/counter/train/{blocking['uuid']}").ok
+    server.wait_run(blocking)
+    server.stop()
+    shutil.rmtree(server.home)
+    again = started(start_server, home=tmp_path / "copy")
+    resumed = again.post(again.run(waiting)["links"]["resume"])
+    assert resumed.ok, resumed.text
+    done = again.wait_run(waiting)
+    assert done["status"] == "done", (done, again.log(waiting))
+    assert "stored: ['a.txt']" in again.log(waiting)
+
+
 @pytest.mark.slow
 def test_what_cannot_be_copied_leaves_nothing_and_says_why(modelyard, tmp_path, empty_home):
     none = modelyard("backup", tmp_path / "copy", "--home", tmp_path / "nowhere")

@@ -26,5 +26,6 @@ def test_a_module_sees_of_the_stores_variables_only_those_that_its_table_names(
     assert theirs == {"AWS_PROFILE": "mine", "MODULES_OWN": "yes"}
     record = server.wait_run(server.train("old-trainer", do="environment"))
     found = record["result"]["output"]
-    ours = {"MODELYARD_RUN_ID", "MODELYARD_DEEPAAS_MODULE"}  # said to the run process itself
+    ours = {"MODELYARD_RUN_ID", "MODELYARD_RUN_HOME"}  # said to the run process itself
+    ours.add("MODELYARD_DEEPAAS_MODULE")
     assert {name: found[name] for name in {*found} - ours} == theirs

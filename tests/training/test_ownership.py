@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from modelyard.training.executor import LocalExecutor
 from modelyard.training.forkclient import _LAUNCH_TIMEOUT_S
 from modelyard.training.identity import Identity, read_stat
 from modelyard.training.marker import PLACEHOLDER, marked
-from modelyard.training.paths import read_json
+from modelyard.training.paths import RunPaths, read_json
 
 FRONT = """
 import asyncio, os, sys
@@ -32,6 +33,23 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+async def test_a_run_with_the_same_id_in_a_copy_of_its_home_is_another_one(new_run, tmp_path):
+    """What the copy's server ends, when a supervisor of its own has died, is none of the first."""
+    run = new_run("family", seconds=60)
+    await run.launch()
+    await run.in_phase("training")
+    await run.until(lambda: len(run.living()) > 2)
+    copy = RunPaths(tmp_path / "copy" / "runs" / run.paths.id)
+    shutil.copytree(run.paths.root, copy.root)
+    for name in ("supervisor.json", "process.json"):
+        (copy.root / name).unlink()
+    before = set(run.living())
+    assert await run.executor.sweep(copy) == 0
+    assert set(run.living()) == before
+    await run.cancel()
+    await run.gone(within_s=10)
 
 
 async def test_supervisor_of_a_wrong_epoch_refuses(new_run):
