@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from aiohttp import web
 
+from ..errors import ModelyardError
 from ..models_plugin.discovery import OWN_DISTRIBUTION
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
@@ -165,16 +166,19 @@ async def open_services(
         metrics.training_ended(record.model, record.status, record.reason)
         if version is not None:
             keeper.publish(version)
-        if record.model in pool:  # not an adopted run of a model that is not served any more
-            handle = pool.get(record.model)
+        try:
+            if record.model in pool:  # not an adopted run of a model that is not served any more
+                handle = pool.get(record.model)
+                if version is not None:
+                    await defaults.settle(record.model)
+                with suppress(ModelyardError):  # told where it is asked for
+                    await handle.describe_again()
+                if record.status is Status.DONE:
+                    await handle.renew()
+        finally:
             if version is not None:
-                await defaults.settle(record.model)
-            await handle.describe_again()
-            if record.status is Status.DONE:
-                await handle.renew()
-        if version is not None:
-            await keeper.retain(record.model)
-        await purge.retain(record.model)
+                await keeper.retain(record.model)
+            await purge.retain(record.model)
 
     def on_publishing(model: str) -> None:
         if model in pool:

@@ -141,8 +141,9 @@ class DefaultVersion:
         await group.close(f"Weights {group.version}: {error.message}")
         return True
 
-    async def renew(self) -> None:
-        """Replaces the workers by others of the same version, without a gap."""
+    async def renew(self, why: str) -> None:
+        """Replaces the workers by others of the same version, without a gap; `why` is told with
+        what keeps them from being loaded."""
         self._renewals += 1
         this = self._renewals
         async with self._swapping:
@@ -150,12 +151,12 @@ class DefaultVersion:
                 return  # another training has ended meanwhile: one renewal is enough for both
             if self.group.asleep:
                 return  # its next worker imports the module anew
-            old, new = self.group, self._make(None, self.group.load)
+            old, new = self.group, self._make(self.group.ref, self.group.load)
             try:
                 await new.open(await self._spare.take())
             except ModelyardError as error:
-                self.error = f"After a training: {error.message}"
-                log.error("model not renewed", extra={"model": self._model, "why": error.message})
+                self.error = f"{why}: {error.message}"
+                log.error("model not renewed", extra={"model": self._model, "why": self.error})
                 return
             self.group, self.error = new, None
             self._others.retire(old)

@@ -28,6 +28,7 @@ from .counting import counter
 from .default import DefaultVersion
 from .gate import LoadGate
 from .group import Waking, WorkerGroup
+from .hearing import is_deaf
 from .leftovers import Leftovers
 from .load_error import LoadError
 from .making import GroupMaker
@@ -84,7 +85,11 @@ class ModelHandle:
         self._source_of_defaults: DefaultWeights | None = None
         self._first_try = asyncio.Event()
         self._questions = Questions(
-            self._processes, self._first_try, options.validate_timeout_s, self._unavailable
+            self._processes,
+            self._first_try,
+            options.validate_timeout_s,
+            self._unavailable,
+            lambda process: self._spawn(self._replace_deaf(process)),
         )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing = False
@@ -325,6 +330,14 @@ class ModelHandle:
         self._default.wake()  # who asks wants an answer
         return self._default.processes()
 
+    async def _replace_deaf(self, process: WorkerProcess) -> None:
+        """Of a worker that answers no more beside its predictions: those go on until others have
+        taken its place, and if none can be loaded."""
+        if process.deaf or not await is_deaf(process):
+            return
+        if self._default is not None and process in self._default.processes():
+            await self._own.renew("Its process answered no more beside its predictions")
+
     def _unavailable(self) -> ModelUnavailable:
         if self.error is not None:
             return ModelUnavailable(self.error.message, 30.0)
@@ -350,7 +363,7 @@ class ModelHandle:
         imported or warmed. If the new workers cannot be loaded, the old keep serving.
         """
         if not self.takes_weights:
-            await self._own.renew()
+            await self._own.renew("After a training")
 
     async def release(self, version: str) -> None:
         """The version is being deleted: workers of it beside the default ones end."""

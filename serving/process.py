@@ -99,7 +99,12 @@ class WorkerProcess:
         self.dismissed = False
         """True once the server has ended it in good order, for another one."""
         self._questions: dict[int, Callable[[Message | ModelyardError], None]] = {}
+        self._aside: set[int] = set()
         self._next = 0
+        self.heard = self.done = 0
+        """Answers that it has given: to what it was asked beside its predictions, and to others."""
+        self.deaf = False
+        """True once it is sure that it answers nothing more beside its predictions."""
         self.on_end = on_end
         self._standstill = Standstill()
         self._memory_limit = memory_limit
@@ -114,6 +119,16 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         return not self._ended
+
+    @property
+    def owes(self) -> bool:
+        """True if it has not answered all that it was asked beside its predictions."""
+        return bool(self._aside)
+
+    @property
+    def predicting(self) -> bool:
+        """True if its main thread has something to do: a prediction, or a load."""
+        return len(self._questions) > len(self._aside)
 
     @property
     def unread(self) -> bool:
@@ -135,6 +150,8 @@ class WorkerProcess:
             message.id = self._next
             self._questions[message.id] = answer
         aside = isinstance(questions[0][0], (Describe, Validate))
+        if aside:
+            self._aside.update(message.id for message, _ in questions)
         (self._side if aside else self._channel).send(*(message for message, _ in questions))
 
     async def question(self, message: Message, timeout_s: float) -> Message:
@@ -191,6 +208,11 @@ class WorkerProcess:
 
     def _answered(self, message: Message) -> None:
         answer = self._questions.pop(message.id, None)
+        if message.id in self._aside:
+            self._aside.remove(message.id)
+            self.heard += 1
+        else:
+            self.done += 1
         if answer is not None:
             answer(error_of(message) if isinstance(message, Failed) else message)
 

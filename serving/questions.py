@@ -18,6 +18,7 @@ class Questions:
 
     `processes` tells those that can be asked now, None if the model has no workers at all;
     `unavailable` makes the error for that. `first_try` is set once the first load has ended.
+    `on_silent` is told of one that has not answered in time.
     """
 
     def __init__(
@@ -26,19 +27,23 @@ class Questions:
         first_try: asyncio.Event,
         limit_s: float,
         unavailable: Callable[[], ModelUnavailable],
+        on_silent: Callable[[WorkerProcess], None],
     ) -> None:
         self.closing = False
         self._processes = processes
         self._first_try = first_try
         self._limit_s = limit_s
         self._unavailable = unavailable
+        self._on_silent = on_silent
 
     async def ask(self, message: Describe | Validate) -> Any:
         """The answer. Raises what the worker answers with, and ModelUnavailable."""
         limit = self._limit_s
+        process: WorkerProcess | None = None
         try:
             async with asyncio.timeout(limit):
                 while True:
+                    process = None
                     process = await self._one()
                     try:
                         return await process.question(message, limit)
@@ -47,6 +52,8 @@ class Questions:
                             raise
                         await asyncio.sleep(_LOOK_S)  # another one takes its place: it is asked
         except TimeoutError:
+            if process is not None:
+                self._on_silent(process)
             if not self._processes():
                 raise self._unavailable() from None
             raise ModelUnavailable(
@@ -60,8 +67,9 @@ class Questions:
         await self._first_try.wait()
         while True:
             processes = self._processes()
-            if processes:
-                return processes[0]
             if processes is None:
                 raise self._unavailable()
+            hearing = [process for process in processes if not process.deaf]
+            if hearing:
+                return hearing[0]
             await asyncio.sleep(_LOOK_S)

@@ -307,7 +307,18 @@ class Worker:
         while True:
             message = self._side.read()
             do = self._described if isinstance(message, messages.Describe) else self._validate
-            self._guard(message, do, self._side)
+            try:
+                self._guard(message, do, self._side)
+            except BaseException:  # no memory for so long an answer, say: a short one is told
+                self._cannot_answer(message)
+
+    def _cannot_answer(self, message: messages.Message) -> None:
+        """This thread has to go on: nobody else reads what is asked here."""
+        try:
+            told = errors.PluginFailed("The model's process could not tell its answer.")
+            self._side.send(failed(message.id, told))
+        except BaseException:
+            _exit(messages.SPOILED)
 
     def _described(self, message: messages.Message) -> messages.Message:
         plugin = self._opened()

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 from marshmallow import fields
 
@@ -39,6 +40,11 @@ class Meddler(Model):
     predict_arguments = {"do": fields.String(load_default="work")}
 
     train_arguments = {"do": fields.String(load_default="work")}
+
+    def metadata(self):
+        if Path(os.environ.get("MEDDLER_IS_MUTE", "none")).exists():
+            raise LookupError("no words")
+        return {}
 
     def predict(self, do):
         return getattr(self, "_" + do)()

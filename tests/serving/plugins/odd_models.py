@@ -98,6 +98,34 @@ class Choosy(Model):
         return one
 
 
+def _check_slowly(word):
+    if word == "hang":
+        time.sleep(600)
+
+
+class Hesitant(Model):
+    """Checks an argument by something that may never answer; describes itself as a file says."""
+
+    predict_arguments = {"seconds": fields.Float(load_default=0.0)}
+    train_arguments = {"word": fields.String(load_default="", validate=_check_slowly)}
+
+    def metadata(self):
+        if Path(os.environ.get("SILENT", "none")).exists():
+            time.sleep(600)
+        return {}
+
+    def load(self, weights, device):
+        pass
+
+    def predict(self, seconds):
+        if seconds:
+            ctypes.PyDLL(None).sleep(int(seconds))
+        return {"pid": os.getpid()}
+
+    def train(self, run, word):
+        return None
+
+
 class Weighty(Model):
     """Predicts with its weights; takes batches; how it loads is written in the weights."""
 
