@@ -14,6 +14,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -37,6 +38,8 @@ except ImportError:  # a model's own interpreter may lack it; the standard libra
 JSON = "application/json"
 STREAMED_FROM = 1 << 20
 """Bytes from which an answer goes through a file of the call's folder, not through the socket."""
+_LONGEST_TYPE, _LONGEST_NAME = 1000, 255  # characters: they go into the head of the answer
+_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+[\x20-\x7e]*", re.ASCII)  # RFC 9110, 8.3
 
 
 def json_bytes(value: Any) -> bytes:
@@ -74,6 +77,18 @@ def json_answer(value: Any, folder: Path | str, limit: int = 0) -> Answer:
     Raises PluginFailed for one of more than `limit` bytes (0: no limit), as all here do.
     """
     return bytes_answer(json_bytes(value), JSON, folder, limit)
+
+
+def head_of(answer: Answer) -> tuple[str, str | None]:
+    """Content type and file name of an answer, as they may go into the head of HTTP's.
+
+    Raises PluginFailed for what is no content type.
+    """
+    kind = str(answer.content_type)
+    if len(kind) > _LONGEST_TYPE or _CONTENT_TYPE.fullmatch(kind) is None:
+        raise PluginFailed(f"The model answered with {kind[:100]!r}, which is no content type.")
+    name = answer.filename
+    return kind, None if name is None else str(name)[-_LONGEST_NAME:]
 
 
 def bytes_answer(body: bytes, content_type: str, folder: Path | str, limit: int = 0) -> Answer:

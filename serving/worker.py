@@ -18,7 +18,6 @@ import errno
 import faulthandler
 import itertools
 import os
-import re
 import signal
 import socket
 import sys
@@ -33,6 +32,7 @@ from typing import Any, NamedTuple
 
 from .. import errors
 from ..models_plugin.aftercare import out_of_reach
+from ..models_plugin.answers import head_of
 from ..models_plugin.device import resolve_device
 from ..models_plugin.loading import open_plugin
 from ..models_plugin.memory import limit_memory
@@ -51,8 +51,6 @@ from .temporary import TemporaryFiles
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _CHUNK = 1 << 16
-_LONGEST_TYPE, _LONGEST_NAME = 1000, 255  # characters: they go into the head of the answer
-_CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+*-]+[\x20-\x7e]*", re.ASCII)  # RFC 9110, 8.3
 
 
 class Connection:
@@ -282,18 +280,14 @@ class Worker:
     ) -> messages.Message:
         folder = asked.message.folder
         answer = self._opened().answer("predict", result, arguments, folder, asked.request)
-        kind = str(answer.content_type)
-        if len(kind) > _LONGEST_TYPE or _CONTENT_TYPE.fullmatch(kind) is None:
-            raise errors.PluginFailed(
-                f"The model answered with {kind[:100]!r}, which is no content type."
-            )
+        content_type, filename = head_of(answer)
         last = asked.message is timing.last
         made = answer.path is not None or (bool(asked.request.parts) and Path(folder).is_dir())
         return messages.Answered(
             asked.id,
-            kind,
+            content_type,
             answer.path,
-            None if answer.filename is None else str(answer.filename)[-_LONGEST_NAME:],
+            filename,
             answer.body,
             time.perf_counter() - timing.began if last else 0.0,
             timing.forward_s if last else 0.0,
