@@ -163,14 +163,21 @@ async def _keep(here: Services, bundle: Path) -> tuple[WeightsVersion, bool]:
     manifest = await asyncio.to_thread(read_manifest, bundle)
     known = await here.store.read(lambda c: find_weights(c, manifest.id))
     if known is None:
-        version = await here.rooms.versions.publish(bundle)
-        await here.added(version)
-        return version, True
+        return await _publish(here, bundle), True
     if known.model != manifest.model or _content(known.files) != _content(manifest.files):
         raise Conflict(f"Another version has the id {manifest.id} here.")
     if known.local:  # whole, as a rule; if not, this mends it
         await here.rooms.versions.install(bundle, mend=True)
-    return await here.rooms.versions.get(manifest.model, manifest.id), False
+    version = await here.rooms.versions.find(manifest.model, manifest.id)
+    if version is None:  # deleted in this moment
+        return await _publish(here, bundle), True
+    return version, False
+
+
+async def _publish(here: Services, bundle: Path) -> WeightsVersion:
+    version = await here.rooms.versions.publish(bundle)
+    await here.added(version)
+    return version
 
 
 def _content(files: Any) -> list[tuple[str, int, str]]:

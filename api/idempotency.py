@@ -27,7 +27,7 @@ from ..records import answers as records
 from ..records.answers import KeptAnswer
 from ..records.store import RecordStore
 from ..schemas.transport import RequestData
-from ..training.replays import KeyLocks
+from ..turns import Turns
 from .access.principal import principal_of
 from .responses import own
 from .services import services
@@ -55,7 +55,7 @@ class Repeats:
     """The keyed requests of one application: under way, and answered in the last 24 hours."""
 
     def __init__(self) -> None:
-        self._locks = KeyLocks()
+        self._locks = Turns()
         self._tasks: set[asyncio.Task[web.StreamResponse]] = set()
 
     async def lifetime(self, app: web.Application) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -23,11 +24,12 @@ from ..records.lost import saved_copies
 from ..records.revision import newest_revision, revision_of
 from .office import StorageOffice
 from .transfer.results import RepairReport
-from .versions import fault_of
+from .versions import VERSION_ID, fault_of
 
 LEAST_FREE = 1024**3
 """Bytes: with less free space a training or a fetch is likely to fail."""
 _NAMED = 3
+_YOUNG_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,15 @@ def _versions(
             "Put them back from a backup or import their archives; else delete them "
             "(`modelyard weights delete`, `modelyard datasets remove`).",
         )
+    if strangers := _strangers(home, bundles):
+        told = ", ".join(str(path) for path in strangers[:_NAMED])
+        more = f" and {len(strangers) - _NAMED} more" if len(strangers) > _NAMED else ""
+        yield Finding(
+            "home",
+            f"No record knows the weights of this folder: {told}{more}.",
+            "Put the records back that know it, or remove the folder when you need it no more: a "
+            "server that is killed while it takes weights in can leave one.",
+        )
     waiting = [one for one in bundles if shared and one.local and not one.stored]
     if waiting:
         reasons = {one.reason for one in waiting if one.reason}
@@ -205,6 +216,17 @@ def _versions(
             "Keep this disk. A running server with this --storage publishes them; "
             "`modelyard weights push` tries now.",
         )
+
+
+def _strangers(home: Home, bundles: list[KeptBundle]) -> list[Path]:
+    """Folders of versions that no record names; of datasets a server's start makes records. Not
+    what a server is about to list."""
+    if not home.weights.is_dir():
+        return []
+    known = {one.id for one in bundles if one.kind == "weights"}
+    folders = (path for path in home.weights.iterdir() if VERSION_ID.match(path.name))
+    unknown = [path for path in folders if path.name not in known]
+    return sorted(path for path in unknown if time.time() - path.stat().st_mtime > _YOUNG_S)
 
 
 def _faults(

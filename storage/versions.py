@@ -25,6 +25,8 @@ from ..errors import ModelyardError
 from ..members import SEEN
 
 VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
+GONE = ".gone-"
+"""Before the name of a folder that is being removed: it comes back if its record is still there."""
 _TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -194,6 +196,33 @@ def remove_unfinished(root: Path, kept: Collection[str] = ()) -> None:
         if path.name.removeprefix(".new-") in kept:
             continue
         remove_tree(path)
+
+
+def put_away(root: Path, bundle_id: str) -> Path:
+    """Renames the bundle's folder, if there is one, to one that is removed at the next start."""
+    away = root / f"{GONE}{bundle_id}"
+    folder = root / bundle_id
+    if folder.exists():
+        remove_tree(away)  # of an earlier one of that id
+        folder.rename(away)
+    return away
+
+
+def bring_back(away: Path) -> None:
+    """Undoes `put_away`."""
+    if away.exists():
+        away.rename(away.with_name(away.name.removeprefix(GONE)))
+
+
+def remove_away(away: Path) -> None:
+    """Removes what was put away, and what a fetch had brought of it."""
+    remove_tree(away)
+    remove_tree(away.with_name(f".new-{away.name.removeprefix(GONE)}"))
+
+
+def put_away_before(root: Path) -> list[Path]:
+    """What a server has put away that was killed before it was removed."""
+    return list(root.glob(f"{GONE}*"))
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from ..clearing import remove_tree
 from ..errors import WeightsNotFound
 from ..records.aliases import LATEST, AliasMove, current_aliases, move_alias
 from ..records.paging import cursor_after, seq_of
@@ -33,8 +32,21 @@ from ..records.weights import (
     page_of_weights,
     update_weights,
 )
+from ..turns import Turns
 from .exports import remove_unfinished_exports
-from .versions import VERSION_ID, Manifest, install_version, is_whole, remove_unfinished
+from .versions import (
+    GONE,
+    VERSION_ID,
+    Manifest,
+    bring_back,
+    install_version,
+    is_whole,
+    put_away,
+    put_away_before,
+    read_manifest,
+    remove_away,
+    remove_unfinished,
+)
 
 PRODUCTION = "production"
 """The alias, set by hand, that predictions use by default; without it they use `latest`."""
@@ -108,13 +120,19 @@ class WeightsVersions:
         to one. Counts those who delete it."""
         self._store = store
         self._bring: Bring | None = None
+        self._installing = Turns()
 
     def bring_with(self, bring: Bring) -> None:
         """How the files of a version come here that are only in the shared store."""
         self._bring = bring
 
     async def start(self) -> None:
-        """Removes what a server that was killed while installing or exporting has left."""
+        """Removes what a server has left that was killed while installing, exporting, deleting."""
+        for away in await asyncio.to_thread(put_away_before, self.root):
+            version_id = away.name.removeprefix(GONE)
+            known = await self._store.read(lambda c, one=version_id: find_weights(c, one))  # type: ignore[misc]
+            whole = known is not None and known.local
+            await asyncio.to_thread(bring_back if whole else remove_away, away)
         # Not of fetches: the next one goes on with what has come.
         absent = await self._store.read(absent_weights)
         await asyncio.to_thread(remove_unfinished, self.root, absent)
@@ -128,7 +146,9 @@ class WeightsVersions:
         Doing it again changes nothing; with `mend` a copy that is damaged is replaced. Raises
         BadVersion (it will never work) and OSError (the disk is full: try again later).
         """
-        return await asyncio.to_thread(install_version, source, self.root, mend)
+        version_id = (await asyncio.to_thread(read_manifest, source)).id
+        async with self._installing.hold(version_id):  # two imports of one archive at once
+            return await asyncio.to_thread(install_version, source, self.root, mend)
 
     def record_in(self, manifest: Manifest) -> Callable[[Connection], None]:
         """The part of a transaction that lists an installed version.
@@ -279,9 +299,15 @@ class WeightsVersions:
         return await self.get(version.model, version.id)
 
     async def forget(self, version_id: str) -> None:
-        """Removes the record, then the folder."""
-        await self._store.write(lambda c: delete_weights(c, version_id))
-        await asyncio.to_thread(remove_tree, self.root / version_id)
+        """Removes the record and the folder: both, whatever line the server is killed at."""
+        async with self._installing.hold(version_id):
+            away = await asyncio.to_thread(put_away, self.root, version_id)
+            try:
+                await self._store.write(lambda c: delete_weights(c, version_id))
+            except BaseException:
+                await asyncio.to_thread(bring_back, away)
+                raise
+            await asyncio.to_thread(remove_away, away)
 
     def _version(
         self, record: WeightsRecord, names: Mapping[str, tuple[str, ...]]

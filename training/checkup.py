@@ -20,7 +20,7 @@ from ..clearing import remove_tree
 from ..errors import ModelyardError
 from ..records.caches import ModelCaches
 from ..records.home import Home
-from ..records.inspection import newest_moment, recorded_runs
+from ..records.inspection import kept_bundles, newest_moment, recorded_runs
 from ..storage.checkup import Finding
 from .orders import GONE
 from .paths import RunPaths
@@ -101,7 +101,8 @@ def _leftovers(home: Home) -> Iterator[Path]:
     # Without records nobody knows what of the rest is still needed; the fault itself is told by
     # the check of the home.
     with suppress(OSError, ModelyardError):
-        recorded = recorded_runs(home.database)
+        recorded = {*recorded_runs(home.database)}
+        recorded |= {bundle.id for bundle in kept_bundles(home.database)}
         for folder in (home.runs, home.weights, home.datasets):
             for path in _in(folder):
                 left = path.name.startswith(_LEFT) and _is_old(path)

@@ -14,7 +14,6 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..clearing import remove_tree
 from ..errors import StorageUnavailable
 from ..records.runs import Outcome, Progress, RunRecord, find_run
 from ..records.store import RecordStore
@@ -109,8 +108,7 @@ class Conclusion:
         )
         if manifest is not None and not moved:
             # Cancelled in the last moment: the version was never listed.
-            folder = self._versions.root / manifest.id
-            await asyncio.to_thread(remove_tree, folder)
+            await self._versions.forget(manifest.id)
         return moved
 
     async def _compared(self, record: RunRecord, manifest: Manifest | None) -> str | None:
@@ -147,7 +145,18 @@ class Conclusion:
     async def _conclude_cancelled(
         self, record: RunRecord, paths: RunPaths, how: ExitRecord
     ) -> None:
+        await self._remove_unlisted(record, paths)
         await self._finish(record, paths, how)
+
+    async def _remove_unlisted(self, record: RunRecord, paths: RunPaths) -> None:
+        """The version folder of a run that was cancelled after that had been installed: by a server
+        that was killed before it could list it, or remove it itself."""
+        with suppress(BadVersion, OSError):
+            manifest = await asyncio.to_thread(read_manifest, paths.version)
+            installed = await asyncio.to_thread(read_manifest, self._versions.root / manifest.id)
+            listed = await self._versions.find(record.model, manifest.id)
+            if listed is None and installed.run == record.id:
+                await self._versions.forget(manifest.id)
 
     async def _finish(
         self,

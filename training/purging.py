@@ -26,8 +26,8 @@ from ..records.runs import (
     models_with_runs,
 )
 from ..records.store import RecordStore
+from ..turns import Turns
 from .orders import GONE
-from .replays import KeyLocks
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class RunPurge:
         home: Home,
         keep: int | None,
         own: Mapping[str, int | None],
-        turns: KeyLocks,
+        turns: Turns,
     ) -> None:
         self._store = store
         self._root = home.runs

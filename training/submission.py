@@ -27,12 +27,13 @@ from ..records.runs import RunRecord, find_resumption, find_run, insert_run
 from ..records.store import RecordStore
 from ..schemas.transport import RequestData
 from ..storage.weights import WeightsVersions
+from ..turns import Turns
 from .dates import local_date
 from .messages import RunOrder
 from .options import RunLimits, TrainingOptions
 from .orders import seed_of, write_run_folder
 from .paths import RunPaths
-from .replays import KeyLocks, key_hash, request_digest
+from .replays import key_hash, request_digest
 from .resuming import Resumption, carry_over
 
 
@@ -108,8 +109,8 @@ class Submissions:
         self._versions = versions
         self._options = options
         self._recorded = recorded
-        self.turns = KeyLocks()
-        self._keys = KeyLocks()
+        self.turns = Turns()
+        self._keys = Turns()
         self._under_way: set[asyncio.Task[RunRecord]] = set()
 
     async def submit(self, what: Submission) -> RunRecord:

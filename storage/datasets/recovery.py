@@ -1,4 +1,4 @@
-"""Puts HOME/datasets right after a kill, and moves folders out of the way before they are removed.
+"""Puts HOME/datasets right after a kill.
 
 Runs in the front; the file work in threads. What a folder's name says:
 
@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from ...records import datasets as records
 from ...records.datasets import DatasetRecord
 from ...records.store import RecordStore
-from ..versions import VERSION_ID
+from ..versions import GONE, VERSION_ID, bring_back, remove_away
 
 log = logging.getLogger(__name__)
 
@@ -47,35 +47,13 @@ async def recover(root: Path, store: RecordStore) -> None:
         await store.write(work)
 
 
-def put_away(root: Path, dataset_id: str) -> Path:
-    """Renames the bundle's folder, if there is one, to one that is removed at the next start."""
-    away = root / f".gone-{dataset_id}"
-    folder = root / dataset_id
-    if folder.exists():
-        folder.rename(away)
-    return away
-
-
-def bring_back(away: Path) -> None:
-    """Undoes `put_away`."""
-    if away.exists():
-        away.rename(away.with_name(away.name.removeprefix(".gone-")))
-
-
-def remove_away(away: Path) -> None:
-    """Removes what was put away, and what a fetch had brought of it."""
-    shutil.rmtree(away, ignore_errors=True)
-    name = away.name.removeprefix(".gone-")
-    shutil.rmtree(away.with_name(f".new-{name}"), ignore_errors=True)
-
-
 def _clean(root: Path, known: set[str]) -> set[str]:
     """The ids of the bundles that are there, after half ones are removed."""
     for folder in list(root.iterdir()):
         if folder.name.startswith(".ingest-"):
             shutil.rmtree(folder, ignore_errors=True)
-        elif folder.name.startswith(".gone-"):
-            if folder.name.removeprefix(".gone-") in known:
+        elif folder.name.startswith(GONE):
+            if folder.name.removeprefix(GONE) in known:
                 bring_back(folder)
             else:
                 remove_away(folder)

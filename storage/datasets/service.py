@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +22,13 @@ from ...records import datasets as records
 from ...records.datasets import DatasetRecord
 from ...records.home import Home
 from ...records.store import RecordStore
+from ...turns import Turns
 from ..cache import StoreCache
 from ..office import StorageOffice
 from ..publishing import Publisher
+from ..versions import bring_back, put_away, remove_away
 from .ingestion import Content, Ingestion
-from .recovery import bring_back, put_away, recover, remove_away
+from .recovery import recover
 from .shelf import DatasetShelf
 from .taking import Item, Progress
 
@@ -84,7 +85,7 @@ class Datasets:
         self._store = store
         self._read = read
         self._places = asyncio.Semaphore(AT_ONCE)
-        self._names: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._naming = Turns()  # one at a time gets the next number of a name
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
@@ -122,7 +123,7 @@ class Datasets:
                 return known, False
             draft = self._draft(dataset_id, incoming, content)
             draft = await self._with_reading(draft, content)
-            async with self._naming(incoming.name):
+            async with self._naming.hold(incoming.name):
                 known = await self._known(incoming.name, content)  # came meanwhile, too
                 if known is not None:
                     return known, False
@@ -167,21 +168,6 @@ class Datasets:
         record = replace(draft, number=number)
         await ingestion.seal(_manifest_of(record), [self.root / one for one in relatives])
         return await self._store.write(lambda c: records.insert_dataset(c, record))
-
-    @asynccontextmanager
-    async def _naming(self, name: str) -> AsyncIterator[None]:
-        """One at a time gets the next number of a name."""
-        lock, users = self._names.get(name, (asyncio.Lock(), 0))
-        self._names[name] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._names[name]
-            if users == 1:
-                del self._names[name]
-            else:
-                self._names[name] = (lock, users - 1)
 
     # -- looking up -------------------------------------------------------------------------------
 

@@ -22,8 +22,7 @@ from ...records.store import RecordStore
 from ..cache import FetchedBundle, StoreCache
 from ..office import StorageOffice
 from ..publishing import Publisher, PublishState, can_retry
-from ..versions import BadVersion
-from .recovery import remove_away
+from ..versions import BadVersion, put_away, remove_away
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +173,8 @@ class DatasetShelf:
     async def came(self, bundle_id: str) -> None:
         values = {"local": True, "used_at": datetime.now(UTC)}
         if not await self._store.write(lambda c: records.change_dataset(c, bundle_id, **values)):
-            await asyncio.to_thread(remove_away, self._root / f".gone-{bundle_id}")
+            away = await asyncio.to_thread(put_away, self._root, bundle_id)
+            await asyncio.to_thread(remove_away, away)
             raise NotFound(f"The dataset {bundle_id} was deleted.")
 
     async def used(self, bundle_id: str) -> None:

@@ -272,6 +272,27 @@ def test_leftovers_are_told_and_removed_only_on_request_and_without_a_server(
     assert server.get("/healthz").ok
 
 
+def test_what_a_cut_off_deletion_put_away_is_no_leftover_while_it_is_recorded(
+    doctor, tmp_path, empty_home
+):
+    home = shutil.copytree(empty_home, tmp_path / "home")
+    kept, left = (home / "weights" / f".gone-{letter * 32}" for letter in "ab")
+    for folder in (kept, left):
+        folder.mkdir()
+        os.utime(folder, (0, 0))
+
+    async def work():
+        store = RecordStore(home / "records.db")
+        await store.open()
+        version = WeightsRecord("a" * 32, "m", datetime.now(UTC))
+        await store.write(lambda connection: insert_weights(connection, version))
+        await store.close()
+
+    asyncio.run(work())
+    doctor(home, None, "--repair")
+    assert kept.exists() and not left.exists(), "a server's start brings it back"
+
+
 def test_a_home_that_others_may_enter_is_told_and_shut_on_request(doctor, tmp_path, empty_home):
     home = shutil.copytree(empty_home, tmp_path / "home")
     home.chmod(0o777)
@@ -321,7 +342,13 @@ def test_runs_without_folder_and_folders_without_record_are_told(doctor, tmp_pat
     strange = home / "runs" / ("f" * 32)
     strange.mkdir()
     (strange / "epoch").write_text("1")
+    weights = home / "weights" / ("e" * 32)
+    weights.mkdir()
+    os.utime(weights, (0, 0))
     code, faults, _ = doctor(home)
+    (told,) = [text for text in faults if str(weights) in text]
+    assert "No record knows the weights" in told
+    faults.remove(told)
     assert code == 1
     assert "not ended is gone: " + f"{2:032x}" in faults[0]
     assert "ended run is gone: " + f"{1:032x}" in faults[1] and "--purge" in faults[1]

@@ -40,6 +40,7 @@ GROUND = {
     "processors",
     "members",
     "seclusion",
+    "turns",
     "standstill",
     "unpacking",
     "",

@@ -10,7 +10,7 @@ from yard_keepers import SIZE, bundle
 from modelyard.errors import Busy, Conflict, StoreUnavailable, WeightsNotFound
 from modelyard.records.aliases import current_aliases
 from modelyard.records.splits import Split
-from modelyard.records.weights import update_weights
+from modelyard.records.weights import delete_weights, update_weights
 from modelyard.storage.aliases import Target
 from modelyard.storage.retention import Retention
 
@@ -312,3 +312,31 @@ async def test_what_could_not_be_deleted_may_be_named_again(yard):
     with pytest.raises(StoreUnavailable):
         await here.keeper.delete(version)
     assert (await here.aliases.move("m", "mine", version.id)).version == version.id
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_deletion_that_was_cut_off_is_completed_or_undone(yard, recorded):
+    here = await yard(url=None)
+    version = await here.make(1)
+    await here.make(2)
+    folder = version.folder.parent
+    folder.rename(folder.with_name(f".gone-{version.id}"))
+    if not recorded:
+        await here.store.write(lambda c: delete_weights(c, version.id))
+    await here.close()
+    await here.open()
+    assert folder.exists() is recorded
+    assert not list(folder.parent.glob(".*"))
+    assert (version.id in await here.ids()) is recorded
+
+
+async def test_an_archive_that_several_import_at_once_is_listed_and_whole(yard):
+    here = await yard(url=None)
+    sources = [bundle(here.home.tmp / f"call{n}", 1, origin="import") for n in range(6)]
+    for source in sources[1:]:
+        shutil.rmtree(source)
+        shutil.copytree(sources[0], source)
+    versions = await asyncio.gather(*(here.versions.publish(source) for source in sources))
+    assert len({version.id for version in versions}) == 1
+    assert await here.versions.check(versions[0])
+    assert not list(here.home.weights.glob(".*"))

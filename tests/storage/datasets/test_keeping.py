@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.errors import Conflict, DatasetNotFound, StorageUnavailable
+from modelyard.errors import Conflict, DatasetNotFound, NotFound, StorageUnavailable
 from modelyard.records.datasets import (
     datasets_of_active_runs,
     find_dataset,
@@ -207,3 +207,12 @@ async def test_a_manifest_that_is_none_of_a_dataset_is_refused(yard, tmp_path: P
         with pytest.raises(BadVersion):
             await yard.store.write(lambda c, w=wrong: yard.datasets.shelf.upsert(c, "key", w))
     assert await yard.store.read(lambda c: find_dataset(c, "0" * 32)) is None
+
+
+async def test_what_was_deleted_while_it_was_fetched_is_not_left(yard):
+    folder = yard.home.datasets / ("d" * 32)
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    with pytest.raises(NotFound, match="was deleted"):
+        await yard.datasets.shelf.came(folder.name)
+    assert list(yard.home.datasets.iterdir()) == []

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from modelyard.schemas.states import Phase, Reason, Status
+from modelyard.storage.versions import install_version
 from modelyard.training.paths import read_json
 
 
@@ -92,6 +93,27 @@ async def test_damaged_version_is_never_listed(new_yard: Any, eventually: Any) -
     assert failed.reason is Reason.PUBLISH_FAILED
     assert "bytes" in failed.message
     assert await yard.versions.find("behaving", "c" * 32) is None
+
+
+async def test_cancelled_run_whose_version_was_installed_by_a_killed_server_leaves_no_folder(
+    new_yard: Any, eventually: Any
+) -> None:
+    yard = await new_yard()
+    record = await yard.walk(steps=40)
+    await yard.in_phase(record, Phase.TRAINING)
+    await yard.stop()
+    paths = yard.paths(record)
+    await eventually(paths.exit.exists)
+    # As if the server had been killed after it installed the version, and the run was cancelled.
+    installed = install_version(paths.version, yard.home.weights)
+    with sqlite3.connect(yard.home.database) as database:
+        values = "status='cancelled', reason='cancelled', phase='cancelling'"
+        database.execute(f"UPDATE runs SET {values} WHERE id=?", [record.id])
+    database.close()
+    yard = await new_yard()
+    ended = await yard.finished(record)
+    assert (ended.status, ended.weights) == (Status.CANCELLED, None)
+    assert not (yard.home.weights / installed.id).exists()
 
 
 async def test_failing_listener_does_not_harm_the_run(yard: Any) -> None:
