@@ -17,6 +17,7 @@ import hashlib
 import lzma
 import os
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -32,6 +33,15 @@ from .members import NAME_LIMIT, PATH_LIMIT, path_fault
 _CHUNK = 1 << 20
 _TAR_HEADER_LIMIT = 1 << 20  # bytes
 _MOST_HEADERS = 20  # before one member; programs write two or three
+
+_LARGEST_MAP = 64 << 10
+"""Bytes of the map of a sparse file's holes: some thousands of them. Each byte of it takes twenty
+of memory."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Of a zip's members. With others zipfile unpacks all that it has read at once, whatever that
+becomes: 437 bytes of bzip2 were 400 MB of memory before the first was counted."""
+_UNREADABLE = (NotImplementedError, ValueError, OverflowError, IndexError, struct.error)
+"""What the readers raise for numbers and texts of a stranger that are none, beside their own."""
 
 _TAR_BLOCK = 512  # bytes
 _OPENERS: dict[bytes, Callable[..., Any]] = {
@@ -97,8 +107,8 @@ def unpack(
             _unpack_tar(work)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError) as error:
         raise budget.refused(f"the archive is damaged: {error}") from error
-    except (NotImplementedError, UnicodeError) as error:
-        raise budget.refused(f"the archive cannot be read: {error}") from error
+    except _UNREADABLE as error:
+        raise budget.refused(f"the archive cannot be read: {str(error)[:200]}") from error
     except OSError as error:
         # The disk's, not the decompressors', nor that of a zip that names places beyond any file.
         if error.errno not in (None, errno.EINVAL):
@@ -121,6 +131,8 @@ def is_archive(file: BinaryIO) -> bool:
             with _Headers.open(fileobj=counted, mode="r|", tarinfo=_TarHeader) as archive:
                 return archive.next() is not None
     except (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError, BadArchive):
+        return False
+    except _UNREADABLE:
         return False
     finally:
         file.seek(0)
@@ -200,6 +212,11 @@ def _unpack_zip(work: _Work) -> None:
                 raise budget.refusal(f"{member.filename} is a link or a device")
             if member.flag_bits & 0x1:
                 raise budget.refusal(f"{member.filename} is encrypted")
+            if member.compress_type not in _METHODS:
+                raise budget.refusal(
+                    f"{member.filename[:200]} is packed by another method than deflate, the usual"
+                    " one: pack it again"
+                )
             path = _path(member.filename, budget)
             if member.filename.endswith("/"):  # is_dir() fails on an empty name
                 _make_folder(work.folder / path, budget, member.filename)
@@ -249,11 +266,25 @@ class _Counted:
     def __init__(self, file: IO[bytes], budget: _Budget) -> None:
         self._file = file
         self._budget = budget
+        self._left: int | None = None
 
     def read(self, size: int) -> bytes:
         data = self._file.read(size)
         self._budget.count_bytes(len(data))
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                raise tarfile.ReadError("a member's map of holes is too long")
         return data
+
+    @contextmanager
+    def at_most(self, size: int) -> Iterator[None]:
+        """While the block lasts about so many bytes may be read (tarfile reads some KiB ahead)."""
+        self._left = size
+        try:
+            yield
+        finally:
+            self._left = None
 
 
 class _Headers(tarfile.TarFile):
@@ -278,6 +309,16 @@ class _TarHeader(tarfile.TarInfo):
         if counted.in_a_row > _MOST_HEADERS:
             raise tarfile.ReadError("a member has too many headers")
         return super()._proc_member(archive)  # type: ignore[misc]
+
+    def _proc_sparse(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        with cast(Any, archive).fileobj.fileobj.at_most(_LARGEST_MAP):
+            return super()._proc_sparse(archive)  # type: ignore[misc]
+
+    def _proc_gnusparse_10(
+        self, following: tarfile.TarInfo, headers: Any, archive: tarfile.TarFile
+    ) -> None:
+        with cast(Any, archive).fileobj.fileobj.at_most(_LARGEST_MAP):
+            super()._proc_gnusparse_10(following, headers, archive)  # type: ignore[misc]
 
 
 def _path(name: str, budget: _Budget) -> PurePosixPath:
@@ -310,13 +351,13 @@ def _write(content: IO[bytes], path: PurePosixPath, work: _Work, name: str, coun
     with _faults_of_names_told(name, work.budget):
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("xb") as file:
-            for chunk in _chunks(content):
+            while piece := content.read(_CHUNK):
                 if count:
-                    work.budget.count_bytes(len(chunk))
-                file.write(chunk)
-                size += len(chunk)
+                    work.budget.count_bytes(len(piece))
+                file.write(piece)
+                size += len(piece)
                 if digest is not None:
-                    digest.update(chunk)
+                    digest.update(piece)
                 work.tell_read()
     work.tell_read()
     if wrote is not None and digest is not None:
@@ -333,8 +374,3 @@ def _faults_of_names_told(name: str, budget: _Budget) -> Iterator[None]:
         if error.errno != errno.ENAMETOOLONG:  # some file systems take fewer bytes
             raise
         raise _too_long(name, budget) from error
-
-
-def _chunks(content: IO[bytes]) -> Iterator[bytes]:
-    while chunk := content.read(_CHUNK):
-        yield chunk
