@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -67,9 +68,10 @@ class RunPurge:
             return
         try:
             for run_id in await self._store.read(lambda c: ended_beyond(c, model, keep)):
-                await self.purge(model, run_id)
-        except RunConflict:
-            pass  # another run goes on with it: after that one's end
+                # Another run goes on with it: after that one's end, which may be weeks away and is
+                # no reason to keep the others. Or it was purged meanwhile.
+                with suppress(RunConflict, RunNotFound):
+                    await self.purge(model, run_id)
         except (ModelyardError, OSError) as error:
             log.warning("the ended runs of %s are not removed yet: %s", model, error)
 

@@ -44,6 +44,21 @@ async def test_the_newest_ended_runs_are_kept(yard):
     assert {path.name for path in (yard.root / "runs").iterdir()} == left
 
 
+async def test_a_run_that_another_goes_on_with_stays_and_keeps_no_others(new_yard):
+    yard = await new_yard(max_trainings=2)
+    old = await yard.walk(steps=4000, seconds=0.01)
+    await yard.until(old, lambda now: last_step(yard.paths(now)) is not None)
+    await yard.service.cancel(old.model, old.id)
+    left = await yard.service.resumption(await yard.finished(old))
+    again = await yard.submit(
+        plugin="walking:Walking", request=left.request, args=old.args, resumes=left
+    )
+    ended = [await yard.finished(await yard.submit()) for _ in range(3)]
+    await purge_of(yard, keep=1).retain_all()
+    left_over = {record.id for record in (await yard.service.list("behaving"))[0]}
+    assert left_over == {old.id, again.id, ended[-1].id}
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 async def test_purge_that_was_killed_is_completed_or_undone(new_yard, recorded):
     yard = await new_yard()
