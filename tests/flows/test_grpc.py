@@ -224,7 +224,7 @@ def test_a_clients_deadline_is_the_calls_deadline(server, client):
 
 def test_a_cancelled_call_is_dropped_from_the_queue(server, client):
     x = {"x": np.zeros(1, "float32")}
-    working = client.begin("shift", x, seconds=0.8)
+    working = client.begin("shift", x, seconds=4.0)
     waiting = [client.begin("shift", x, seconds=5.0) for _ in range(2)]
     wait_for(server, r'modelyard_queue_items{model="shift"} 2.0')
     for call in waiting:

@@ -190,7 +190,9 @@ async def load(server, target):
                 answered += 1
 
     asking = [asyncio.ensure_future(ask()) for _ in range(8)]
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(60):
+        while answered <= 30:
+            await asyncio.sleep(0.01)
     server.process.send_signal(signal.SIGTERM)
     await asyncio.sleep(0.1)
     async with grpc.aio.insecure_channel(target, options=options) as channel:

@@ -3,7 +3,7 @@
 import time
 
 
-def wait_until(true, limit_s=60):
+def wait_until(true, limit_s=120):
     until = time.monotonic() + limit_s
     while not true():
         assert time.monotonic() < until, "it did not come about"
