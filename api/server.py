@@ -24,6 +24,7 @@ from ..seclusion import seclude
 from ..serving.pool import ServingPool
 from ..settings import Settings
 from ..settings.checks import check_settings, warnings_about
+from ..streams import let_go
 from .app import create_app
 from .exporting import EXPORTER
 from .farewell import take_leave
@@ -48,6 +49,7 @@ log = logging.getLogger(__name__)
 _CANCELLED_S = 1.0
 """Seconds that requests get to clean up after themselves whose time was over."""
 _MOST_FDS = 65_536  # not more: there are plugins that close every number there may be
+_LEAST_FDS = 256  # its own, those of some workers and trainings, and some connections
 _UNSENT = 512 * 1024
 """Bytes that the kernel takes of an answer beyond what its client has room for: else it would keep
 megabytes for each that does not read, and nobody would see that they do not move (tcp(7))."""
@@ -62,8 +64,8 @@ def serve(settings: Settings) -> int:
     """
     run = uvloop.run if uvloop else asyncio.run
     seclude()
-    _raise_descriptor_limit()
     try:
+        _raise_descriptor_limit()
         check_settings(settings, os.environ)
         configure_logging(settings.log_level, settings.log_file, settings.log_size)
         for told in warnings_about(settings, os.environ):
@@ -78,12 +80,22 @@ def serve(settings: Settings) -> int:
 
 
 def _raise_descriptor_limit() -> None:
-    """Each connection has one, and the usual soft limit is 1024, whatever the hard one is."""
+    """Each connection has one, and the usual soft limit is 1024, whatever the hard one is.
+
+    Raises CannotStart if there may be too few for any server.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST_FDS if hard == resource.RLIM_INFINITY else min(hard, _MOST_FDS)
     if soft != resource.RLIM_INFINITY and soft < most:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < _LEAST_FDS:
+        raise CannotStart(
+            f"The server may have {soft} files and connections open, which are too few: it needs "
+            f"{_LEAST_FDS} at least, and 4096 to serve many. Raise the limit (ulimit -n, "
+            "LimitNOFILE= of systemd, --ulimit nofile= of a container)."
+        )
 
 
 def check_access(settings: Settings) -> None:
@@ -287,18 +299,24 @@ def _tell(
     host = f"[{host}]" if ":" in host else host
     scheme = "http" if settings.tls_cert is None else "https"
     base = f"{scheme}://{host}:{port}{settings.base_path}"
-    print(f"Modelyard is listening on {base}/", flush=True)
-    print(f"  models       {base}/v2/models/   ({', '.join(models) or 'none installed'})")
+    lines = [
+        f"Modelyard is listening on {base}/",
+        f"  models       {base}/v2/models/   ({', '.join(models) or 'none installed'})",
+    ]
     if settings.doc_endpoint:
-        print(f"  Swagger UI   {base}/ui   (and /api)")
-    print(f"  OpenAPI      {base}/openapi.json   (Swagger 2.0: /swagger.json)")
+        lines.append(f"  Swagger UI   {base}/ui   (and /api)")
+    lines.append(f"  OpenAPI      {base}/openapi.json   (Swagger 2.0: /swagger.json)")
     if grpc_port is not None:
-        print(f"  gRPC         {host}:{grpc_port}   (Open Inference Protocol)")
+        lines.append(f"  gRPC         {host}:{grpc_port}   (Open Inference Protocol)")
     if settings.public_url is not None:
-        print(f"  clients see  {settings.public_url}/")
-    print(f"  TensorBoard  {base}/tensorboard/", flush=True)
+        lines.append(f"  clients see  {settings.public_url}/")
+    lines.append(f"  TensorBoard  {base}/tensorboard/")
     if closed:
         also = f" or tokens of {settings.oidc_issuer}" if settings.oidc_issuer else ""
-        print(f"  access       with keys{also} (modelyard keys; docs/access.md)", flush=True)
+        lines.append(f"  access       with keys{also} (modelyard keys; docs/access.md)")
     elif settings.access == "open" and not settings.is_loopback:
         log.warning("open access: everybody who reaches %s may train and predict", settings.host)
+    try:
+        print("\n".join(lines), flush=True)
+    except OSError:  # nobody reads it any more, which is no reason to serve nobody
+        let_go(sys.stdout)

@@ -26,6 +26,7 @@ from ..models_plugin.interpreter import Interpreter, command
 from ..models_plugin.plugin import DEEPAAS_GROUP, PluginSource
 from ..settings import ENV_PREFIX, Settings, load_settings
 from ..settings.files import deepaas_dirs, deepaas_files
+from ..streams import open_closed_streams
 
 if multiprocessing.current_process().name != "MainProcess":  # in one that the module spawned
     ready_spawned_child()
@@ -197,6 +198,7 @@ def _fail(text: str, code: int = 1) -> NoReturn:
 
 def main() -> None:
     """The console script's entry point."""
+    open_closed_streams()
     try:
         code = run(sys.argv[1:], os.environ)
     except KeyboardInterrupt:

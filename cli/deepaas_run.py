@@ -20,6 +20,7 @@ from ..records.home import Home
 from ..records.keyring import has_keys
 from ..settings import ENV_PREFIX, Settings, Source, read_sources, settings_from
 from ..settings.files import deepaas_dirs, deepaas_files
+from ..streams import end_streams, open_closed_streams
 from .serve import given_flags, refuse_other_platforms, setting_options
 
 DEFAULTS = {
@@ -110,7 +111,11 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """The console script's entry point."""
-    deepaas_run(prog_name="deepaas-run")
+    open_closed_streams()
+    try:
+        deepaas_run(prog_name="deepaas-run")
+    finally:
+        end_streams()
 
 
 if __name__ == "__main__":

@@ -12,5 +12,6 @@ def told(error: Exception) -> tuple[str, int]:
     if isinstance(error, ClientError):
         return error.message, 1
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error), 1
+        told = error.strerror or str(error)  # not Python's "[Errno 28] ..."
+        return f"{error.filename}: {told}" if error.filename else f"{told}.", 1
     raise error

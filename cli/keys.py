@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import re
@@ -80,10 +81,18 @@ def create(
     record, text = new_key(name, may, models or None, now, _until(expires, now))
     place = _place(home)
     _changed(place, "create", lambda connection: insert_key_record(connection, record), [record.id])
-    if wants_json(ctx):
-        printing.print_json({**_told(record, now), "key": text})
-        return
-    click.echo(text)
+    try:
+        if wants_json(ctx):
+            printing.print_json({**_told(record, now), "key": text})
+            return
+        click.echo(text)
+    except OSError as error:  # nobody has seen it, nor ever will
+        ended = functools.partial(revoke_keys, which=record.id, now=now)
+        _changed(place, "revoke", ended)
+        raise click.ClickException(
+            f"The key could not be written to standard output ({error.strerror}), so it was "
+            "revoked again. Make another where it can be written."
+        ) from error
     click.echo(
         f"Key {record.id} of {name}: {', '.join(in_order(record.scopes))}; "
         f"{_models_of(record)}; {_lasting(record)}. It is not shown again.",

@@ -13,6 +13,7 @@ import sys
 import click
 
 from .. import __version__
+from ..streams import end_streams, open_closed_streams
 from .lazy import LazyGroup, Place
 from .server_options import connection_options
 
@@ -46,6 +47,14 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line; the console script's entry point."""
+    open_closed_streams()
+    try:
+        _run()
+    finally:
+        end_streams()
+
+
+def _run() -> None:
     try:
         code = cli.main(prog_name="modelyard", standalone_mode=False)
     except click.ClickException as error:

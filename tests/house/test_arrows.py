@@ -42,6 +42,7 @@ GROUND = {
     "seclusion",
     "turns",
     "standstill",
+    "streams",
     "unpacking",
     "",
 }
