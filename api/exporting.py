@@ -5,6 +5,7 @@ front.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +22,7 @@ from ..storage.weights import WeightsVersion
 SAFETENSORS = "safetensors"
 """The one format that needs no plugin: the version's own files."""
 _MOST_WAITING = 8  # exports of a model
+_PACKING_S = 600.0
 _MOST_AT_ONCE = 4  # of all models: an exporter of torch takes a gigabyte
 
 
@@ -136,7 +138,7 @@ class Exporter:
                             "folder": str(folder),
                         }
                     )
-                return await asyncio.to_thread(exports.end, wanted, told)
+                return await _ended(exports, wanted, told)
             except BaseException:
                 await _in_thread(exports.drop, wanted)
                 raise
@@ -175,6 +177,27 @@ def _own_files(exports: VersionExports) -> dict[str, Any]:
             {"format": ["These weights have no .safetensors file that could be handed out."]}
         )
     return {"max_difference": 0.0, "samples": 0}
+
+
+async def _ended(exports: VersionExports, wanted: str, told: Mapping[str, Any]) -> Export:
+    """The export of what the model wrote, read and packed. A file may be of any size, and holes of
+    a disk's: it has a limit, and the server's end does not wait for it. Raises DeadlineExceeded.
+    """
+    stop = threading.Event()
+    work = asyncio.ensure_future(asyncio.to_thread(exports.end, wanted, told, stop.is_set))
+    try:
+        async with asyncio.timeout(_PACKING_S) as time:
+            return await asyncio.shield(work)
+    except TimeoutError:
+        if not time.expired():
+            raise
+        raise DeadlineExceeded(
+            f"The files of the export {wanted!r} were not read and packed within {_PACKING_S:g} s."
+        ) from None
+    finally:
+        stop.set()
+        with suppress(Exception, asyncio.CancelledError):
+            await asyncio.shield(work)  # what it writes is removed next
 
 
 async def _in_thread(work: Callable[[str], None], name: str) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -103,15 +103,18 @@ class VersionExports:
                 number += 1
         return number
 
-    def end(self, name: str, told: Mapping[str, Any]) -> Export:
+    def end(
+        self, name: str, told: Mapping[str, Any], stop: Callable[[], bool] = lambda: False
+    ) -> Export:
         """Makes what was begun the export: whole and durable, or not at all.
 
-        `told` has `max_difference` and `samples`, and any details. Raises PluginFailed if the model
-        wrote what cannot be handed out, and OSError.
+        `told` has `max_difference` and `samples`, and any details. Files of any size are read, some
+        written: `stop` is asked at each piece. Raises PluginFailed if the model wrote what cannot
+        be handed out, OSError, and InterruptedError when `stop` says so.
         """
         new = self._root / f".new-{name}"
-        files = [_described(new, path) for path in _checked(new)]
-        one = _single(new, name, files)
+        files = [_described(new, path, stop) for path in _checked(new)]
+        one = _single(new, name, files, stop)
         details = {key: told[key] for key in told if key not in ("max_difference", "samples")}
         export = Export(
             format=name,
@@ -155,7 +158,9 @@ def _checked(folder: Path) -> list[Path]:
     return files
 
 
-def _single(new: Path, name: str, files: list[dict[str, Any]]) -> dict[str, Any]:
+def _single(
+    new: Path, name: str, files: list[dict[str, Any]], stop: Callable[[], bool]
+) -> dict[str, Any]:
     """The one file that is handed out; several become a zip, and are not kept beside it."""
     if len(files) == 1:
         return files[0]
@@ -165,20 +170,30 @@ def _single(new: Path, name: str, files: list[dict[str, Any]]) -> dict[str, Any]
             info = zipfile.ZipInfo(item["path"], _EPOCH)
             info.external_attr = 0o644 << 16
             info.file_size = item["size"]  # so that one of gigabytes is written as such
-            with archive.open(info, "w") as target, (new / item["path"]).open("rb") as source:
-                shutil.copyfileobj(source, target, 1 << 20)
+            with archive.open(info, "w") as target:
+                for piece in _pieces(new / item["path"], stop):
+                    target.write(piece)
     for path in [*new.iterdir()]:
         if path != packed:
             remove_tree(path)
     packed.rename(new / f"{name}.zip")
-    return _described(new, new / f"{name}.zip")
+    return _described(new, new / f"{name}.zip", stop)
 
 
-def _described(folder: Path, path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+def _described(folder: Path, path: Path, stop: Callable[[], bool]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for piece in _pieces(path, stop):
+        digest.update(piece)
     relative = path.relative_to(folder).as_posix()
-    return {"path": relative, "size": path.stat().st_size, "sha256": digest}
+    return {"path": relative, "size": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _pieces(path: Path, stop: Callable[[], bool]) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            if stop():
+                raise InterruptedError
+            yield piece
 
 
 def _files(folder: Path) -> Iterator[Path]:

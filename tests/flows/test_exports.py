@@ -34,7 +34,7 @@ def export(server, version, name, timeout=None, model="kin"):
 
 def test_an_export_is_made_once_and_carries_its_largest_difference(server, version):
     assert server.get(path(version)).json() == {
-        "formats": ["safetensors", "text", "pair", "sly", "crash", "slow", "stop", "hang"],
+        "formats": ["safetensors", "text", "pair", "sly", "crash", "slow", "stop", "hang", "vast"],
         "exports": [],
     }
     made = export(server, version, "text")
@@ -134,6 +134,24 @@ def test_an_export_that_hangs_ends_with_the_time_of_its_request(server, version)
     folder = server.home / "weights" / version / "exports"
     wait_until(lambda: not (folder / ".new-hang").exists())
     assert not (folder / "hang").exists()
+
+
+def test_an_export_of_vast_files_ends_with_its_request_and_with_the_server(start_server):
+    """A terabyte of holes takes no place on the disk, and very long to be read."""
+    server = start_server("--model-name", "kin", "--no-warm-start")
+    server.wait_ready("kin")
+    version = server.wait_run(server.train("kin", count=3))["weights"]
+    folder = server.home / "weights" / version / "exports"
+    refused = export(server, version, "vast", "15")
+    assert refused.status_code == 504, refused.text
+    wait_until(lambda: not (folder / ".new-vast").exists())
+    asking = threading.Thread(target=_quietly, args=(export, server, version, "vast"))
+    asking.start()
+    wait_until(lambda: (folder / ".new-vast" / "holes").exists())
+    wait_until(lambda: not server.children("serving.task_process"))
+    assert server.stop(timeout=30) == 0
+    asking.join()
+    assert not (folder / ".new-vast").exists()
 
 
 def test_an_export_that_hangs_holds_up_nothing_but_its_own_model(server, version):

@@ -25,7 +25,7 @@ class Kin(Model):
         "archive": File(load_default=None, allow_none=True),
         "hurry": fields.Boolean(load_default=False, metadata={"location": "query"}),
     }
-    export_formats = ("text", "pair", "sly", "crash", "slow", "stop", "hang")
+    export_formats = ("text", "pair", "sly", "crash", "slow", "stop", "hang", "vast")
 
     def load(self, weights, device):
         self.values = json.loads((weights / "values.json").read_text())
@@ -64,6 +64,9 @@ class Kin(Model):
         if format == "crash":
             (folder / "half").write_text("half")
             os.abort()
+        if format == "vast":
+            with (folder / "holes").open("wb") as file:
+                file.truncate(1 << 40)
         if format == "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
         if format in ("slow", "hang"):
