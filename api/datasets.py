@@ -28,6 +28,7 @@ from ..schemas.transport import RequestData
 from ..storage.datasets.naming import name_from
 from ..storage.datasets.service import Incoming
 from ..storage.datasets.taking import Item
+from .access.deeds import carry_out
 from .access.principal import Principal, principal_of
 from .body import ModelRequestReader
 from .idempotency import files_given, idempotency_key, once, thing_of
@@ -85,7 +86,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         finally:
             await _remove(folder)
 
-    return await asyncio.shield(asyncio.ensure_future(whole()))
+    return await carry_out(request, whole())
 
 
 async def _from_files(
@@ -225,8 +226,11 @@ async def delete(request: web.Request) -> web.StreamResponse:
     async def could_go_on(ids: Sequence[str]) -> Sequence[str]:
         return [] if request[QUERY]["force"] else await _resumable(here, ids)
 
-    await asyncio.shield(asyncio.ensure_future(here.rooms.datasets.delete(record, could_go_on)))
-    return web.Response(status=204)
+    async def remove() -> web.Response:
+        await here.rooms.datasets.delete(record, could_go_on)
+        return web.Response(status=204)
+
+    return await carry_out(request, remove())
 
 
 def answered(

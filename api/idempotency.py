@@ -28,6 +28,7 @@ from ..records.answers import KeptAnswer
 from ..records.store import RecordStore
 from ..schemas.transport import RequestData
 from ..turns import Turns
+from .access.deeds import carry_out
 from .access.principal import principal_of
 from .responses import own
 from .services import services
@@ -83,7 +84,7 @@ class Repeats:
         self._tasks.add(task)
         task.add_done_callback(self._done)
         try:
-            return await asyncio.shield(task)
+            return await carry_out(request, task)
         except asyncio.CancelledError:
             if task.cancelled():
                 raise Busy("The server is stopping.") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from ..training.options import RunLimits
 from ..training.resuming import Resumption, check_recorded_files
 from ..training.service import RunRecord
 from ..training.submission import DatasetRef
+from .access.deeds import carry_out
 from .access.principal import principal_of
 from .idempotency import committed, done_before, thing_of
 from .like import Likeness
@@ -34,10 +34,12 @@ async def pause(request: web.Request) -> web.StreamResponse:
     """Asks a training to save a checkpoint and end its processes."""
     model = await model_name_of(request)
     here = services(request)
-    record = await asyncio.shield(
-        asyncio.ensure_future(here.runs.pause(model, request.match_info["id"]))
-    )
-    return json_response(run_data(here, record), RunSchema())
+
+    async def answer() -> web.Response:
+        record = await here.runs.pause(model, request.match_info["id"])
+        return json_response(run_data(here, record), RunSchema())
+
+    return await carry_out(request, answer())
 
 
 async def resume(request: web.Request) -> web.StreamResponse:
@@ -55,10 +57,12 @@ async def resume(request: web.Request) -> web.StreamResponse:
         raise InvalidArguments({name: [told] for name in given})
     else:
         work = here.runs.go_on(record.model, record.id, committed(request))
-    # From the commit on a client that hangs up changes nothing.
-    record = await asyncio.shield(asyncio.ensure_future(work))
-    data = run_data(here, record)
-    return json_response(data, RunSchema(), headers={"Location": data["links"]["self"]})
+
+    async def answer() -> web.Response:
+        data = run_data(here, await work)
+        return json_response(data, RunSchema(), headers={"Location": data["links"]["self"]})
+
+    return await carry_out(request, answer())
 
 
 async def _begin_again(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Awaitable
 from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from ..serving.handle import ModelHandle
 from ..training.options import RunLimits
 from ..training.service import RunRecord
 from ..training.submission import Asked, DatasetRef
+from .access.deeds import carry_out
 from .access.principal import principal_of
 from .body import ModelRequestReader
 from .discretion import discretion
@@ -70,18 +72,17 @@ async def start(request: web.Request) -> web.StreamResponse:
         data, limits = chosen_limits(request, handle, data)
         with telling_where("like", "dataset", *LIMITS):
             checked = await handle.validate("train", data)
-        # From the commit on a client that hangs up changes nothing.
         sent = (key, principal_of(request).name, asked)
-        record = await asyncio.shield(
-            asyncio.ensure_future(
-                _submit(here, handle, data, checked, folder, sent, kin, dataset, limits)
-            )
-        )
+        submit = _submit(here, handle, data, checked, folder, sent, kin, dataset, limits)
+        return await carry_out(request, _made(here, submit))
     finally:
         if folder.exists():
             await asyncio.shield(asyncio.to_thread(remove_tree, folder))
-    data_out = run_data(here, record)
-    return json_response(data_out, RunSchema(), headers={"Location": data_out["links"]["self"]})
+
+
+async def _made(here: Services, submit: Awaitable[RunRecord]) -> web.Response:
+    data = run_data(here, await submit)
+    return json_response(data, RunSchema(), headers={"Location": data["links"]["self"]})
 
 
 def _asked(request: web.Request, handle: ModelHandle, data: RequestData) -> Asked:
@@ -223,12 +224,14 @@ async def cancel(request: web.Request) -> web.StreamResponse:
         manager = principal_of(request).acting(Permission.MANAGE)
         manager.check(Permission.MANAGE)
         manager.check_model(model)
-        purged = await here.purge.purge(model, request.match_info["id"])
-        return json_response(run_data(here, purged), RunSchema())
-    record = await asyncio.shield(
-        asyncio.ensure_future(here.runs.cancel(model, request.match_info["id"]))
-    )
-    return json_response(run_data(here, record), RunSchema())
+        end: Awaitable[RunRecord] = here.purge.purge(model, request.match_info["id"])
+    else:
+        end = here.runs.cancel(model, request.match_info["id"])
+
+    async def answer() -> web.Response:
+        return json_response(run_data(here, await end), RunSchema())
+
+    return await carry_out(request, answer())
 
 
 async def run_of(request: web.Request) -> RunRecord:

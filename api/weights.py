@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from ..schemas.weights_resources import (
 from ..storage.aliases import Alias, Target
 from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
+from .access.deeds import carry_out
 from .access.principal import principal_of
 from .idempotency import committed, done_before
 from .responses import json_response
@@ -52,9 +54,13 @@ async def change_weights(request: web.Request) -> web.StreamResponse:
     """Sets tags and notes."""
     here, version = services(request), await version_of(request)
     labels: dict[str, Any] = request[BODY]
-    changed = await here.rooms.versions.label(version, labels)
-    here.told()
-    return _answer(here, changed)
+
+    async def change() -> web.Response:
+        changed = await here.rooms.versions.label(version, labels)
+        here.told()
+        return _answer(here, changed)
+
+    return await carry_out(request, change())
 
 
 async def delete_weights(request: web.Request) -> web.StreamResponse:
@@ -69,13 +75,13 @@ async def delete_weights(request: web.Request) -> web.StreamResponse:
         why = f"the alias {', '.join(named)} names it"
     if why is not None:
         raise Conflict(f"The version {version.id} cannot be deleted: {why}.")
-    await asyncio.shield(asyncio.ensure_future(_delete(here, version)))
-    return web.Response(status=204)
+    return await carry_out(request, _delete(here, version))
 
 
-async def _delete(here: Services, version: WeightsVersion) -> None:
+async def _delete(here: Services, version: WeightsVersion) -> web.Response:
     await here.rooms.keeper.delete(version)
     here.rooms.defaults.follow([version.model])
+    return web.Response(status=204)
 
 
 async def retry_weights(request: web.Request) -> web.StreamResponse:
@@ -88,12 +94,15 @@ async def promote_checkpoint(request: web.Request) -> web.StreamResponse:
     """Makes a version of a run's other checkpoint: 201, or 200 if there is one of it already."""
     model, here = await model_name_of(request), services(request)
     run_id, name = request.match_info["id"], request.match_info["name"]
-    promoting = asyncio.ensure_future(_promote(here, model, run_id, name))
-    version, is_new = await asyncio.shield(promoting)
-    data = weights_data(here, version)
-    headers = {"Location": data["links"]["self"]}
-    status = 201 if is_new else 200
-    return json_response(data, WeightsSchema(), status=status, headers=headers)
+
+    async def answer() -> web.Response:
+        version, is_new = await _promote(here, model, run_id, name)
+        data = weights_data(here, version)
+        headers = {"Location": data["links"]["self"]}
+        status = 201 if is_new else 200
+        return json_response(data, WeightsSchema(), status=status, headers=headers)
+
+    return await carry_out(request, answer())
 
 
 async def _promote(
@@ -137,8 +146,8 @@ async def move_alias(request: web.Request) -> web.StreamResponse:
         body.get("shadow"),
         body["shadow_share"],
     )
-    moved = await here.rooms.aliases.move(model, alias, target, principal_of(request).name)
-    return _moved(here, model, moved)
+    move = here.rooms.aliases.move(model, alias, target, principal_of(request).name)
+    return await carry_out(request, _moved(here, model, move))
 
 
 async def roll_back_alias(request: web.Request) -> web.StreamResponse:
@@ -148,20 +157,24 @@ async def roll_back_alias(request: web.Request) -> web.StreamResponse:
     if done_before(request):
         now = [one for one in await here.rooms.aliases.list(model) if one.name == alias]
         if now:
-            return _moved(here, model, now[0])
-    moved = await here.rooms.aliases.rollback(
+            return _told_of(here, model, now[0])
+    move = here.rooms.aliases.rollback(
         model, alias, principal_of(request).name, also=committed(request)
     )
-    return _moved(here, model, moved)
+    return await carry_out(request, _moved(here, model, move))
 
 
 async def remove_alias(request: web.Request) -> web.StreamResponse:
     """Has an alias name nothing any more."""
     model, alias = await model_name_of(request), request.match_info["alias"]
     here = services(request)
-    await here.rooms.aliases.remove(model, alias, principal_of(request).name)
-    _follow(here, model, alias)
-    return web.Response(status=204)
+
+    async def remove() -> web.Response:
+        await here.rooms.aliases.remove(model, alias, principal_of(request).name)
+        _follow(here, model, alias)
+        return web.Response(status=204)
+
+    return await carry_out(request, remove())
 
 
 async def version_of(request: web.Request) -> WeightsVersion:
@@ -218,7 +231,12 @@ def _answer(here: Services, version: WeightsVersion) -> web.Response:
     return json_response(weights_data(here, version), WeightsSchema())
 
 
-def _moved(here: Services, model: str, alias: Alias) -> web.Response:
+async def _moved(here: Services, model: str, move: Awaitable[Alias]) -> web.Response:
+    """The predictions go where the alias goes."""
+    return _told_of(here, model, await move)
+
+
+def _told_of(here: Services, model: str, alias: Alias) -> web.Response:
     _follow(here, model, alias.name)
     return json_response(_alias_data(here, model, alias), AliasSchema())
 

@@ -18,6 +18,7 @@ from ..errors import kind_of, status_of
 from ..heads import listed
 from ..metrics import route_of
 from ..services import services
+from .deeds import DONE
 from .principal import PRINCIPAL, Principal
 from .sessions import SESSIONS, sent_to_sign_in
 
@@ -128,10 +129,10 @@ def _check(principal: Principal, needs: Needs, model: str | None) -> None:
 async def _audited(
     request: web.Request, handler: Handler, principal: Principal
 ) -> web.StreamResponse:
-    status, made = 499, None  # a client that hangs up changes nothing of what has begun
+    status, response = 499, None  # a client that hangs up changes nothing of what has begun
     try:
         response = await handler(request)
-        status, made = response.status, _MADE.search(response.headers.get("Location", ""))
+        status = response.status
         return response
     except web.HTTPException as error:
         status = error.status
@@ -143,7 +144,12 @@ async def _audited(
         status = 500
         raise
     finally:
-        more = {} if made is None else {"made": made[1]}
+        more: dict[str, Any] = {}
+        if response is None and status == 499:
+            response = request.get(DONE)
+            more = {} if response is None else {"done": True}
+        if response is not None and (made := _MADE.search(response.headers.get("Location", ""))):
+            more["made"] = made[1]
         await services(request).trail.changed(principal, **_told(request, status), **more)
 
 
