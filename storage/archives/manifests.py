@@ -29,7 +29,9 @@ _LINEAGE: Mapping[str, type] = {
     "seed": int,
 }
 """What the members of the lineage are that a training like it reads, if they are there."""
-_WORDS = {dict: "object", list: "list", int: "number"}
+_ITEMS: Mapping[str, type] = {"secrets": str, "uploads": dict, "earlier": dict}
+"""What is in those that are lists."""
+_WORDS = {dict: "object", list: "list", int: "number", str: "text"}
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _MOST = 2**63 - 1
@@ -111,6 +113,22 @@ def _check_members(data: Mapping[str, Any], name: str) -> None:
     for member, kind in _LINEAGE.items():
         if not isinstance((data.get("lineage") or {}).get(member) or kind(), kind):
             raise _bad(name, f"{member!r} of its lineage is no {_WORDS[kind]}")
+    _check_lineage(data.get("lineage") or {}, data.get("dataset") or {}, name)
+
+
+def _check_lineage(lineage: Mapping[str, Any], dataset: Mapping[str, Any], name: str) -> None:
+    """What the address of a lineage tells by types of its own, and a training like it looks up."""
+    for member, kind in _ITEMS.items():
+        if not all(isinstance(item, kind) for item in lineage.get(member) or ()):
+            raise _bad(name, f"{member!r} of its lineage holds what is no {_WORDS[kind]}")
+    for member in ("resumed_from", "repeats"):
+        if not isinstance(lineage.get(member) or "", str):
+            raise _bad(name, f"{member!r} of its lineage is no text")
+    for member in ("id", "name", "digest"):
+        if not isinstance(dataset.get(member) or "", str):
+            raise _bad(name, f"the dataset's {member} is no text")
+    if dataset.get("id") is not None and not _ID.match(dataset["id"]):
+        raise _bad(name, "the dataset's id is none")
 
 
 def _check_files(files: Any, name: str) -> None:

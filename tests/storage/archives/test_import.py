@@ -167,6 +167,12 @@ MANIFESTS = {
     "'arguments' of its lineage": {"lineage": {"arguments": [1]}},
     "'environment' of its lineage": {"lineage": {"environment": "x"}},
     "'secrets' of its lineage": {"lineage": {"secrets": 7}},
+    "'secrets' of its lineage holds": {"lineage": {"secrets": ["token", {}]}},
+    "'uploads' of its lineage holds": {"lineage": {"uploads": [1]}},
+    "'earlier' of its lineage holds": {"lineage": {"earlier": ["x"]}},
+    "'repeats' of its lineage": {"lineage": {"repeats": {"a": 1}}},
+    "the dataset's name is no text": {"dataset": {"name": 5}},
+    "the dataset's id is none": {"dataset": {"id": "../x"}},
 }
 
 
