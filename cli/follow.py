@@ -106,18 +106,6 @@ def _newest(event: Event) -> dict[str, Any]:
     return newest
 
 
-def _amount(run: Run) -> str:
-    progress = run.progress
-    if progress.total:
-        count = f"{progress.done or 0:g}/{progress.total:g}"
-        # A text with numbers of its own ("epoch 3/15") says it already.
-        told = any(character.isdigit() for character in progress.text)
-        return progress.text if told else f"{count} {progress.text}".rstrip()
-    if progress.text:
-        return progress.text
-    return f"step {progress.step}" if progress.step is not None else ""
-
-
 class _Captioned(Progress):
     """A progress bar with a line below it: in one line, not even 120 columns hold both."""
 
@@ -152,14 +140,14 @@ class _Bar:
     def show(self, run: Run, values: dict[str, float | None]) -> None:
         total = run.progress.total
         done = total if run.succeeded and total else run.progress.done or 0
-        self._progress.caption = printing.metrics(values, _amount(run))
+        self._progress.caption = printing.metrics(values, printing.amount(run))
         self._progress.update(
             self._task,
             description=run.status if run.ended else run.phase or run.status,
             # Without a total the bar only says that something happens, and of an ended run nothing.
             total=total or (1 if run.ended else None),
             completed=done or (1 if run.succeeded and not total else 0),
-            amount=_amount(run),
+            amount=printing.amount(run),
         )
 
     def log(self, text: str) -> None:
@@ -182,7 +170,7 @@ class _Lines:
 
     def show(self, run: Run, values: dict[str, float | None]) -> None:
         phase = run.status if run.ended else run.phase
-        amount = _amount(run)
+        amount = printing.amount(run)
         line = "  ".join(filter(None, (phase, amount, printing.metrics(values, amount))))
         now = time.monotonic()
         if line == self._last or (phase == self._phase and now < self._next):

@@ -64,6 +64,19 @@ def moment(when: datetime | None) -> str:
     return "" if when is None else when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def amount(run: Run) -> str:
+    """How far a run has come."""
+    progress = run.progress
+    if progress.total:
+        count = f"{progress.done or 0:g}/{progress.total:g}"
+        # A text with numbers of its own ("epoch 3/15") says it already.
+        told = any(character.isdigit() for character in progress.text)
+        return progress.text if told else f"{count} {progress.text}".rstrip()
+    if progress.text:
+        return progress.text
+    return f"step {progress.step}" if progress.step is not None else ""
+
+
 def duration(run: Run) -> str:
     """How long the run has run, or ran: `1 h 02 min`, `42 s`."""
     if run.started_at is None:

@@ -152,7 +152,7 @@ def _show(ctx: click.Context, client: Client, chosen: Sequence[Run]) -> None:
         rows = [
             ("run", f"{run.model}/{run.id}"),
             ("state", printing.state_of(run)),
-            ("progress", run.progress.text or _percent(run)),
+            ("progress", printing.amount(run)),
             ("created", printing.moment(run.created_at)),
             ("duration", printing.duration(run)),
             ("weights", run.weights),
@@ -163,11 +163,6 @@ def _show(ctx: click.Context, client: Client, chosen: Sequence[Run]) -> None:
             *((f"--{name}", value) for name, value in run.args.items()),
         ]
         printing.print_table(("", ""), [row for row in rows if row[1] not in (None, "")], "")
-
-
-def _percent(run: Run) -> str:
-    done, total = run.progress.done, run.progress.total
-    return "" if not total or done is None else f"{100 * done / total:.0f} %"
 
 
 def _list(
@@ -185,7 +180,7 @@ def _list(
                 run.id[:12],
                 run.model,
                 printing.state_of(run),
-                run.progress.text or _percent(run),
+                printing.amount(run),
                 printing.moment(run.created_at),
                 printing.duration(run),
             )

@@ -135,6 +135,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_cancel(server, yard):
 
 def test_runs_are_listed_and_shown(yard, trained):
     assert trained["uuid"][:12] in yard("runs", "counter").stdout
+    assert " 4/4 " in yard("runs", "counter").stdout
     assert trained["uuid"] in yard("runs", "--json", "--status", "done").stdout
     assert "--steps" in yard("runs", trained["uuid"]).stdout
     assert json.loads(yard("runs", trained["uuid"][:12], "--json").stdout)["status"] == "done"

@@ -6,8 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from modelyard.cli import printing
 from modelyard.cli.options import ModelOptions, bounds_of, help_of, normalize
-from modelyard.client import Argument
+from modelyard.client import Argument, Run
 
 
 def collect(arguments: list[Argument], *words: str, taken: tuple[str, ...] = ()):
@@ -144,3 +145,19 @@ def test_file_means_the_required_file_argument():
     assert found is not None
     assert found.name == "image"
     assert ModelOptions([Argument("x")], ()).file_argument() is None
+
+
+@pytest.mark.parametrize(
+    ("progress", "told"),
+    [
+        ({"done": 3, "total": 7, "text": "epochs"}, "3/7 epochs"),
+        ({"done": 3, "total": 7, "text": "epoch 3 of 7"}, "epoch 3 of 7"),
+        ({"done": 3, "total": 7, "text": ""}, "3/7"),
+        ({"done": None, "total": None, "text": "reading"}, "reading"),
+        ({"done": None, "total": None, "text": "", "step": 5}, "step 5"),
+    ],
+)
+def test_how_far_a_run_has_come_is_told_with_its_numbers(progress, told):
+    """In lists too: `run.progress(3, 7, "epochs")` is what docs/plugins.md has plugins write."""
+    record = {"uuid": "a" * 32, "status": "running", "progress": progress}
+    assert printing.amount(Run.from_data("some", record)) == told
