@@ -40,12 +40,15 @@ class Defaults:
         self._pool = pool
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        self._taking: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Stops following."""
-        for task in self._tasks.values():
+        self._again.clear()
+        tasks = [*self._tasks.values(), *self._taking.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def choices(self, model: str) -> list[Choice]:
         """What to begin with. Raises StorageUnavailable if that is not here: it follows."""
@@ -77,10 +80,20 @@ class Defaults:
     async def take(self, model: str, limit_s: float) -> None:
         """Has a model that has no weights yet take up what it should have: a prediction waits.
 
-        Raises Busy if fetching takes longer than `limit_s`, StorageUnavailable, NotFound.
+        Raises Busy if fetching or loading takes longer than `limit_s` (it goes on), and
+        StorageUnavailable, NotFound.
         """
-        if self._pool.get(model).takes_weights:
-            await self._move(model, limit_s, again=False)
+        if not self._pool.get(model).takes_weights:
+            return
+        taking = self._taking.get(model)
+        if taking is None:
+            taking = asyncio.ensure_future(self._move(model, None, again=False))
+            self._taking[model] = taking
+            taking.add_done_callback(partial(self._taken, model))
+        done, _ = await asyncio.wait([taking], timeout=limit_s)
+        if not done:
+            raise Busy(f"The weights of the model {model!r} are being loaded.", 2.0)
+        await taking
 
     def follow(self, models: Iterable[str]) -> None:
         """An alias of these may have moved: their workers move too, in the background."""
@@ -128,8 +141,8 @@ class Defaults:
             return
         version = await self._versions.default(model)
         if version is not None:
-            if again or not handle.refuses(version.id):
-                await self._use(handle, version, limit_s)
+            while version is not None and (again or not handle.refuses(version.id)):
+                version = await self._use_default(handle, version, limit_s)
             await self._divide(handle, limit_s)
             return
         await handle.divide(None)
@@ -139,6 +152,19 @@ class Defaults:
                 await self._use(handle, other, limit_s)
             if handle.weights == other.id:
                 return
+
+    async def _use_default(
+        self, handle: ModelHandle, version: WeightsVersion, limit_s: float | None
+    ) -> WeightsVersion | None:
+        """None once it is used; else the one that is to be used instead: an alias was moved while
+        the files came, and whoever followed it may have gone before."""
+        async with self._keeper.holding(version):
+            version = await self._keeper.local(version, limit_s)
+            now = await self._versions.default(handle.name)
+            if now is not None and now.id != version.id:
+                return now
+            await handle.use_weights(_ref(version))
+            return None
 
     async def _use(
         self, handle: ModelHandle, version: WeightsVersion, limit_s: float | None
@@ -179,6 +205,14 @@ class Defaults:
         self._tasks.pop(model, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("the default of %s was not moved", model, exc_info=task.exception())
+        if model in self._again:  # it was moved just when this one ended
+            self._again.discard(model)
+            self.follow([model])
+
+    def _taken(self, model: str, task: asyncio.Task[None]) -> None:
+        self._taking.pop(model, None)
+        if not task.cancelled():
+            task.exception()  # told to those who wait, if anybody does
 
 
 def _ref(version: WeightsVersion) -> WeightsRef:

@@ -15,6 +15,7 @@ from ..errors import InvalidArguments, ModelUnavailable, NoWeights, WeightsNotFo
 from ..records.datasets import DatasetRecord
 from ..records.home import Home
 from ..records.store import RecordStore
+from ..schemas.model_operations import SHORTEST_TIMEOUT_S
 from ..schemas.transport import RequestData
 from ..serving.handle import ModelHandle
 from ..serving.messages import Prediction, WeightsRef
@@ -66,14 +67,15 @@ class Services:
         self.rooms.defaults.follow([version.model])
         self.told()
 
-    async def version(self, model: str, name: str) -> WeightsVersion:
-        """The version of this id or alias; what is not known here is looked for in the store.
+    async def version(self, model: str, name: str, limit_s: float | None = None) -> WeightsVersion:
+        """The version of this id or alias; what is not known here is looked for in the store, for
+        `limit_s` at most.
 
         Raises WeightsNotFound.
         """
         found = await self.rooms.versions.find(model, name)
         if found is None and self.rooms.sync is not None:
-            await self.rooms.sync.look(LOOK_S)
+            await self.rooms.sync.look(LOOK_S if limit_s is None else min(LOOK_S, limit_s))
         return found or await self.rooms.versions.get(model, name)
 
     async def dataset(self, reference: str) -> DatasetRecord:
@@ -98,12 +100,14 @@ class Services:
     ) -> Prediction:
         """One prediction, as `ModelHandle.submit` has it; a first version that is being taken over
         at this moment, or is not here yet, is waited for."""
-        call = (request, weights, folder, timeout_s, sticky)
         try:
-            return await handle.submit(*call).answer()
+            return await handle.submit(request, weights, folder, timeout_s, sticky).answer()
         except NoWeights:
-            await self.rooms.defaults.take(handle.name, timeout_s or handle.predict_timeout_s)
-            return await handle.submit(*call).answer()
+            loop = asyncio.get_running_loop()
+            until = loop.time() + (timeout_s or handle.predict_timeout_s)
+            await self.rooms.defaults.take(handle.name, until - loop.time())
+            left_s = max(until - loop.time(), SHORTEST_TIMEOUT_S)
+            return await handle.submit(request, weights, folder, left_s, sticky).answer()
 
     async def weights_ref(
         self, model: str, choice: str, limit_s: float | None = None
@@ -114,7 +118,7 @@ class Services:
         than `limit_s`, and StoreUnavailable.
         """
         try:
-            version = await self.version(model, choice)
+            version = await self.version(model, choice, limit_s)
         except WeightsNotFound as error:
             newest = [item.id for item in await self.rooms.versions.list(model, 5)]
             names = ", ".join([*await self.rooms.versions.aliases(model), *newest])

@@ -115,12 +115,15 @@ class DefaultVersion:
             await old.assign(ref)
             return
         new = await self._others.take(ref.id) or self._traffic.take(ref.id)
-        if new is not None and not new.can_answer:
-            self._others.retire(new)  # it has lost its workers, and may not get others
+        if new is not None and not new.ready:
+            # Asleep, or it has lost its workers and may not get others: what waits is to be
+            # answered at once.
+            self._others.retire(new)
             new = None
         if new is None:
             new = self._make(ref, True)
             await new.open(await self._spare.take())
+            self._others.give_way(ref.id)
         self.group = new
         new.calls.take_over(old.calls)
         if old.ref is not None:

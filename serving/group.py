@@ -14,14 +14,14 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import Corrupt, ModelUnavailable, ModelyardError, PluginFailed
+from ..errors import ModelUnavailable, ModelyardError, PluginFailed
 from ..models_plugin.plugin import PluginSource
 from ..schemas.description import ModelDescription
 from ..schemas.transport import RequestData
 from .call import Call, Slot
 from .crashes import PAUSE_S, Crashes
 from .dispatch import Dispatcher
-from .exits import ENDED, Exit
+from .exits import DEADLINE, ENDED, Exit
 from .messages import Described, Load, Start, WeightsRef
 from .observer import Observer
 from .options import ServedOptions
@@ -61,8 +61,8 @@ class WorkerGroup:
     """Workers of one model with one weights version (`ref` None: loaded without weights).
 
     `load` False makes a group that describes and validates and cannot predict: the model has no
-    weights yet. `on_damaged` is told when no worker is up and its version cannot be loaded any
-    more.
+    weights yet. `on_lost` is told when no worker is up and its version cannot be loaded any more,
+    and why; it is tried again and again until the group is closed.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class WorkerGroup:
         on_described: Callable[[ModelDescription], None],
         observer: Observer,
         waking: Waking | None = None,
-        on_damaged: Callable[[WorkerGroup, Corrupt], None] | None = None,
+        on_lost: Callable[[WorkerGroup, ModelyardError], None] | None = None,
     ) -> None:
         self.model = source.name
         self.ref = ref
@@ -95,7 +95,7 @@ class WorkerGroup:
         self._opening = False
         self._crashes = Crashes(options.workers)
         self._waking = waking or Unhurried()
-        self._on_damaged = on_damaged
+        self._on_lost = on_lost
         self.problem: str | None = None
         """Why no worker could be loaded, the last time that it was tried."""
         self._asleep = False
@@ -161,6 +161,8 @@ class WorkerGroup:
         self.calls.fail_waiting(ModelUnavailable(why))
         processes = [slot.process for slot in self._slots if slot.process is not None]
         await asyncio.gather(*(process.close() for process in processes))
+        # What they had not answered would be tried again, by others.
+        self.calls.fail_waiting(ModelUnavailable(why))
 
     @property
     def idle(self) -> bool:
@@ -271,6 +273,8 @@ class WorkerGroup:
         self, request: RequestData, folder: Path | str, timeout_s: float, items: int = 1
     ) -> Call:
         """The call, on its way. Raises Busy and ModelUnavailable."""
+        if self._closing:
+            raise ModelUnavailable("The workers of this version are being ended.", 1.0)
         if self._asleep:
             self._wake_for(timeout_s)
         elif self.crash_loop is not None and not self.ready:
@@ -338,6 +342,9 @@ class WorkerGroup:
                 Load(weights=folder, device=self._options.device, warm=self._options.warm), limit
             )
         except TimeoutError:
+            # What comes next, to this process, would wait behind it.
+            process.kill(Exit(DEADLINE, "was killed: it did not load its weights in time"))
+            await process.close(0.0)
             raise PluginFailed(
                 f"Loading the weights took more than {limit:g} s (--load-timeout)."
             ) from None
@@ -355,6 +362,7 @@ class WorkerGroup:
         if not slot.filling and (was_loaded or not self.load):
             slot.restarts += 1
             self._spawn(self._refill(slot))
+        self.calls.dispatch()  # what came with the call that ended it may go to an idle one
 
     async def _refill(self, slot: Slot) -> None:
         """Fills a slot again until it holds; waits longer after each failure."""
@@ -370,16 +378,15 @@ class WorkerGroup:
             await self._fill(slot)
             self.problem = None
             return True
-        except (ModelyardError, OSError) as error:  # no descriptors or memory left, say
-            told = error.message if isinstance(error, ModelyardError) else f"not started: {error}"
-            slot.last_exit = told
+        except ModelyardError as error:
+            slot.last_exit = told = error.message
             log.error("worker not loaded", extra={"model": self.model, "why": told})
             self._awake()
             if not self.ready:
                 self.problem = told
                 self.calls.fail_waiting(ModelUnavailable(told, self._pause(slot)))
-                if isinstance(error, Corrupt) and self._on_damaged is not None:
-                    self._on_damaged(self, error)
+                if self._on_lost is not None:
+                    self._on_lost(self, error)
             return False
 
     def _pause(self, slot: Slot) -> float:

@@ -71,7 +71,7 @@ class ModelHandle:
         observer = observer or Unobserved()
         log_file = logs / f"{source.name}.log"
         maker = GroupMaker(
-            source, options, log_file, self._describe, observer, waking, leftovers, self._damaged
+            source, options, log_file, self._describe, observer, waking, leftovers, self._lost
         )
         self._group = maker.group
         self._others = OtherVersions(maker.group, options.keep_versions)
@@ -134,10 +134,13 @@ class ModelHandle:
         if self._own.newest is not None:  # a version that came while the model was being imported
             await self.use_weights(self._own.newest)
 
-    def _damaged(self, group: WorkerGroup, error: Corrupt) -> None:
-        """The files of a version that was being served are not what they were: if it is the
-        default, the model begins again with what is whole, as at the server's start."""
-        if group is self._default and not self._closing:
+    def _lost(self, group: WorkerGroup, error: ModelyardError) -> None:
+        """No worker of a version that was being served can be loaded. Where the files of the
+        default are not what they were, the model begins again with what is whole, as at the
+        server's start; whatever else it is, the default and the shares are tried again."""
+        if group is not self._default:
+            self._others.lost(group)
+        elif isinstance(error, Corrupt) and not self._closing:
             self._spawn(self._begin_again(group, error))
 
     async def _begin_again(self, group: WorkerGroup, error: Corrupt) -> None:
@@ -269,24 +272,43 @@ class ModelHandle:
         waits; one that runs goes on in its worker, and its answer is thrown away.
         """
         limit = timeout_s or self.predict_timeout_s
-        group = self._default
-        if group is None or self.description is None or not self._first_try.is_set():
-            raise self._unavailable()
-        if self.error is not None and weights is None:
+        if self.description is None or (self.error is not None and weights is None):
             raise self._unavailable()
         if "predict" not in self.description.capabilities:
             raise NotSupported(f"The model {self.name!r} cannot predict.")
-        if weights is not None and weights.id != self.weights:
-            group = self.traffic.get(weights.id) or self._others.get(weights)
-        elif not group.load:
-            problem = "yet" if self.weights_error is None else f"to use ({self.weights_error})"
-            raise NoWeights(
-                f"The model {self.name!r} has no weights {problem}: train it first "
-                f"(POST /v2/models/{self.name}/train/)."
-            )
-        elif weights is None:
-            group = self.traffic.choose(group, sticky)
+        if weights is None or weights.id == self.weights:
+            group = self._usual(weights is None, sticky)
+        else:
+            group = self._chosen(weights)
         return group.submit(request, folder, limit, self._items(request))
+
+    def _usual(self, divided: bool, sticky: str | None) -> WorkerGroup:
+        """Who answers by default, or as calls are divided. Raises ModelUnavailable, NoWeights.
+
+        While the default begins again those that have a share of the calls answer all of them.
+        """
+        default = self._default if self._first_try.is_set() else None
+        loaded = default if default is not None and default.load else None
+        group = self.traffic.choose(loaded, sticky) if divided else loaded
+        if group is not None:
+            return group
+        if default is None:
+            raise self._unavailable()
+        problem = "yet" if self.weights_error is None else f"to use ({self.weights_error})"
+        raise NoWeights(
+            f"The model {self.name!r} has no weights {problem}: train it first "
+            f"(POST /v2/models/{self.name}/train/)."
+        )
+
+    def _chosen(self, weights: WeightsRef) -> WorkerGroup:
+        """Who answers with a version that the default does not have, however that is; its workers
+        begin to load if need be. Raises ModelUnavailable and Busy."""
+        warm = self.traffic.get(weights.id) or self._others.warm(weights.id)
+        if warm is not None:
+            return warm
+        if self._default is None or not self._first_try.is_set():
+            raise self._unavailable()
+        return self._others.get(weights)
 
     def copied(self, request: RequestData, folder: Path | str, prediction: Prediction) -> bool:
         """For a call that named no version and has been answered: the shadow may get a copy.

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import Corrupt
+from ..errors import ModelyardError
 from ..models_plugin.environment import plugin_environment
 from ..models_plugin.plugin import PluginSource
 from ..models_plugin.scratch import OwnFolders
@@ -32,7 +32,7 @@ class GroupMaker:
         observer: Observer,
         waking: Waking | None = None,
         leftovers: Leftovers | None = None,
-        on_damaged: Callable[[WorkerGroup, Corrupt], None] | None = None,
+        on_lost: Callable[[WorkerGroup, ModelyardError], None] | None = None,
     ) -> None:
         self._source = source
         self._options = options
@@ -41,7 +41,7 @@ class GroupMaker:
         self._observer = observer
         self._waking = waking
         self._leftovers = leftovers
-        self._on_damaged = on_damaged
+        self._on_lost = on_lost
 
     def group(self, ref: WeightsRef | None, load: bool = True) -> WorkerGroup:
         """A group that is not opened yet; without `load` one that cannot predict."""
@@ -54,7 +54,7 @@ class GroupMaker:
             self._on_described,
             self._observer,
             self._waking,
-            self._on_damaged,
+            self._on_lost,
         )
 
     async def spare(self) -> WorkerProcess:

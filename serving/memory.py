@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from ..models_plugin.memory import pss_of
-from .gate import LoadGate
+from .gate import LONGEST_TURN_S, LoadGate
 from .group import WorkerGroup
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class MemoryBudget:
         self._limit = limit
         self._gate = gate
         self._groups: Callable[[], Iterable[WorkerGroup]] = list
-        self._waking = 0
+        self._waking: set[object] = set()
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -55,19 +55,27 @@ class MemoryBudget:
 
     @property
     def crowded(self) -> bool:
-        """True if so many groups are being woken that one more would only slow them."""
-        return self._waking >= _LOADING
+        """True if so many groups are being woken that one more would only slow them. Those that
+        take longer than a turn do not count: one whose model hangs may keep out no other."""
+        return len(self._waking) >= _LOADING
 
     @asynccontextmanager
     async def waking(self, group: WorkerGroup) -> AsyncIterator[None]:
         """For the block that loads a group again: in its turn, and with room made before."""
-        self._waking += 1
+        this = object()
+        self._waking.add(this)
         try:
             async with self._gate.turn():
-                await self._let_go(group.size)
-                yield
+                over = asyncio.get_running_loop().call_later(
+                    LONGEST_TURN_S, self._waking.discard, this
+                )
+                try:
+                    await self._let_go(group.size)
+                    yield
+                finally:
+                    over.cancel()
         finally:
-            self._waking -= 1
+            self._waking.discard(this)
             self._changed.set()
 
     async def _run(self) -> None:

@@ -45,6 +45,10 @@ class OtherVersions:
         """The same without those that are only kept warm."""
         return {one for one, group in self._groups.items() if not group.idle} | set(self._opening)
 
+    def warm(self, version: str) -> WorkerGroup | None:
+        """The group of a version that is here, if it is only being loaded."""
+        return self._groups.get(version)
+
     def get(self, ref: WeightsRef) -> WorkerGroup:
         """The group of a version; begins to load it if need be. Raises Busy."""
         group = self._groups.get(ref.id)
@@ -66,9 +70,26 @@ class OtherVersions:
         return self._groups.pop(version, None)
 
     def keep(self, version: str, group: WorkerGroup) -> None:
-        """Keeps a loaded group warm."""
+        """Keeps a group warm, if it can answer."""
+        if not group.can_answer:
+            self.retire(group)
+            return
+        self.give_way(version)
         self._groups[version] = group
         self._forget_oldest()
+
+    def give_way(self, version: str) -> None:
+        """Another group answers for this version from now on: the one that is here, because it was
+        chosen while the other was being loaded, ends when it has answered what it has."""
+        group = self._groups.pop(version, None)
+        if group is not None:
+            self.retire(group)
+
+    def lost(self, group: WorkerGroup) -> None:
+        """It cannot be loaded any more: nor is it tried until somebody asks for the version."""
+        version = group.version
+        if version is not None and self._groups.get(version) is group:
+            self.give_way(version)
 
     async def release(self, version: str, why: str) -> None:
         """Ends the workers of a version; their calls fail with `why`."""
@@ -84,10 +105,12 @@ class OtherVersions:
         try:
             await group.open()
         except ModelyardError as error:
-            self._groups.pop(ref.id, None)
+            if self._groups.get(ref.id) is group:
+                del self._groups[ref.id]
             await group.close(f"These weights cannot be loaded: {error.message}")
         finally:
-            self._opening.pop(ref.id, None)
+            if self._opening.get(ref.id) is asyncio.current_task():
+                del self._opening[ref.id]
         self._forget_oldest()
 
     async def _opened(self, version: str) -> None:

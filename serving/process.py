@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from ..clearing import make_folder, remove_tree
 from ..errors import ModelyardError, WorkerDied
@@ -42,7 +43,8 @@ class WorkerProcess:
     `python` is the interpreter of the model's own environment, `cpus` are those that it and what
     it starts may use (None: all of ours), `memory_limit` the bytes that they may have together (0:
     no limit); `leftovers` ends what it leaves; `temporary` is a folder that is made for it, and
-    removed when it has ended. Raises WorkerDied if it cannot be started, and OSError.
+    removed when it has ended. Raises WorkerDied if it cannot be started, for whatever reason: no
+    descriptors, no memory, a full disk.
     Made on the event loop's own thread: PR_SET_PDEATHSIG fires when the *thread* that forked ends
     (prctl(2)), and this one lives as long as the front.
     """
@@ -60,37 +62,15 @@ class WorkerProcess:
     ) -> None:
         self._leftovers = leftovers
         self._mark = {} if leftovers is None else leftovers.mark()
-        if temporary is not None:
-            make_folder(temporary)
         self.temporary = temporary
-        ours, theirs = socket.socketpair()
-        our_side, their_side = socket.socketpair()
-        with theirs, their_side, log.open("ab") as output, started_on(cpus):
-            fds = [theirs.fileno(), their_side.fileno()]
-            self._logged_from = output.tell()
-            start = [*command(python, _ENTRY), "--parent", str(os.getpid())]
-            try:
-                self._child = subprocess.Popen(
-                    [*start, "--fd", str(fds[0]), "--side-fd", str(fds[1])],
-                    pass_fds=fds,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    env={**environment, **self._mark},
-                    # Its own session: Ctrl-C in the front's terminal is the front's to handle.
-                    start_new_session=True,
-                )
-            except OSError as error:  # the model's environment was removed, say
-                if temporary is not None:
-                    temporary.rmdir()
-                ours.close()
-                our_side.close()
-                interpreter = python or sys.executable
-                raise WorkerDied(
-                    f"The model's process cannot be started with {interpreter}: {error.strerror}."
-                ) from error
-        self.pid = self._child.pid
         self.log = log
+        try:
+            ours, our_side = self._begin(environment, python, cpus)
+        except OSError as error:
+            raise WorkerDied(
+                f"The model's process cannot be started: {error.strerror or error}."
+            ) from error
+        self.pid = self._child.pid
         self.imported = False
         self.max_batch = 1
         self.exit: Exit | None = None
@@ -110,11 +90,59 @@ class WorkerProcess:
         self._memory_limit = memory_limit
         self._ended = False
         self._loop = asyncio.get_running_loop()
-        self._pidfd = os.pidfd_open(self.pid)
         self._loop.add_reader(self._pidfd, self._exited)
         self._channel = Channel(ours, self._answered, self._hung_up, self._spoiled)
         self._side = Channel(our_side, self._answered, self._hung_up, self._spoiled)
         self._watch = self._loop.call_later(WATCH_S, self._look)
+
+    def _begin(
+        self, environment: Mapping[str, str], python: str | None, cpus: Sequence[int] | None
+    ) -> tuple[socket.socket, socket.socket]:
+        """Starts the child; our ends of its sockets. Raises WorkerDied and OSError: then nothing is
+        left of it."""
+        with contextlib.ExitStack() as undo:
+            if self.temporary is not None:
+                make_folder(self.temporary)
+                undo.callback(remove_tree, self.temporary)
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs:
+                our_side, their_side = socket.socketpair()
+                undo.callback(our_side.close)
+                with their_side, self.log.open("ab") as output, started_on(cpus):
+                    self._logged_from = output.tell()
+                    fds = (theirs.fileno(), their_side.fileno())
+                    self._child = self._spawned(environment, python, fds, output)
+            undo.callback(self._child.wait)
+            undo.callback(self._child.kill)
+            self._pidfd = os.pidfd_open(self._child.pid)
+            undo.pop_all()
+        return ours, our_side
+
+    def _spawned(
+        self,
+        environment: Mapping[str, str],
+        python: str | None,
+        fds: tuple[int, int],
+        output: IO[bytes],
+    ) -> subprocess.Popen[bytes]:
+        start = [*command(python, _ENTRY), "--parent", str(os.getpid())]
+        try:
+            return subprocess.Popen(
+                [*start, "--fd", str(fds[0]), "--side-fd", str(fds[1])],
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**environment, **self._mark},
+                # Its own session: Ctrl-C in the front's terminal is the front's to handle.
+                start_new_session=True,
+            )
+        except OSError as error:  # the model's environment was removed, say
+            interpreter = python or sys.executable
+            raise WorkerDied(
+                f"The model's process cannot be started with {interpreter}: {error.strerror}."
+            ) from error
 
     @property
     def alive(self) -> bool:

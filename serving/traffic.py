@@ -112,9 +112,9 @@ class Traffic:
 
     # -- calls --------------------------------------------------------------------------------
 
-    def choose(self, default: WorkerGroup, sticky: str | None) -> WorkerGroup:
+    def choose(self, default: WorkerGroup | None, sticky: str | None) -> WorkerGroup | None:
         """The group of the next call; of calls with the same `sticky` always the same one, while
-        the division stays as it is."""
+        the division stays as it is. Without a `default` another one that has a share, if any."""
         division = self._division
         if division is None:
             return default
@@ -122,7 +122,13 @@ class Traffic:
         point = point_of(sticky) if sticky is not None else self._calls * _GOLDEN % 1
         index = chosen([weight for _, weight in division.shares], point)
         group = self._groups.get(division.shares[index][0].id) if index else None
-        return group if group is not None and group.can_answer else default
+        if group is not None and group.can_answer:
+            return group
+        return default if default is not None else self._any_of(division)
+
+    def _any_of(self, division: Division) -> WorkerGroup | None:
+        groups = [self._groups.get(ref.id) for ref, _ in division.shares]
+        return next((group for group in groups if group is not None and group.can_answer), None)
 
     @property
     def shadow(self) -> Shadow | None:
@@ -137,13 +143,23 @@ class Traffic:
         async with self._moving:
             if self._newest is not division:
                 return  # it was moved again meanwhile
-            groups, problems = dict[str, WorkerGroup](), dict[str, str]()
-            for ref in division.beside if division is not None else ():
+            made, problems = dict[str, WorkerGroup](), dict[str, str]()
+            beside = [] if division is None else division.beside
+            for ref in beside:
+                if ref.id in self._groups:
+                    continue
                 try:
-                    groups[ref.id] = self._groups.get(ref.id) or await self._loaded(ref)
+                    made[ref.id] = await self._loaded(ref)
                 except ModelyardError as error:
                     problems[ref.id] = error.message
                     log.error("no share for %s: %s", ref.id, error.message)
+                except BaseException:
+                    for group in made.values():
+                        self._others.retire(group)
+                    raise
+            # Of those that were here some may have been taken meanwhile: they are somebody else's.
+            found = {ref.id: made.get(ref.id) or self._groups.get(ref.id) for ref in beside}
+            groups = {version: group for version, group in found.items() if group is not None}
             before, self._groups = self._groups, groups
             self._division, self._problems = division, problems
             shadow = None if division is None or division.shadow is None else division.shadow.id
@@ -173,7 +189,7 @@ class Traffic:
     async def _loaded(self, ref: WeightsRef) -> WorkerGroup:
         warm = await self._others.take(ref.id)
         if warm is not None:
-            if warm.can_answer:
+            if warm.ready:
                 return warm
             self._others.retire(warm)
         group = self._loading = self._make(ref)
@@ -184,6 +200,7 @@ class Traffic:
             raise
         finally:
             self._loading = None
+        self._others.give_way(ref.id)
         return group
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..clearing import remove_tree
-from ..errors import Busy, Corrupt, NotFound, StoreUnavailable
+from ..errors import Busy, Corrupt, NotFound, StorageUnavailable, StoreUnavailable
 from .office import StorageOffice
 from .stores.url import without_secrets
 
@@ -92,6 +92,7 @@ class StoreCache:
         self._quiet_s = quiet_s
         self._shelves: list[Shelf] = []
         self._fetches: dict[str, asyncio.Task[None]] = {}
+        self._noting: set[asyncio.Task[None]] = set()
         self._progress: dict[str, tuple[int, int]] = {}
         self._heard: dict[str, float] = {}
         self._used: dict[str, float] = {}
@@ -104,9 +105,10 @@ class StoreCache:
 
     async def close(self) -> None:
         """Ends the fetches under way; what came is kept for the next one."""
-        for task in self._fetches.values():
+        tasks = [*self._fetches.values(), *self._noting]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._fetches.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def bring(
         self, shelf: Shelf, key: str, bundle_id: str, size: int, limit_s: float | None = None
@@ -139,12 +141,15 @@ class StoreCache:
         await task
 
     async def touch(self, shelf: Shelf, bundle_id: str) -> None:
-        """A fetched copy is used now. Recorded at most once a minute."""
+        """A fetched copy is used now. Recorded at most once a minute, and if that cannot be now,
+        the next time: who uses it, a prediction, has nothing to do with it."""
         now = time.monotonic()
         last = self._used.get(bundle_id)
         self._used[bundle_id] = now
         if last is None or now - last > 60:
-            await shelf.used(bundle_id)
+            noting = asyncio.ensure_future(_note(shelf, bundle_id))
+            self._noting.add(noting)
+            noting.add_done_callback(self._noting.discard)
 
     @asynccontextmanager
     async def holding(self, ids: Iterable[str]) -> AsyncIterator[None]:
@@ -237,6 +242,13 @@ class StoreCache:
         self._used.pop(item.id, None)
         await asyncio.to_thread(_remove, shelf.root, item.id)
         log.info("dropped the copy of %s (%d bytes); the store has it", item.id, item.size)
+
+
+async def _note(shelf: Shelf, bundle_id: str) -> None:
+    try:
+        await shelf.used(bundle_id)
+    except StorageUnavailable as error:
+        log.warning("that %s is used is not recorded: %s", bundle_id, error.message)
 
 
 def _remove(root: Path, bundle_id: str) -> None:

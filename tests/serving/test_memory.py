@@ -8,9 +8,16 @@ import pytest
 
 from modelyard.errors import ModelUnavailable
 from modelyard.schemas.transport import RequestData
-from modelyard.serving.memory import pss_of
+from modelyard.serving.gate import LoadGate
+from modelyard.serving.memory import MemoryBudget, pss_of
 
 TWO = {"one": "odd_models:Odd", "two": "odd_models:Odd"}
+
+
+class Nobody:
+    """A group of workers that takes no room."""
+
+    size = 0
 
 
 async def until(true, seconds=15.0):
@@ -78,6 +85,25 @@ async def test_who_cannot_wait_for_a_load_is_told_so_at_once_and_it_begins(servi
         await serving.predict("one", timeout_s=0.05)
     assert told.value.retry_after_s > 0.05
     await until(lambda: one.state == "ready")
+
+
+async def test_models_that_hang_while_they_are_loaded_again_keep_no_other_unloaded(monkeypatch):
+    monkeypatch.setattr("modelyard.serving.memory.LONGEST_TURN_S", 0.1)
+    budget = MemoryBudget(1, LoadGate(width=4, longest_s=0.1))
+
+    async def hang():
+        async with budget.waking(Nobody()):
+            await asyncio.sleep(600)
+
+    hanging = [asyncio.ensure_future(hang()) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert budget.crowded
+    await until(lambda: not budget.crowded)
+    async with asyncio.timeout(10), budget.waking(Nobody()):
+        assert not budget.crowded
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def test_many_calls_for_an_unloaded_model_wait_for_one_load(serving):

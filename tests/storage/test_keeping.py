@@ -110,6 +110,20 @@ async def test_many_ask_for_a_version_and_it_is_fetched_once(yard):
     assert again.folder.is_dir()
 
 
+async def test_a_fetched_version_is_here_also_while_its_use_cannot_be_recorded(yard):
+    first = await yard("a")
+    await first.until(await first.make(1), "ready")
+    second = await yard("b")
+    await second.keeper.local(await second.versions.get("m", "latest"))
+    await second.close()
+    await second.open()
+    fetched = await second.versions.get("m", "latest")
+    assert fetched.fetched
+    await second.store.close()
+    assert await second.keeper.local(fetched) == fetched
+    await asyncio.sleep(0.1)
+
+
 async def test_who_waits_for_a_fetch_waits_no_longer_than_he_said(yard):
     first = await yard("a")
     await first.until(await first.make(1), "ready")

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from marshmallow import fields
 
@@ -49,3 +50,11 @@ class Rows(Model):
         rows = sum(len(call["x"]) for call in calls)
         time.sleep(0.02 * rows)
         return [{"rows": rows, "own": call["x"].tolist()} for call in calls]
+
+
+class SlowToComeBack(Summing):
+    """Is not made while the file that `SLOW` names is there."""
+
+    def __init__(self):
+        while Path(os.environ["SLOW"]).exists():
+            time.sleep(0.05)
