@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from ..errors import Corrupt, ModelyardError, PluginFailed, WorkerDied
+from ..errors import Corrupt, ModelyardError, NoWeights, PluginFailed, WorkerDied
 from .choices import Choice
 from .group import WorkerGroup
 from .messages import WeightsRef
@@ -57,6 +57,14 @@ class DefaultVersion:
         """True if it is damaged, or the model's own code said that it cannot be loaded: trying
         again changes nothing."""
         return version in self._refused
+
+    def no_weights(self) -> NoWeights:
+        """What a call is told that needs a version."""
+        problem = "yet" if self.error is None else f"to use ({self.error})"
+        return NoWeights(
+            f"The model {self._model!r} has no weights {problem}: train it first "
+            f"(POST /v2/models/{self._model}/train/)."
+        )
 
     async def assign_first(
         self, group: WorkerGroup, choices: Sequence[Choice], optional: bool

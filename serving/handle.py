@@ -14,7 +14,6 @@ from ..errors import (
     ModelUnavailable,
     ModelyardError,
     NotSupported,
-    NoWeights,
     PluginFailed,
     StorageUnavailable,
 )
@@ -135,9 +134,8 @@ class ModelHandle:
             await self.use_weights(self._own.newest)
 
     def _lost(self, group: WorkerGroup, error: ModelyardError) -> None:
-        """No worker of a version that was being served can be loaded. Where the files of the
-        default are not what they were, the model begins again with what is whole, as at the
-        server's start; whatever else it is, the default and the shares are tried again."""
+        """No worker of a version can be loaded any more. If the default's files are not what they
+        were, the model begins again with what is whole, as at the server's start."""
         if group is not self._default:
             self._others.lost(group)
         elif isinstance(error, Corrupt) and not self._closing:
@@ -283,10 +281,8 @@ class ModelHandle:
         return group.submit(request, folder, limit, self._items(request))
 
     def _usual(self, divided: bool, sticky: str | None) -> WorkerGroup:
-        """Who answers by default, or as calls are divided. Raises ModelUnavailable, NoWeights.
-
-        While the default begins again those that have a share of the calls answer all of them.
-        """
+        """Who answers by default, or as calls are divided: while the default begins again, those
+        that have a share. Raises ModelUnavailable and NoWeights."""
         default = self._default if self._first_try.is_set() else None
         loaded = default if default is not None and default.load else None
         group = self.traffic.choose(loaded, sticky) if divided else loaded
@@ -294,15 +290,10 @@ class ModelHandle:
             return group
         if default is None:
             raise self._unavailable()
-        problem = "yet" if self.weights_error is None else f"to use ({self.weights_error})"
-        raise NoWeights(
-            f"The model {self.name!r} has no weights {problem}: train it first "
-            f"(POST /v2/models/{self.name}/train/)."
-        )
+        raise self._own.no_weights()
 
     def _chosen(self, weights: WeightsRef) -> WorkerGroup:
-        """Who answers with a version that the default does not have, however that is; its workers
-        begin to load if need be. Raises ModelUnavailable and Busy."""
+        """Who answers with another version, however the default is. Raises as `submit`."""
         warm = self.traffic.get(weights.id) or self._others.warm(weights.id)
         if warm is not None:
             return warm
