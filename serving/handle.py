@@ -295,11 +295,9 @@ class ModelHandle:
     def _chosen(self, weights: WeightsRef) -> WorkerGroup:
         """Who answers with another version, however the default is. Raises as `submit`."""
         warm = self.traffic.get(weights.id) or self._others.warm(weights.id)
-        if warm is not None:
-            return warm
-        if self._default is None or not self._first_try.is_set():
+        if warm is None and (self._default is None or not self._first_try.is_set()):
             raise self._unavailable()
-        return self._others.get(weights)
+        return warm or self._others.get(weights)
 
     def copied(self, request: RequestData, folder: Path | str, prediction: Prediction) -> bool:
         """For a call that named no version and has been answered: the shadow may get a copy.
