@@ -60,7 +60,7 @@ class Combining:
         self.server.wait_ready(MODEL)
         first = self.train("well")
         self.move([first])
-        for mood in ("well", "slow", "well", "hang", "raise", "crash", "flaky"):
+        for mood in ("well", "slow", "hang", "raise", "crash", "flaky", "well"):
             self.train(mood)
         self.settle()
         self.before = self.front_size()
