@@ -24,7 +24,7 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from ..schemas.description import FieldDescription
-from ..schemas.exactjson import loads
+from ..schemas.exactjson import beyond_floats, loads
 from ..schemas.jsonform import json_form
 from ..schemas.secrecy import holds_secret, secret_texts, without_secrets
 from ..schemas.tensors import BARE, NPY, body_tensor
@@ -105,7 +105,9 @@ class Arguments:
         except marshmallow.ValidationError as error:
             messages = all_told_safely(error.normalized_messages())
             raise InvalidArguments({**messages, **wrong}) from error
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OverflowError) and (huge := beyond_floats(given)):
+                raise InvalidArguments({**huge, **wrong}) from error  # fields of times: marshmallow
             if not wrong:  # an author's hook may stumble over what is left out as wrong
                 raise
         if wrong:

@@ -48,7 +48,7 @@ class PlainArguments:
                 value = deserialize(document.get(key, marshmallow.missing), key, document)
                 if value is not marshmallow.missing:
                     loaded[attribute] = value
-        except (ValueError, marshmallow.ValidationError):
+        except (ValueError, OverflowError, marshmallow.ValidationError):
             return None
         return loaded
 

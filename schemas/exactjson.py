@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
 from typing import Any
 
 try:
@@ -18,6 +20,8 @@ _TOO_DEEP = (
 _TOO_LONG = (
     "a whole number has more than 4300 digits, which is the most: send it as a text (in quotes)"
 )
+
+_TOO_LARGE = "The number is too large: it is beyond 1.8e308, the largest of floating point."
 
 
 def loads(text: bytes) -> Any:
@@ -62,3 +66,16 @@ def _has_long_integer(text: bytes) -> bool:
             return True
         at = digits.find(_LONG, at + len(_LONG))
     return False
+
+
+def beyond_floats(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What to tell of each member that holds a whole number which no float comes near."""
+    return {name: [_TOO_LARGE] for name, value in given.items() if _is_huge(value)}
+
+
+def _is_huge(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_huge, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_huge, value))
+    return isinstance(value, int) and abs(value) > sys.float_info.max

@@ -100,6 +100,14 @@ def test_a_wrong_argument_is_422_with_its_name(server, body, field):
     assert answer.headers["Content-Type"].startswith("application/json")
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400)], ids=["above", "below"])
+def test_a_number_that_no_float_comes_near_is_a_wrong_argument(server, number):
+    answer = server.predict("kinds", json={"span": number, "text": "a"})
+    assert answer.status_code == 422, answer.text
+    assert list(answer.json()) == ["span"] and "too large" in answer.text
+    assert server.predict("kinds", json={"numbers": [number]}).status_code == 200
+
+
 def test_a_misspelt_argument_is_told_the_name_that_is_near(server):
     answer = server.predict("kinds", params={"hole": "1", "nubmer": "2"})
     assert "'number'" in answer.json()["nubmer"][0]
