@@ -16,7 +16,7 @@ from ..schemas.weights_resources import (
     AliasSchema,
     WeightsSchema,
 )
-from ..storage.aliases import Alias, Target
+from ..storage.aliases import Alias, Target, naming_in_words
 from ..storage.weights import PRODUCTION, WeightsVersion
 from ..training.promotion import promote
 from .access.deeds import carry_out
@@ -72,7 +72,7 @@ async def delete_weights(request: web.Request) -> web.StreamResponse:
     named = await here.rooms.aliases.naming(version.model, version.id)
     why = await here.rooms.users.why(version.model, version.id)
     if named:
-        why = f"the alias {', '.join(named)} names it"
+        why = naming_in_words(named)
     if why is not None:
         raise Conflict(f"The version {version.id} cannot be deleted: {why}.")
     return await carry_out(request, _delete(here, version))

@@ -210,6 +210,13 @@ def named_by(connection: Connection, model: str, version: str) -> Sequence[str]:
     return [name for name, move in moves.items() if name != LATEST and version in move.versions]
 
 
+def naming_in_words(names: Sequence[str]) -> str:
+    """Why a version that these aliases name cannot be deleted."""
+    if len(names) == 1:
+        return f"the alias {names[0]} names it"
+    return f"the aliases {', '.join(names)} name it"
+
+
 def kept_by_aliases(connection: Connection, model: str) -> set[str]:
     """The versions that aliases name, and those that aliases set by hand can be rolled back to."""
     kept: set[str] = set()

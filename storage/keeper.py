@@ -31,7 +31,7 @@ from ..records.weights import (
     unstored_weights,
     update_weights,
 )
-from .aliases import kept_by_aliases, named_by
+from .aliases import kept_by_aliases, named_by, naming_in_words
 from .cache import FetchedBundle, StoreCache
 from .office import StorageOffice
 from .publishing import Publisher, PublishState, can_retry
@@ -158,10 +158,8 @@ class WeightsKeeper:
         """After it was said that the version goes: an alias that is moved later is refused."""
         names = await self._store.read(lambda c: named_by(c, version.model, version.id))
         if names:
-            raise Conflict(
-                f"The version {version.id} cannot be deleted: the alias {', '.join(names)} names "
-                "it."
-            )
+            why = naming_in_words(names)
+            raise Conflict(f"The version {version.id} cannot be deleted: {why}.")
 
     async def _delete(self, version: WeightsVersion) -> None:
         if self._publisher is not None:
