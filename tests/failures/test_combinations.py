@@ -52,7 +52,7 @@ def ended(made):
 
 def test_what_works_alone_works_together(combining):
     made = combining(1)
-    made.act(8)
+    made.act(5)
     ended(made)
 
 

@@ -142,7 +142,7 @@ def test_an_export_of_vast_files_ends_with_its_request_and_with_the_server(start
     server.wait_ready("kin")
     version = server.wait_run(server.train("kin", count=3))["weights"]
     folder = server.home / "weights" / version / "exports"
-    refused = export(server, version, "vast", "15")
+    refused = export(server, version, "vast", "8")
     assert refused.status_code == 504, refused.text
     wait_until(lambda: not (folder / ".new-vast").exists())
     asking = threading.Thread(target=_quietly, args=(export, server, version, "vast"))
