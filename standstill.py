@@ -1,6 +1,6 @@
-"""Whether a process was stopped by a signal (SIGSTOP, a debugger): whoever waits for it would wait
-for ever. Runs in those that look at another process: a plugin's, a run's, one of the server's own.
-Standard library only.
+"""What would have whoever waits for a process wait for ever: it was stopped by a signal (SIGSTOP, a
+debugger), or nobody reads what it wrote. Runs in those that look at another process: a plugin's, a
+run's, one of the server's own. Standard library only.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio.subprocess import Process
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 WATCH_S = 2.0
 """How often a process that somebody waits for is looked at."""
@@ -18,6 +19,7 @@ RUN_LOOKS = 6
 """For processes that keep a run: to end one costs an attempt, and an operator may stop it for a
 moment."""
 APART_S = 1.0
+_PIECE = 256 << 10  # bytes
 
 
 class StoodStill(Exception):
@@ -82,3 +84,24 @@ def watched(child: Process) -> Iterator[None]:
         yield
     finally:
         watch.cancel()
+
+
+async def end(child: Process, *readers: asyncio.Task[Any]) -> None:
+    """Kills a child of this event loop, and returns when nothing of it is left, also if its caller
+    is cancelled. Nobody but `readers`, which read to the end, may be reading its output any more.
+
+    What it wrote is read away: asyncio's `wait()` returns when a child's pipes are at their end,
+    and a pipe of which much is unread is looked at no more (CPython, gh-119710).
+    """
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            child.kill()
+    await asyncio.shield(asyncio.ensure_future(_out(child, readers)))
+
+
+async def _out(child: Process, readers: Iterable[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*readers, return_exceptions=True)
+    for pipe in (child.stdout, child.stderr):
+        while pipe is not None and await pipe.read(_PIECE):
+            pass
+    await child.wait()

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import StoreUnavailable
 from ..records.home import Home
 from ..seclusion import plain_environment
-from ..standstill import kill_if_stopped
+from ..standstill import end, kill_if_stopped
 from .wire import LINE_LIMIT, decode, encode, error_from
 
 IDLE_S = 60.0
@@ -68,9 +68,7 @@ class _Child:
         try:
             await asyncio.wait_for(self.process.wait(), _CLOSE_S)
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
+            await end(self.process, self.reader)
         await self.reader
 
 

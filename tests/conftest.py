@@ -31,8 +31,24 @@ sys.path.append(str(Path(__file__).parent / "servers"))
 pytest_plugins = ["yard_s3.fixtures"]
 
 PLUGINS = Path(__file__).parent / "plugins"
+TEARDOWN_S = 300
 OLD_PLUGINS = Path(__file__).parent / "old_plugins"
 """Modules as people wrote them for DEEPaaS; found by servers that one of them is named to."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown():
+    """What cannot be put away after a test fails, and the others go on."""
+
+    def give_up(*_):
+        raise TimeoutError(f"still being put away after {TEARDOWN_S} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(TEARDOWN_S)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 class Server:

@@ -10,15 +10,14 @@ import json
 import logging
 import os
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 
 from ... import errors
 from ...errors import Corrupt, ModelyardError, StorageUnavailable
 from ...seclusion import plain_environment
-from ...standstill import watched
+from ...standstill import end, watched
 from .formats import DAMAGED, UNREADABLE, ArchiveFormat
 
 log = logging.getLogger(__name__)
@@ -52,8 +51,7 @@ async def exported(folder: Path, kind: ArchiveFormat) -> AsyncGenerator[bytes, N
         if code != 0:
             raise _failed(code, (await said)[-_SAID:].decode("utf-8", "replace").strip())
     finally:
-        said.cancel()
-        await _end(process)
+        await end(process, said)
 
 
 def _failed(code: int, said: str) -> ModelyardError:
@@ -85,8 +83,7 @@ async def imported(archive: Path, folder: Path, name: str, model: str) -> None:
             code = await process.wait()
         _raise_what_it_says(answer, code, (await said)[-_SAID:])
     finally:
-        said.cancel()
-        await _end(process)
+        await end(process, said)
 
 
 def _raise_what_it_says(answer: bytes, code: int, said: bytes) -> None:
@@ -105,11 +102,3 @@ def _raise_what_it_says(answer: bytes, code: int, said: bytes) -> None:
 def _command(module: str, *arguments: str) -> list[str]:
     # -P: the folder that the server was started from is not on the path.
     return [sys.executable, "-P", "-m", module, *arguments]
-
-
-async def _end(process: Process) -> None:
-    """Nothing of the process is left when this returns, also if the caller is cancelled."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await asyncio.shield(asyncio.ensure_future(process.wait()))

@@ -18,7 +18,7 @@ from typing import Any
 
 from ...errors import StorageUnavailable
 from ...seclusion import plain_environment
-from ...standstill import watched
+from ...standstill import end, watched
 from ..wire import decode, encode, error_from
 from .taking import Item, Progress
 
@@ -84,9 +84,7 @@ class Ingestion:
         try:
             await asyncio.wait_for(process.wait(), _CLOSE_S)
         except (TimeoutError, asyncio.CancelledError):
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            await end(process)
         if self._folder.exists():
             await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 

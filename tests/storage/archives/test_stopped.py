@@ -1,10 +1,11 @@
 """A process that packs or unpacks and is stopped by a signal holds its call for seconds only."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
-import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -16,16 +17,34 @@ from modelyard.storage.archives.processes import exported, imported
 LARGE = {"model.bin": random.Random(1).randbytes(8 << 20)}
 
 
+def begun() -> list[int]:
+    """The processes of archives that this process has begun."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            with contextlib.suppress(OSError):  # it has ended
+                if b"archives" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found.append(int(pid))
+    return found
+
+
 async def stop_its_process() -> None:
-    """The one that this process has begun, as soon as it is there."""
-    command = ["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())]
+    """As soon as it is there."""
     async with asyncio.timeout(60):
-        while True:
-            listed = subprocess.run(command, capture_output=True).stdout.splitlines()
-            for line in listed:
-                if b"archives" in line:
-                    return os.kill(int(line.split()[0]), signal.SIGSTOP)
+        while not (found := begun()):
             await asyncio.sleep(0.02)
+    for pid in found:
+        os.kill(pid, signal.SIGSTOP)
+
+
+async def test_an_archive_whose_reader_leaves_with_much_unread_ends_at_once(make_version):
+    """asyncio's `wait()` returns when the output was read, not when the process has ended."""
+    pieces = exported(make_version(contents=LARGE), ArchiveFormat.ZIP)
+    assert await anext(pieces)
+    await asyncio.sleep(1)  # the rest piles up, as with a client that reads slowly
+    async with asyncio.timeout(30):
+        await pieces.aclose()
+    assert not begun()
 
 
 async def test_an_archive_that_is_packed_by_a_stopped_process_is_cut_off(make_version):
