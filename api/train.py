@@ -65,6 +65,9 @@ async def start(request: web.Request) -> web.StreamResponse:
     try:
         data = await reader.read()
         asked = _asked(request, handle, data)
+        earlier = await here.runs.repeated(handle.name, key, principal_of(request).name, asked)
+        if earlier is not None:  # also where what it named is gone by now
+            return _told(here, earlier)
         data, kin = await _like(request, here, handle, data)
         data, dataset = await chosen_dataset(
             request, here, handle, data, None if kin is None else kin.dataset
@@ -81,7 +84,11 @@ async def start(request: web.Request) -> web.StreamResponse:
 
 
 async def _made(here: Services, submit: Awaitable[RunRecord]) -> web.Response:
-    data = run_data(here, await submit)
+    return _told(here, await submit)
+
+
+def _told(here: Services, record: RunRecord) -> web.Response:
+    data = run_data(here, record)
     return json_response(data, RunSchema(), headers={"Location": data["links"]["self"]})
 
 
@@ -92,7 +99,8 @@ def _asked(request: web.Request, handle: ModelHandle, data: RequestData) -> Aske
     named = {name: server_parameter(request, taken, name) for name in ("like", "dataset")}
     of_model = {name: data.headers.get(name) for name in header_arguments(handle, "train")}
     query = [pair for pair in data.query if pair[0] not in ours]
-    return Asked(replace(data, query=query), {**named, **{f"{n}:": v for n, v in of_model.items()}})
+    named |= {f"{name}:": value for name, value in of_model.items()}
+    return Asked(replace(data, query=query), data, named)
 
 
 async def _submit(

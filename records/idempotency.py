@@ -35,8 +35,20 @@ def find_key(connection: Connection, key: str, digest: str, now: datetime) -> st
     return str(row.run)
 
 
-def insert_key(connection: Connection, key: str, digest: str, run: str, now: datetime) -> None:
+def find_sent(connection: Connection, key: str, sent: str, now: datetime) -> str | None:
+    """The id of the run that this key made in the last 24 hours of a request sent just so."""
+    query = select(idempotency.c.run).where(
+        idempotency.c.key == key,
+        idempotency.c.sent == sent,
+        idempotency.c.created_at > now - KEPT,
+    )
+    return connection.execute(query).scalar_one_or_none()
+
+
+def insert_key(
+    connection: Connection, key: str, digest: str, sent: str, run: str, now: datetime
+) -> None:
     """Records the key, in the same transaction as the run; forgets keys older than 24 hours."""
     connection.execute(delete(idempotency).where(idempotency.c.created_at <= now - KEPT))
-    row = {"key": key, "digest": digest, "run": run, "created_at": now}
+    row = {"key": key, "digest": digest, "sent": sent, "run": run, "created_at": now}
     connection.execute(insert(idempotency).values(row))

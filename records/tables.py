@@ -190,12 +190,14 @@ idempotency = Table(
     metadata,
     Column("key", String(64), primary_key=True),
     Column("digest", String(64), nullable=False),
+    Column("sent", String(64)),
     Column("run", String(32), ForeignKey("runs.id"), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Index("idempotency_by_age", "created_at"),
 )
 """Which run a client's Idempotency-Key made. Key, principal and route are kept as one SHA-256, and
-the request as a digest keyed with the client's key: neither can be read back."""
+the request as digests keyed with the client's key: none can be read back. `digest` is of what it
+means, `sent` of how it was sent, by which the same bytes are known when their meaning is gone."""
 
 answers = Table(
     "answers",

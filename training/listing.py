@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
 
 from ..errors import InvalidArguments, RunNotFound
+from ..records.idempotency import find_sent
 from ..records.paging import cursor_after, seq_of
 from ..records.runs import RunRecord, find_run, page_of_runs, phases_of_untidied
 from ..records.store import RecordStore
 from ..schemas.states import Phase, Status
+from .replays import key_hash, sent_digest
+from .submission import Asked
 
 _PAGE = 500
 
@@ -25,6 +32,21 @@ class RunListing:
         if record is None:
             raise RunNotFound(f"The model {model} has no run {run_id!r}. Ids have 32 hex digits.")
         return record
+
+    async def repeated(
+        self, model: str, key: str | None, principal: str, asked: Asked
+    ) -> RunRecord | None:
+        """The run that the same request made before, with this Idempotency-Key and byte by byte."""
+        if key is None:
+            return None
+        hashed = key_hash(key, principal, model)
+        sent = await asyncio.to_thread(sent_digest, key, asked.whole, None, asked.named)
+
+        def work(connection: Connection) -> RunRecord | None:
+            run_id = find_sent(connection, hashed, sent, datetime.now(UTC))
+            return None if run_id is None else find_run(connection, run_id)
+
+        return await self._store.read(work)
 
     async def pages(
         self, model: str, size: int = _PAGE, status: Status | str | None = None

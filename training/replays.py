@@ -36,18 +36,35 @@ def request_digest(
     what it named beside the arguments (a dataset), in its words. Blocking (reads uploads whose hash
     is not known yet).
     """
-    parts = [*request.files, *([request.raw] if request.raw else [])]
     given = _given(request)
     named = {name: value for name, value in (named or {}).items() if value is not None}
     values = {
         # The validated value where there is one (`1` by query is 1 by JSON), else as sent: secrets.
         name: args.get(name, sent)
         for name, sent in given.items()
-        if name not in {part.field for part in parts}
+        if name not in {part.field for part in request.parts}
     }
-    hashes = sorted((part.field, part.sha256 or _sha256(part, files_folder)) for part in parts)
+    hashes = sorted(
+        (part.field, part.sha256 or _sha256(part, files_folder)) for part in request.parts
+    )
     known = [values, hashes, *([named] if named else [])]
     text = json.dumps(known, sort_keys=True, default=str)
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def sent_digest(
+    key: str, request: RequestData, files_folder: Path | None, named: Mapping[str, str | None]
+) -> str:
+    """Equal for requests that were sent alike; what they mean does not matter, and may be gone: a
+    version or dataset that was deleted, a model that takes other arguments by now.
+
+    Blocking, as `request_digest`.
+    """
+    hashes = sorted(
+        (part.field, part.sha256 or _sha256(part, files_folder)) for part in request.parts
+    )
+    body = hashlib.sha256(request.body).hexdigest()
+    text = json.dumps([request.query, request.form, body, hashes, sorted(named.items())])
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 

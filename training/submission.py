@@ -33,7 +33,7 @@ from .messages import RunOrder
 from .options import RunLimits, TrainingOptions
 from .orders import seed_of, write_run_folder
 from .paths import RunPaths
-from .replays import key_hash, request_digest
+from .replays import key_hash, request_digest, sent_digest
 from .resuming import Resumption, carry_over
 
 
@@ -56,11 +56,13 @@ class DatasetRef:
 class Asked:
     """What a client itself has said, by which a repeat with its Idempotency-Key is told.
 
-    `request` is as it came, and `named` what was asked for beside the arguments, in the client's
-    words: by the time of a repeat an alias, or a dataset's name, may mean something else.
+    `whole` is as it came, `request` without what is asked for beside the arguments, and `named`
+    that, in the client's words: by the time of a repeat an alias, or a dataset's name, may mean
+    something else.
     """
 
     request: RequestData
+    whole: RequestData
     named: Mapping[str, str | None] = field(default_factory=dict)
 
 
@@ -140,7 +142,7 @@ class Submissions:
             return await self._record(what, None)
         key = key_hash(what.key, what.principal, what.source.name)
         async with self._keys.hold(key):
-            asked = what.asked or Asked(what.request)
+            asked = what.asked or Asked(what.request, what.request)
             named = {
                 **asked.named,
                 "max_seconds": _text(what.limits.max_seconds),
@@ -150,9 +152,14 @@ class Submissions:
                 request_digest, what.key, asked.request, what.args, what.files_folder, named
             )
             earlier = await self._store.read(lambda c: _replayed(c, key, digest))
-            return earlier or await self._record(what, (key, digest))
+            if earlier is not None:
+                return earlier
+            sent = await asyncio.to_thread(
+                sent_digest, what.key, asked.whole, what.files_folder, asked.named
+            )
+            return await self._record(what, (key, digest, sent))
 
-    async def _record(self, what: Submission, key: tuple[str, str] | None) -> RunRecord:
+    async def _record(self, what: Submission, key: tuple[str, str, str] | None) -> RunRecord:
         now = datetime.now(UTC)
         limits = self._options.limits_of(what.source.name, what.limits)
         draft = RunRecord(

@@ -124,7 +124,7 @@ class TensorBoard:
                 env=plain_environment(os.environ),
                 start_new_session=True,  # Ctrl-C in the server's terminal is not for it
             )
-        self._watch = asyncio.create_task(_watch(self._process))
+        self._watch = asyncio.create_task(self._end_if_stopped(self._process))
 
     async def _until_it_answers(self) -> None:
         end = time.monotonic() + _START_TIMEOUT_S
@@ -147,10 +147,23 @@ class TensorBoard:
             except TimeoutError:
                 with suppress(ProcessLookupError):
                     process.kill()
+                self._forget(process)
                 log.warning("TensorBoard answered nobody and is ended; the next request starts it")
                 return
             except OSError:  # it ends in this moment
                 return
+
+    async def _end_if_stopped(self, process: asyncio.subprocess.Process) -> None:
+        if await kill_if_stopped(process):
+            self._forget(process)
+            log.warning(
+                "TensorBoard was stopped by a signal and is ended; the next request starts it"
+            )
+
+    def _forget(self, process: asyncio.subprocess.Process) -> None:
+        """At its kill, not at its end: a request between the two gets the next one."""
+        if self._process is process:
+            self._process = None
 
     async def _stop(self) -> None:
         if self._listening is not None:
@@ -168,11 +181,6 @@ class TensorBoard:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-
-
-async def _watch(process: asyncio.subprocess.Process) -> None:
-    if await kill_if_stopped(process):
-        log.warning("TensorBoard was stopped by a signal and is ended; the next request starts it")
 
 
 async def _hear(socket: Path) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from yard_waiting import wait_until
 
 from modelyard.api.routes import ROUTES
 
@@ -175,6 +176,29 @@ def test_a_training_is_the_same_whatever_the_names_in_its_request_mean_by_now(se
         assert again.json()["uuid"] == first.json()["uuid"]
         other = {**sent, "json": {"seconds": 0.002}}
         assert server.post(address, **other).status_code == 409
+
+
+def test_a_training_is_the_same_when_what_its_request_names_was_deleted(server):
+    versions = [server.wait_run(server.train("stepper", steps=n))["weights"] for n in (2, 3)]
+    files = server.post(
+        "/v2/datasets/?name=gone", data=zipped(b"gone"), headers={"Content-Type": "application/zip"}
+    ).json()["id"]
+    address, mine = "/v2/models/stepper/train/", [key(), key()]
+    named = [{"dataset": files, "steps": "1"}, {"like": versions[0]}]
+
+    def send():
+        pairs = zip(named, mine, strict=True)
+        answers = [server.post(address, params=query, headers=own) for query, own in pairs]
+        return [(answer.status_code, answer.json()["uuid"]) for answer in answers]
+
+    first = send()
+    assert [status for status, _ in first] == [200, 200]
+    made = [server.wait_run({"model": "stepper", "uuid": run})["weights"] for _, run in first]
+    gone = [f"/v2/models/stepper/weights/{version}" for version in (versions[0], made[0])]
+    for path in (*gone, f"/v2/datasets/{files}"):  # when predictions use them no more
+        wait_until(lambda path=path: requests.delete(server.url + path, timeout=30).ok, 30)
+    assert send() == first
+    assert server.post(address, params=named[1], headers=key()).status_code == 422
 
 
 def test_arguments_in_headers_are_compared_too(server):
