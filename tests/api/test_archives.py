@@ -1,6 +1,5 @@
 """Archives over HTTP: out of one server and into another, by file and by link."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -14,8 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-
-from modelyard.api.archives import AT_ONCE
 
 EVERY = pytest.mark.parametrize("kind", ["tar.gz", "tar.xz", "zip"])
 
@@ -277,21 +274,6 @@ def test_clients_that_leave_in_the_middle_leave_no_process_behind(large):
     while large.children("storage.archives") and time.monotonic() < until:
         time.sleep(0.05)
     assert large.children("storage.archives") == []
-
-
-def test_slow_clients_that_leave_give_their_places_back(large):
-    with contextlib.ExitStack() as leaving:
-        for _ in range(AT_ONCE):
-            leaving.enter_context(large.begun(weights(large.version, "/archive")))
-        assert large.get(weights(large.version, "/archive")).status_code == 503
-        time.sleep(1)  # the server's own buffers fill too
-    answers = (large.get(weights(large.version, "/archive")) for _ in range(60))
-    for answer in answers:
-        if answer.status_code == 200:
-            break
-        time.sleep(0.25)
-    else:
-        pytest.fail("no place came back")
 
 
 def test_a_damaged_version_is_told_and_never_sent_as_a_whole_one(large):
