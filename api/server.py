@@ -38,6 +38,7 @@ from .port.roster import Roster
 from .port.tls import HANDSHAKE_S, certificate_of
 from .services import SERVICES
 from .settling import settle
+from .store_rooms import check_store
 
 try:
     import uvloop
@@ -67,6 +68,7 @@ def serve(settings: Settings) -> int:
     try:
         _raise_descriptor_limit()
         check_settings(settings, os.environ)
+        check_store(settings)
         configure_logging(settings.log_level, settings.log_file, settings.log_size)
         for told in warnings_about(settings, os.environ):
             log.warning(told)

@@ -116,17 +116,25 @@ async def open_store_rooms(
     )  # fmt: skip
 
 
+def check_store(settings: Settings) -> None:
+    """Before anything is made: raises InvalidSettings where `storage` is no address of a store."""
+    if settings.storage is None:
+        return
+    try:
+        parse_store_url(settings.storage)
+    except StoreRefused as error:
+        told = f"{without_secrets(settings.storage)}: {error.message}."
+        raise InvalidSettings.of({"storage": [told]}) from error
+
+
 async def _office(
     settings: Settings, home: Home, stack: AsyncExitStack
 ) -> tuple[StorageOffice | None, bool]:
     """The store, and whether it answers."""
     if settings.storage is None:
         return None, False
+    check_store(settings)  # an application that is not run by `api/server.py`
     told = without_secrets(settings.storage)
-    try:
-        parse_store_url(settings.storage)
-    except StoreRefused as error:
-        raise InvalidSettings.of({"storage": [f"{told}: {error.message}."]}) from error
     office = StorageOffice(settings.storage, home, os.environ, home.logs / "storage.log")
     stack.push_async_callback(office.close)
     try:
