@@ -96,7 +96,7 @@ def _asked(request: web.Request, handle: ModelHandle, data: RequestData) -> Aske
     """What is compared if the same key comes again: nothing that the server found out itself."""
     taken = argument_names(handle, "train")
     ours = {"like", "dataset", *LIMITS} - taken
-    named = {name: server_parameter(request, taken, name) for name in ("like", "dataset")}
+    named = {name: server_parameter(request, taken, name) for name in ("like", "dataset", *LIMITS)}
     of_model = {name: data.headers.get(name) for name in header_arguments(handle, "train")}
     query = [pair for pair in data.query if pair[0] not in ours]
     named |= {f"{name}:": value for name, value in of_model.items()}

@@ -212,6 +212,19 @@ def test_arguments_in_headers_are_compared_too(server):
     assert (send(**mine, Mood="bad").status_code, send(**mine).status_code) == (409, 409)
 
 
+def test_limits_in_headers_are_compared_too(server):
+    def send(**headers):
+        return server.post("/v2/models/stepper/train/", json={"steps": 1}, headers=headers)
+
+    mine, limits = key(), ("X-Modelyard-Max-Seconds", "X-Modelyard-Restart-On-Failure")
+    first = send(**mine, **dict.fromkeys(limits, "3"))
+    assert first.json()["max_seconds"] == first.json()["restart_on_failure"] == 3
+    alike = send(**mine, **{limits[0]: "3.0", limits[1]: "3"})
+    assert (alike.status_code, alike.json()["uuid"]) == (200, first.json()["uuid"])
+    for other in ({limits[0]: "3"}, {limits[0]: "4", limits[1]: "3"}, {}):
+        assert send(**mine, **other).status_code == 409, other
+
+
 def resumable(server) -> str:
     """A cancelled run that has a checkpoint; its address."""
     record = server.train("stepper", steps=5000, seconds=0.02)
