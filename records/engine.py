@@ -107,13 +107,15 @@ def explain(path: Path, cause: BaseException | None, error: Exception) -> Except
     name = getattr(cause, "sqlite_errorname", "") or ""
     for prefix, meaning in _MEANINGS.items():
         if name.startswith(prefix):
-            kind = DiskFull if prefix == "SQLITE_FULL" else StorageUnavailable
+            kind = DiskFull if meaning is _FULL else StorageUnavailable
             return kind(f"{path}: {meaning}", code=name)
     return StorageUnavailable(f"{path}: {cause}", code=name)
 
 
+_FULL = "the disk is full. Free some space; records that were written are safe."
 _MEANINGS = {
-    "SQLITE_FULL": "the disk is full. Free some space; records that were written are safe.",
+    "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR_SHMSIZE": _FULL,  # when it opens, the file beside its log finds no room
     "SQLITE_BUSY": "another program holds the database locked. End that program (a database "
     "browser, a backup) and try again.",
     "SQLITE_LOCKED": "another program holds the database locked. End that program and try again.",

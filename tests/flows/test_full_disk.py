@@ -177,3 +177,18 @@ def test_a_plugin_that_fills_the_disk_by_temporary_files_is_told_and_they_go(
         server.stop()
         assert list(workers.iterdir()) == []
     assert shutil.disk_usage(disk).free > 32 << 20
+
+
+def test_a_start_on_a_full_disk_is_refused_in_its_words_and_made_when_there_is_room(
+    disk, start_server
+):
+    database = disk / "home" / "records.db"
+    before = database.read_bytes()
+    fill(disk, 0)
+    server = start_server(*FLAGS, "--min-free", "0", home=disk / "home", wait=False)
+    assert server.process.wait(60) == 1
+    assert "the disk is full. Free some space" in "".join(server.lines)
+    assert database.read_bytes() == before
+    make_room(disk)
+    server = start_server(*FLAGS, home=disk / "home")
+    assert server.get("/v2/models/counter/train/").json() == []
