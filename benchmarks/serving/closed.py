@@ -10,6 +10,7 @@ from typing import Any
 
 from plan import Plan
 from servers import HERE, KINDS, serving
+
 from turns import Turn, alternate, compared, quartiles, take_turn
 
 FLOOR_BATCHES = (1, 2, 4, 8)

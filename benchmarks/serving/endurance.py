@@ -12,6 +12,7 @@ from closed import verdict
 from load import Load
 from plan import Plan
 from servers import Server, pss_of, serving
+
 from turns import quartiles
 
 FACTORS = (3, 10)
