@@ -42,7 +42,7 @@ class _Child:
                 message = decode(line)
                 if (queue := self.questions.get(message["id"])) is not None:
                     queue.put_nowait(message)
-        except (ValueError, KeyError, OSError):  # not a message: nothing it says can be relied on
+        except (ValueError, KeyError, RecursionError, OSError):  # no message: nothing holds
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
         finally:

@@ -27,6 +27,9 @@ from ..members import SEEN
 VERSION_ID = re.compile(r"[0-9a-f]{32}\Z")
 GONE = ".gone-"
 """Before the name of a folder that is being removed: it comes back if its record is still there."""
+DEEPEST = 300
+"""Levels of lists and objects in a manifest from elsewhere; not everybody can read much deeper ones
+or tell what they say."""
 _TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -290,6 +293,21 @@ def _check_recordable(manifest: Manifest) -> None:
     json.dumps(manifest.metrics, allow_nan=False)
     if max(manifest.size, abs(manifest.step or 0)) >= 2**63:
         raise ValueError("a number is too large")
+
+
+def nests_deeper(data: Any, levels: int) -> bool:
+    """True if lists and objects in JSON's `data` are nested in more than so many levels."""
+    level = [data]
+    for _ in range(levels + 1):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _text(value: Any) -> str | None:

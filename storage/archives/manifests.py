@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import BadArchive, Conflict
 from ...members import kept_fault
-from ..versions import BadVersion, read_manifest
+from ..versions import DEEPEST, BadVersion, nests_deeper, read_manifest
 
 FORMAT = 1
 SIZE_LIMIT = 64 << 20
@@ -75,6 +75,8 @@ def check_foreign(folder: Path, name: str) -> dict[str, Any]:
         data = json.loads(path.read_bytes())
         if not isinstance(data, dict):
             raise _bad(name, "it is no JSON object")
+        if nests_deeper(data, DEEPEST):
+            raise _bad(name, f"it nests deeper than {DEEPEST} levels")
         _check_kind(data, name)
         _check_members(data, name)
         read_manifest(folder)

@@ -7,6 +7,7 @@ else. tests/storage/stores/test_contract.py holds every store to what stands her
 from __future__ import annotations
 
 import errno
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ Progress = Callable[[int], None]
 number when something must be moved again."""
 
 _LONGEST_KEY = 900  # bytes; S3 allows 1024, with the prefix
+_PART = r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]*"
+_KEY = re.compile(rf"{_PART}(?:/{_PART})*\Z")
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,8 @@ class ObjectStore(ABC):
     def list(self, prefix: str = "", after: str | None = None) -> Iterator[ObjectInfo]:
         """The objects whose keys begin with `prefix`, in order of the keys' UTF-8 bytes.
 
-        `after`: only keys behind that one. An object that comes or goes meanwhile may be told.
+        `after`: only keys behind that one. An object that comes or goes meanwhile may be told. What
+        somebody else has put there under a name that is no key of ours is not.
         """
 
     @abstractmethod
@@ -174,14 +178,14 @@ class ObjectStore(ABC):
         """Ends uploads that began longer ago and were never completed; tells how many."""
 
 
+def is_key(text: str) -> bool:
+    """False for one that could leave the store, or be misread, or is no UTF-8."""
+    return _KEY.match(text) is not None and len(text.encode()) <= _LONGEST_KEY
+
+
 def check_key(key: str) -> str:
-    """The key as it is. Raises ValueError for one that could leave the store, or be misread."""
-    parts = key.split("/")
-    if (
-        any(not part or part.startswith(".") for part in parts)
-        or any(ord(letter) < 32 or letter in "\\\x7f" for letter in key)
-        or len(key.encode()) > _LONGEST_KEY
-    ):
+    """The key as it is. Raises ValueError if it is none."""
+    if not is_key(key):
         raise ValueError(f"{key[:100]!r} is no key of an object")
     return key
 

@@ -27,6 +27,7 @@ from .base import (
     Progress,
     check_key,
     check_prefix,
+    is_key,
     told_when_full,
 )
 from .digests import Digests, Hasher
@@ -38,6 +39,8 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 # What a file system says when its server is away; it may be there again later.
 _AWAY = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH}
 _AWAY |= {errno.ENOTCONN, errno.ENODEV, errno.ENXIO}
+# A link in a circle, a name that no file can have.
+_NO_OBJECT = {errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class FolderStore(ObjectStore):
@@ -104,7 +107,7 @@ class FolderStore(ObjectStore):
             new.unlink(missing_ok=True)
 
     def get_bytes(self, key: str, limit: int) -> bytes:
-        with self._failures(key), self._path(key).open("rb") as stream:
+        with self._failures(key), self._open(key) as stream:
             data = stream.read(limit + 1)
         if len(data) > limit:
             raise Corrupt(f"{key}: has more than {limit} bytes")
@@ -115,7 +118,7 @@ class FolderStore(ObjectStore):
     ) -> None:
         # Copied, not linked: a reader that writes into its files must not reach the store.
         with self._failures(key):
-            source = self._path(key).open("rb")
+            source = self._open(key)
         new = target.with_name(f".{target.name[:100]}.{uuid.uuid4().hex[:8]}.new")
         try:
             with source, told_when_full(target), new.open("xb") as stream:
@@ -131,7 +134,7 @@ class FolderStore(ObjectStore):
     ) -> bool:
         hasher, counted = Hasher(digests), Counted(progress)
         try:
-            with self._failures(key), self._path(key).open("rb") as source:
+            with self._failures(key), self._open(key) as source:
                 count = os.fstat(source.fileno()).st_size
                 while count == size and (chunk := source.read(_CHUNK)):
                     hasher.update(chunk)
@@ -144,7 +147,7 @@ class FolderStore(ObjectStore):
         return agrees
 
     def get_range(self, key: str, offset: int, length: int) -> bytes:
-        with self._failures(key), self._path(key).open("rb") as stream:
+        with self._failures(key), self._open(key) as stream:
             stream.seek(offset)
             data = stream.read(length)
         if len(data) != length:
@@ -197,32 +200,48 @@ class FolderStore(ObjectStore):
         return self.root / check_key(key)
 
     def _status(self, key: str) -> os.stat_result:
-        status = self._path(key).stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise FileNotFoundError(errno.ENOENT, "a folder, not an object", key)
-        return status
+        return _check_file(self._path(key).stat(), key)
+
+    def _open(self, key: str) -> BinaryIO:
+        """For reading. Of a pipe in the place of an object nobody waits for a writer."""
+        stream = open(self._path(key), "rb", opener=_at_once)  # noqa: SIM115
+        try:
+            _check_file(os.fstat(stream.fileno()), key)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
 
     def _info(self, key: str, status: os.stat_result) -> ObjectInfo:
         return ObjectInfo(key, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
-    def _walk(self, folder: str, prefix: str, after: str) -> Iterator[ObjectInfo]:
-        """The objects below `folder` (empty, or with a slash at its end) in the order of keys."""
+    def _walk(
+        self, folder: str, prefix: str, after: str, above: tuple[tuple[int, int], ...] = ()
+    ) -> Iterator[ObjectInfo]:
+        """The objects below `folder` (empty, or with a slash at its end) in the order of keys.
+
+        `above` are the folders on the way: one that a link leads back to is not walked again.
+        """
         try:
+            status = (self.root / folder).stat()
+            if (status.st_dev, status.st_ino) in above:
+                return
+            above = (*above, (status.st_dev, status.st_ino))
             with os.scandir(self.root / folder) as entries:
-                found = [(e.name + "/" if e.is_dir() else e.name, e) for e in entries]
+                found = [(name, e) for e in entries if (name := _shown(e)) is not None]
         except (FileNotFoundError, NotADirectoryError):
             return  # it went meanwhile
         for name, entry in sorted(found, key=lambda item: item[0]):
             key = folder + name
-            if name.startswith("."):
+            if not is_key(key.removesuffix("/")):
                 continue
             if name.endswith("/"):
                 inside = key.startswith(prefix) or prefix.startswith(key)
                 if inside and (after < key or after.startswith(key)):
-                    yield from self._walk(key, prefix, after)
+                    yield from self._walk(key, prefix, after, above)
             elif key.startswith(prefix) and key > after:
                 with suppress(FileNotFoundError):
-                    yield self._info(key, entry.stat())
+                    yield self._info(key, _check_file(entry.stat(), key))
 
     # -- writing --------------------------------------------------------------
 
@@ -289,6 +308,8 @@ class FolderStore(ObjectStore):
                 raise StoreUnavailable(f"{self.root}: {error.strerror}") from error
             raise ObjectMissing(f"the store has no {key}") from error
         except OSError as error:
+            if key and error.errno in _NO_OBJECT:
+                raise ObjectMissing(f"the store has no {key}") from error
             if error.errno in _REFUSED:
                 raise StoreRefused(
                     f"{self.root}: {error.strerror}: the server's user needs the right to read and "
@@ -297,6 +318,27 @@ class FolderStore(ObjectStore):
             if error.errno in _AWAY:
                 raise StoreUnavailable(f"{self.root}: {error.strerror}") from error
             raise
+
+
+def _shown(entry: os.DirEntry[str]) -> str | None:
+    """Its name, of a folder with a slash at the end; None for a link in a circle."""
+    try:
+        return entry.name + "/" if entry.is_dir() else entry.name
+    except OSError as error:
+        if error.errno in _NO_OBJECT:
+            return None
+        raise
+
+
+def _check_file(status: os.stat_result, key: str) -> os.stat_result:
+    """Raises FileNotFoundError for a folder, a pipe, a socket, a device."""
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "no object", key)
+    return status
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _copy(

@@ -27,6 +27,7 @@ from .base import (
     Progress,
     check_key,
     check_prefix,
+    is_key,
     told_when_full,
 )
 from .digests import Digests, Hasher
@@ -322,7 +323,7 @@ class S3Store(ObjectStore):
             for item in answer.get("Contents", ()):
                 key = item["Key"].removeprefix(bucket.prefix)
                 # Some consoles make "folders": empty objects with a slash at the end.
-                if not key.endswith("/") and key > (after or ""):
+                if is_key(key) and key > (after or ""):
                     yield _info(key, item["Size"], item["LastModified"])
 
     def presign(self, key: str, seconds: int, filename: str) -> str | None:

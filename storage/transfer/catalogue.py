@@ -253,7 +253,7 @@ def _created(text: object, where: str) -> str:
     """The time in a form that sorts."""
     try:
         time = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise BadVersion(f"{where}: {text!r} is no time of creation") from None
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    except (ValueError, OverflowError):
+        raise BadVersion(f"{where}: {str(text)[:200]!r} is no time of creation") from None

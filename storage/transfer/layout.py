@@ -23,6 +23,8 @@ SMALL = 256 * 1024
 """Bytes. Smaller files travel in packs: a request costs more than their bytes do."""
 PACK = 16 * 1024 * 1024
 """Bytes that a pack has about. It is held in memory while it is made and while it is cut."""
+LARGEST_PACK = 4 * PACK
+"""Bytes. What a manifest says to be larger is none of ours, and is not taken into memory."""
 MANIFEST_LIMIT = 64 * 1024 * 1024
 """Bytes; some 300,000 files."""
 

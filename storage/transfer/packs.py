@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..versions import BadVersion
-from .layout import PACK, SMALL
+from .layout import LARGEST_PACK, PACK, SMALL
 from .manifests import File, PlacedPack
 
 
@@ -49,7 +49,24 @@ def plan_packs(files: Iterable[File]) -> list[PackPlan]:
     buckets: dict[int, list[File]] = {}
     for digest in sorted(small):
         buckets.setdefault(int(digest[:8], 16) >> (32 - bits), []).append(small[digest])
-    return [PackPlan(tuple(b), sum(file.size for file in b)) for b in buckets.values()]
+    return [
+        PackPlan(tuple(part), sum(file.size for file in part))
+        for bucket in buckets.values()
+        for part in _in_parts(bucket)
+    ]
+
+
+def _in_parts(bucket: list[File]) -> Iterator[list[File]]:
+    """As it is, but for files whose digests somebody has made alike: no pack is too large."""
+    part: list[File] = []
+    size = 0
+    for file in bucket:
+        if size + file.size > LARGEST_PACK:
+            yield part
+            part, size = [], 0
+        part.append(file)
+        size += file.size
+    yield part
 
 
 def make_pack(plan: PackPlan, root: Path) -> bytearray:

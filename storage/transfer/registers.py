@@ -13,6 +13,7 @@ from typing import Any
 
 from ...errors import Corrupt, ObjectMissing
 from ..stores.base import ObjectStore
+from ..versions import DEEPEST, nests_deeper
 from .layout import register_key, register_of, register_prefix
 from .results import RegisterEntry
 from .sealed import get_sealed, seal
@@ -58,9 +59,11 @@ def read_entry(store: ObjectStore, register: str, counter: int, server: str) -> 
     """Raises ObjectMissing, and Corrupt if it is no entry."""
     key = register_key(register, counter, server)
     try:
-        value = json.loads(get_sealed(store, key, _LIMIT))["value"]
-        return RegisterEntry(register, counter, server, dict(value))
+        value = dict(json.loads(get_sealed(store, key, _LIMIT))["value"])
+        if nests_deeper(value, DEEPEST):
+            raise ValueError(f"nests deeper than {DEEPEST} levels")
+        return RegisterEntry(register, counter, server, value)
     except ObjectMissing:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Corrupt(f"{key}: is no entry of a register ({error})") from error

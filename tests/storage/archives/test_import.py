@@ -173,6 +173,7 @@ MANIFESTS = {
     "'repeats' of its lineage": {"lineage": {"repeats": {"a": 1}}},
     "the dataset's name is no text": {"dataset": {"name": 5}},
     "the dataset's id is none": {"dataset": {"id": "../x"}},
+    "nests deeper": {"lineage": {"arguments": json.loads('{"a":' * 500 + "1" + "}" * 500)}},
 }
 
 
