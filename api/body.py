@@ -22,6 +22,7 @@ from ..schemas.routes import JSON
 from ..schemas.tensors import BARE, NPY
 from ..schemas.transport import FilePart, RequestData
 from ..serving.coming import Coming
+from .access.enforcing import confirm
 from .forms import FIELDS_LIMIT, LINE_LIMIT, FormSource, charset_of, parse_form
 from .port.handler import is_crowded, using
 from .unpacked import body_of, coding_of_body
@@ -146,13 +147,15 @@ class ModelRequestReader:
         )
 
     async def read(self) -> RequestData:
-        """Raises InvalidRequest, UnsupportedMediaType or TooLarge."""
+        """Raises InvalidRequest, UnsupportedMediaType or TooLarge; as `confirm` if the sender may
+        not do this any more."""
         request, data = self._request, self.head()
         if not request.can_read_body:
             return data
         kind = request.content_type
         async with body_of(request) as self._content:
             await self._read_as(kind, data)
+        await confirm(request)
         return data
 
     async def _read_as(self, kind: str, data: RequestData) -> None:
@@ -194,6 +197,7 @@ class ModelRequestReader:
                 data.body = await self._read_text()
         except UNREADABLE as error:
             raise InvalidRequest(f"The body cannot be read: {why_unreadable(error)}") from error
+        await confirm(self._request)
         return data
 
     async def _read_tensor(self, data: RequestData, kind: str) -> None:

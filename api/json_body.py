@@ -14,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from ..errors import InvalidArguments, InvalidRequest, TooLarge, UnsupportedMediaType
 from ..schemas.exactjson import loads
 from ..schemas.routes import JSON
+from .access.enforcing import confirm
 from .unpacked import refuse_encoded, whole_of
 
 _MOST_MEMBERS = 1000
@@ -26,7 +27,8 @@ async def parse_body(
 
     None if the body is one of `uploads`, which the handler reads. Raises UnsupportedMediaType,
     InvalidRequest (no JSON, or no object), InvalidArguments naming each wrong member, and TooLarge
-    for more than the application's limit of texts.
+    for more than the application's limit of texts; as `confirm` if the sender may not do this any
+    more.
     """
     kind = request.content_type
     is_json = kind == JSON or kind.endswith("+json")
@@ -44,6 +46,7 @@ async def parse_body(
     except web.HTTPRequestEntityTooLarge as error:
         limit = request.client_max_size
         raise TooLarge(f"The JSON body is larger than {limit} bytes.", limit=limit) from error
+    await confirm(request)
     try:
         given = loads(text) if text else {}
     except ValueError as error:

@@ -14,6 +14,7 @@ from ..errors import Conflict, InvalidArguments, InvalidRequest
 from ..schemas.dataset_resources import UploadSchema
 from ..storage.datasets.naming import name_from
 from ..storage.datasets.uploads import Upload, described
+from .access.enforcing import confirm
 from .access.principal import principal_of
 from .body import CHUNK
 from .datasets import answered, chosen_reader, shown_model
@@ -70,6 +71,7 @@ async def put_part(request: web.Request) -> web.StreamResponse:
     try:
         async for chunk in content_of(request).iter_chunked(CHUNK):
             await asyncio.to_thread(part.write, chunk)
+        await confirm(request)
         _refuse_if_busy(here, upload)
         await asyncio.shield(asyncio.to_thread(part.commit, wanted))
     finally:

@@ -7,6 +7,7 @@ ours needs a key like any other, so that nobody without one learns what there is
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,19 @@ _AUDITED = frozenset({Permission.TRAIN, Permission.MANAGE})
 _OBJECTS = ("id", "alias", "name", "number", "format")
 """Parts of a path that name what is changed; a share's token is none."""
 _MADE = re.compile(r"/([0-9a-f]{32})\Z")
+_UPLOAD_S = 3600.0
+"""For so long what comes is taken of who has shown a token: those may last five minutes, and what
+is sent with one longer."""
+
+
+class Asked(NamedTuple):
+    """When it was asked who sends a request: the gate's generation, and the monotonic clock."""
+
+    generation: int
+    at_s: float
+
+
+ASKED = web.RequestKey("asked", Asked)
 
 
 class Needs(NamedTuple):
@@ -68,6 +82,7 @@ async def admit(request: web.Request, needs: Needs | None) -> Principal | None:
     browser that opens a page and has said nothing of who it is.
     """
     principal: Principal | None = None
+    request[ASKED] = Asked(services(request).gate.generation, time.monotonic())
     try:
         principal = await _sender(request, needs)
         if principal is not None:
@@ -82,6 +97,25 @@ async def admit(request: web.Request, needs: Needs | None) -> Principal | None:
         await _refused(request, principal, error)
         raise
     return principal
+
+
+async def confirm(request: web.Request) -> None:
+    """Asks again, for who has read a body: it may have come for hours, and its sender's key be
+    revoked since. Raises NotSignedIn, MissingPermission and IssuerUnavailable.
+    """
+    principal = request.get(PRINCIPAL)
+    needs = request.config_dict[NEEDS].get(request.match_info.route)
+    if principal is None or needs is None or needs.permission is None:
+        return
+    asked = request[ASKED]
+    if principal.shown == "token" and time.monotonic() - asked.at_s < _UPLOAD_S:
+        return
+    same = asked.generation == services(request).gate.generation
+    if same and "Authorization" in request.headers:
+        return
+    now = await _sender(request, needs)
+    if now is not None:
+        _check(now.acting(needs.permission), needs, request.match_info.get("model"))
 
 
 async def _refused(

@@ -13,10 +13,21 @@ from .calls import Kind
 class Call:
     """What the connection knows of it."""
 
-    __slots__ = ("begun", "coming", "drop", "folder", "inside", "kind", "request", "started")
+    __slots__ = (
+        "begun",
+        "coming",
+        "drop",
+        "folder",
+        "head",
+        "inside",
+        "kind",
+        "request",
+        "started",
+    )
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, head: bytes) -> None:
         self.kind = kind
+        self.head = head
         self.started = time.perf_counter()
         self.inside = False  # counted at the door
         self.request: RequestData | None = None

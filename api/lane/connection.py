@@ -99,9 +99,7 @@ class Connection(asyncio.Protocol):
             return
         self.pace.came += len(data)
         if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            data = data[skipped:]
+            self._skip, data = max(0, self._skip - len(data)), data[self._skip :]
         if self._buffer:
             self._buffer += data
         else:
@@ -142,12 +140,13 @@ class Connection(asyncio.Protocol):
         call = self._call
         if call is None:
             end = self._buffer.find(b"\r\n\r\n") + 4
-            kind = self._shared.kind(bytes(self._buffer[:end])) if end > 3 else None
+            head = bytes(self._buffer[:end])
+            kind = self._shared.kind(head) if end > 3 else None
             if kind is None:
                 self._hand_over()
                 return False
             self._buffer = self._buffer[end:]
-            self._call = call = Call(kind)
+            self._call = call = Call(kind, head)
             if self._proxy:
                 self._peer = self._shared.client_of(self._proxy, kind)
             try:
@@ -171,6 +170,11 @@ class Connection(asyncio.Protocol):
         if call.coming is not None:
             call.coming.over()
             call.coming = None
+            if not self._shared.is_settled(call.kind):  # the framework asks who sends it
+                self._leave(call)
+                self._call, self._buffer = None, call.head + self._buffer
+                self._hand_over()
+                return False
         come = bytes(self._buffer)
         body, self._buffer = come[:length], come[length:]
         self._ask(call, body)

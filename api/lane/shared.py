@@ -67,6 +67,10 @@ class Shared:
             self._kinds[head] = kind
         return kind
 
+    def is_settled(self, kind: Kind) -> bool:
+        """False if its sender may not be let in any more, after a body that took long to come."""
+        return kind.generation == self._gate.generation
+
     def admits(self, connection: Held, transport: asyncio.BaseTransport) -> bool:
         """True if it may stay; else somebody has taken it over to tell its client."""
         refusal = self.roster.refusal(transport)
