@@ -135,15 +135,15 @@ def settle_weights(connection: Connection, state: str) -> None:
     connection.execute(update(weights).where(kept).values(state="ready", reason=None))
 
 
-def fetched_weights(connection: Connection) -> list[tuple[str, int, datetime]]:
-    """Ids, bytes and last use of the copies that were fetched from the store.
+def fetched_weights(connection: Connection) -> list[tuple[str, str, int, datetime]]:
+    """Models, ids, bytes and last use of the copies that were fetched from the store.
 
     But of those with which it is being mended: they have to stay until that is done.
     """
-    columns = (weights.c.id, weights.c.size, weights.c.used_at)
+    columns = (weights.c.model, weights.c.id, weights.c.size, weights.c.used_at)
     fetched = weights.c.local & weights.c.stored & weights.c.used_at.is_not(None)
     query = select(*columns).where(fetched, weights.c.state != "publishing")
-    return [(row.id, row.size, row.used_at) for row in connection.execute(query)]
+    return [(row.model, row.id, row.size, row.used_at) for row in connection.execute(query)]
 
 
 def absent_weights(connection: Connection) -> set[str]:

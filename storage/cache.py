@@ -34,8 +34,10 @@ QUIET_S = 30.0
 
 @dataclass(frozen=True)
 class FetchedBundle:
-    """A copy that may be dropped, as the store has it too. `size` is in bytes."""
+    """A copy that may be dropped, as the store has it too. `key` is its key there, `size` is in
+    bytes."""
 
+    key: str
     id: str
     size: int
     used_at: datetime
@@ -182,9 +184,10 @@ class StoreCache:
             for item, shelf in sorted(found, key=lambda pair: pair[0].used_at):
                 if total + size <= self._limit:
                     return
-                if item.id not in busy and not self._is_held(item.id):
-                    await self._drop(shelf, item)
-                    total -= item.size
+                if item.id in busy or self._is_held(item.id) or not await self._is_stored(item):
+                    continue
+                await self._drop(shelf, item)
+                total -= item.size
 
     # -- parts ------------------------------------------------------------------------------------
 
@@ -236,6 +239,17 @@ class StoreCache:
         used = self._used.get(bundle_id)
         recent = used is not None and time.monotonic() - used < self._grace_s
         return recent or bundle_id in self._held
+
+    async def _is_stored(self, item: FetchedBundle) -> bool:
+        """False: the store has lost it, or cannot be asked; then this may be the only copy."""
+        try:
+            if self._office is not None and await self._office.has(item.key):
+                return not self._is_held(item.id)  # who wants it may have come meanwhile
+        except (StorageUnavailable, Corrupt) as error:
+            log.warning("the copy of %s is kept: %s", item.id, error.message)
+            return False
+        log.warning("the copy of %s is kept: the store has not all of it any more", item.id)
+        return False
 
     async def _drop(self, shelf: Shelf, item: FetchedBundle) -> None:
         await shelf.left(item.id)

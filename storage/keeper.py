@@ -293,7 +293,7 @@ class WeightsKeeper:
 
     async def fetched(self) -> list[FetchedBundle]:
         found = await self._store.read(fetched_weights)
-        return [FetchedBundle(*row) for row in found]
+        return [FetchedBundle(weights_key(row[0], row[1]), *row[1:]) for row in found]
 
     async def came(self, bundle_id: str) -> None:
         values = {"local": True, "used_at": datetime.now(UTC)}

@@ -91,6 +91,10 @@ class StorageOffice:
         """
         return Path(await self._line.ask("fetch", {"key": key, "root": root}, progress))
 
+    async def has(self, key: str) -> bool:
+        """True if it is published, and all that its manifest names is there with its size."""
+        return bool(await self._line.ask("has", {"key": key}))
+
     async def delete(self, key: str) -> None:
         """Tells all that the bundle is deleted, and removes its manifest. Twice is no error."""
         await self._line.ask("delete", {"key": key})

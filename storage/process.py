@@ -74,6 +74,7 @@ class Desk:
             "open": self._check_format,
             "publish": self._publish,
             "fetch": self._fetch,
+            "has": self._has,
             "delete": self._delete,
             "changes": self._changes,
             "move": self._move,
@@ -118,6 +119,10 @@ class Desk:
     def _fetch(self, job: Job, arguments: dict[str, Any]) -> str:
         self.store()
         return str(self._fetcher.fetch(arguments["key"], Path(arguments["root"]), job.meter))
+
+    def _has(self, job: Job, arguments: dict[str, Any]) -> bool:
+        self.store()
+        return self._fetcher.is_there(arguments["key"])
 
     def _delete(self, job: Job, arguments: dict[str, Any]) -> None:
         self.store()

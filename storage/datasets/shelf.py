@@ -168,7 +168,7 @@ class DatasetShelf:
 
     async def fetched(self) -> list[FetchedBundle]:
         found = await self._store.read(records.fetched_datasets)
-        return [FetchedBundle(*row) for row in found]
+        return [FetchedBundle(dataset_key(row[0]), *row) for row in found]
 
     async def came(self, bundle_id: str) -> None:
         values = {"local": True, "used_at": datetime.now(UTC)}

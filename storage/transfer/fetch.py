@@ -25,6 +25,7 @@ from .layout import (
 )
 from .local import is_as, make_durable, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
+from .objects import StoredObject, objects_of
 from .packs import cut_pack, write_new
 from .sealed import read_sealed
 from .work import KeyedLocks, Meter, Workers
@@ -63,6 +64,19 @@ class Fetcher:
             _put_in_place(new, target, manifest, wanted)
             self._remember(manifest, size, target)
             return target
+
+    def is_there(self, key: str) -> bool:
+        """As StorageOffice.has tells."""
+        try:
+            manifest, _ = read_stored(self._store, key)
+        except (NotFound, Corrupt, BadVersion):
+            return False
+
+        def look(item: StoredObject) -> bool:
+            info = self._store.stat(item.key)
+            return info is not None and info.size == item.size
+
+        return all(self._workers.map(look, objects_of(manifest.files, manifest.packs)))
 
     def _memory(self, target: Path) -> Path:
         name = hashlib.sha256(os.fsencode(target)).hexdigest()[:32]

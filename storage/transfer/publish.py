@@ -27,6 +27,7 @@ from .layout import (
 )
 from .local import digest_of, is_as, read_json, seen, write_json
 from .manifests import BundleManifest, File, PlacedPack, check_belongs, read_bundle
+from .objects import StoredObject, objects_of
 from .packs import PackPlan, make_pack, plan_packs
 from .sealed import Read, read_sealed, seal
 from .whole import check_files
@@ -37,13 +38,6 @@ log = logging.getLogger(__name__)
 _ROUNDS = 3
 _LOOK_AGAIN_S = 3600.0
 """What was seen to be there is not looked for again so soon; `mend` looks whenever it is asked."""
-
-
-class StoredObject(NamedTuple):
-    """An object that a manifest needs. `size` is in bytes."""
-
-    key: str
-    size: int
 
 
 @dataclass
@@ -348,17 +342,6 @@ class Publisher:
         if not fresh:
             write_json(self._memory(key), {**known, "looked_at": time.time()})
         return True
-
-
-def objects_of(files: Iterable[File], packs: Iterable[PlacedPack]) -> list[StoredObject]:
-    """The blobs and packs that a manifest needs."""
-    packs = list(packs)
-    packed = {digest for pack in packs for digest in pack.places}
-    blobs = {f.sha256: f.size for f in files if f.size and f.sha256 not in packed}
-    return [
-        *(StoredObject(pack_key(pack.sha256), pack.size) for pack in packs),
-        *(StoredObject(blob_key(digest), size) for digest, size in blobs.items()),
-    ]
 
 
 def _large(manifest: BundleManifest) -> list[File]:

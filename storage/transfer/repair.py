@@ -30,7 +30,7 @@ from .layout import (
     tombstone_key,
 )
 from .manifests import read_bundle
-from .publish import objects_of
+from .objects import objects_of
 from .results import RepairReport
 from .sealed import get_sealed
 from .work import Meter, StoreClock, Workers

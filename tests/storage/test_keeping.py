@@ -163,6 +163,27 @@ async def test_copies_beyond_the_limit_go_by_use_but_not_what_is_used_or_made_he
     assert (await second.versions.get("m", own.id)).local
 
 
+@pytest.mark.parametrize("lost", ["models", "packs"])
+async def test_a_copy_that_the_store_has_lost_is_not_dropped(yard, tmp_path, lost):
+    first = await yard("a")
+    made = [await first.make(number) for number in (1, 2)]
+    for version in made:
+        await first.until(version, "ready")
+    second = await yard("b", limit=SIZE)
+    await second.keeper.local(await second.versions.get("m", made[0].id))
+    store = tmp_path / "store"
+    (store / lost).rename(tmp_path / "away")  # somebody empties the bucket
+    await second.sync.round()
+    await second.cache.make_room(SIZE)
+    kept = await second.versions.get("m", made[0].id)
+    assert kept.local and kept.folder.is_dir()
+
+    shutil.rmtree(store / lost, ignore_errors=True)
+    (tmp_path / "away").rename(store / lost)
+    await second.keeper.local(await second.versions.get("m", made[1].id))
+    assert not (await second.versions.get("m", made[0].id)).local
+
+
 async def test_an_unpublished_version_is_never_dropped(yard, tmp_path):
     here = await yard("a", limit=1)
     version = await here.make(1)
