@@ -22,7 +22,7 @@ from .services import SERVICES
 from .sites import Sites
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_LONGEST_TYPE = 1000
+LONGEST_TYPE = 1000
 """Characters of a Content-Type: what reads it takes time by the square of its length, for 8 kB most
 of a second."""
 BROWSERS = ("origin", "sec-fetch-site", "cookie", "accept-language")
@@ -57,8 +57,8 @@ def guard(settings: Settings) -> Callable[..., Awaitable[web.StreamResponse]]:
         refusal = hosts.refusal(request.headers.get("Host", ""), browser)
         if refusal is not None:
             return _last(problem(421, refusal))
-        if len(request.headers.get("Content-Type", "")) > _LONGEST_TYPE:
-            return _last(problem(431, f"Content-Type has more than {_LONGEST_TYPE} characters."))
+        if len(request.headers.get("Content-Type", "")) > LONGEST_TYPE:
+            return _last(problem(431, f"Content-Type has more than {LONGEST_TYPE} characters."))
         if _is_elsewhere(request):
             return _last(problem(400, "A request to this server names a path of it."))
         if sites.asks(request):

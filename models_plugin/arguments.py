@@ -8,7 +8,6 @@ Python 3.8 syntax, marshmallow 3 or 4.
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -360,8 +359,8 @@ def _grouped(pairs: Sequence[Any]) -> dict[str, list[str]]:
 def _json_or_text(text: str) -> Any:
     """The value of a JSON text; any other text as it is, for the field to refuse in its words."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return loads(text.encode())
+    except ValueError:
         return text
 
 

@@ -29,6 +29,8 @@ HEADER = "Inference-Header-Content-Length"
 UNNAMED = "predictions"
 """What the answer of a model without a response schema is called."""
 _DTYPES = {word: name for name, word in DATATYPES.items()}
+_DIGITS = 20
+"""That a length may have."""
 _NOT_ARGUMENTS = (
     "binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout",
     "content_type", "headers",
@@ -110,9 +112,11 @@ def _parts(request: RequestData) -> tuple[bytes, memoryview]:
     length = request.headers.get(HEADER.lower())
     if length is None:
         return request.body, memoryview(b"")
-    if not length.isascii() or not length.isdigit() or int(length) > len(request.body):
+    # More digits than that may be too many for Python to read.
+    digits = length if length.isascii() and length.isdigit() and len(length) <= _DIGITS else ""
+    if not digits or int(digits) > len(request.body):
         raise InvalidRequest(f"{HEADER} is no length of what was sent.")
-    return request.body[: int(length)], memoryview(request.body)[int(length) :]
+    return request.body[: int(digits)], memoryview(request.body)[int(digits) :]
 
 
 def _object(told: Mapping[str, Any], name: str) -> dict[str, Any]:

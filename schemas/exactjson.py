@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +23,12 @@ _TOO_LONG = (
     "a whole number has more than 4300 digits, which is the most: send it as a text (in quotes)"
 )
 
+_HALF = (
+    "a \\ud800 to \\udfff stands for half a character: send both halves, or the character itself"
+)
+_ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
+"""What begins with a backslash; with a group where it is one half of a character alone."""
+
 _TOO_LARGE = "The number is too large: it is beyond 1.8e308, the largest of floating point."
 
 
@@ -28,12 +36,16 @@ def loads(text: bytes) -> Any:
     """The value of a JSON text. Raises ValueError, also if it is nested too deeply or has a whole
     number of more than 4300 digits (Python's own limits, which keep either from being costly).
 
-    orjson makes a float of an integer that has more than 64 bits: the standard library reads those.
+    orjson makes a float of an integer that has more than 64 bits: the standard library reads those,
+    and is told to refuse what orjson refuses.
     """
     try:
         if orjson is not None and not _has_long_integer(text):
             return orjson.loads(text)
-        return _DECODER.decode(text.decode())
+        value = _DECODER.decode(text.decode())
+        if _has_half_a_character(text):
+            raise ValueError(_HALF)
+        return value
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
     except ValueError as error:
@@ -50,7 +62,22 @@ def _no_number(word: str) -> Any:
     raise ValueError(f"{word} is no number of JSON: send null")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError("a number is beyond 1.8e308, the largest of floating point")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+
+
+def _has_half_a_character(text: bytes) -> bool:
+    """True if an escape of this JSON is a lone surrogate (RFC 8259, section 8.2): no text in UTF-8
+    has one, so whoever writes the value down fails."""
+    if b"\\ud" not in text and b"\\uD" not in text:
+        return False
+    return any(found[1] for found in _ESCAPES.finditer(text))
 
 
 def _has_long_integer(text: bytes) -> bool:

@@ -1,7 +1,8 @@
 """The heads of requests that any reader of HTTP reads alike; all others are not ours. Pure.
 
 A strict part of RFC 9112: CRLF, names that are tokens, each header once, printable ASCII, one
-Content-Length in digits. There is no guessing: what does not fit is left to the framework's parser.
+Content-Length in digits, and no more of anything than all requests may have. There is no guessing:
+what does not fit is left to the framework's parser.
 """
 
 from __future__ import annotations
@@ -9,8 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-LONGEST = 16 * 1024
-"""Bytes of a head that is looked at."""
+from ..guard import LONGEST_TYPE
+
+LONGEST = 8000
+"""Bytes of a head that is looked at: no line of it is beyond the 8190 that the framework takes."""
+_MOST = 100
+"""Headers of one; the framework has 128."""
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _TARGET = re.compile(r"/[\x21-\x7e]*")
@@ -46,7 +51,7 @@ def read_post(head: bytes) -> Head | None:
         first, *lines = head.decode("ascii").split("\r\n")
     except UnicodeDecodeError:
         return None
-    if lines[-2:] != ["", ""] or len(head) > LONGEST:
+    if lines[-2:] != ["", ""] or len(head) > LONGEST or len(lines) - 2 > _MOST:
         return None
     method, _, rest = first.partition(" ")
     target, _, version = rest.partition(" ")
@@ -64,6 +69,8 @@ def read_post(head: bytes) -> Head | None:
         headers[name] = value
     length = headers.get("content-length", "")
     connection = headers.get("connection", "keep-alive").lower()
+    if len(headers.get("content-type", "")) > LONGEST_TYPE:
+        return None
     if "host" not in headers or _LENGTH.fullmatch(length) is None:
         return None
     if connection not in ("keep-alive", "close"):
