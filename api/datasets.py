@@ -205,6 +205,7 @@ async def retry(request: web.Request) -> web.StreamResponse:
     """Tries now to publish what could not be published; what the store has is mended there."""
     here = services(request)
     record = await here.dataset(request.match_info["id"])
+    _check_whose(principal_of(request), record)
     await here.rooms.datasets.shelf.retry(record)
     record = await here.rooms.datasets.get(record.id)
     return json_response(_data(here, principal_of(request), record), DatasetSchema())
@@ -222,6 +223,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
     """Removes one version, unless something needs it."""
     here = services(request)
     record = await here.dataset(request.match_info["id"])
+    _check_whose(principal_of(request), record)
 
     async def could_go_on(ids: Sequence[str]) -> Sequence[str]:
         return [] if request[QUERY]["force"] else await _resumable(here, ids)
@@ -231,6 +233,15 @@ async def delete(request: web.Request) -> web.StreamResponse:
         return web.Response(status=204)
 
     return await carry_out(request, remove())
+
+
+def _check_whose(sender: Principal, record: DatasetRecord) -> None:
+    """A dataset is for all models: who may manage some of them changes what they sent themselves.
+
+    Raises MissingPermission.
+    """
+    if not record.principal or record.principal != sender.name:
+        sender.check_every_model()
 
 
 def answered(

@@ -80,10 +80,10 @@ class Principal:
             )
 
     def check_every_model(self) -> None:
-        """For what tells of all models. Raises MissingPermission."""
+        """For what concerns all models. Raises MissingPermission."""
         if self.models is not None:
             raise MissingPermission(
-                f"This tells of all models, and your {self.shown} is only for: "
+                f"This concerns all models, and your {self.shown} is only for: "
                 f"{', '.join(sorted(self.models))}."
             )
 

@@ -251,6 +251,19 @@ def test_of_a_dataset_everybody_learns_what_it_holds_and_not_which_hidden_model_
     assert "'s reader failed" in server.get("/v2/datasets/rows/report", headers=other).text
 
 
+def test_who_manages_one_model_deletes_no_dataset_of_others(server):
+    for name, key in (("theirs", server.all), ("mine", server.kinds)):
+        sent = server.post(f"/v2/datasets/?name={name}", files={"file": ("a", b"x")}, headers=key)
+        assert sent.status_code == 201, sent.text
+    for path in ("/v2/datasets/theirs", "/v2/datasets/theirs?force=true"):
+        refused = server.delete(path, headers=server.kinds)
+        assert refused.status_code == 403 and "only for: kinds" in refused.text
+    assert server.post("/v2/datasets/theirs/retry", headers=server.kinds).status_code == 403
+    assert server.get("/v2/datasets/theirs", headers=server.kinds).status_code == 200
+    assert server.delete("/v2/datasets/mine", headers=server.kinds).status_code == 204
+    assert server.delete("/v2/datasets/theirs", headers=server.all).status_code == 204
+
+
 def zipped():
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
