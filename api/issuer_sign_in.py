@@ -63,7 +63,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
     after = escape(path_after(here, after), quote=True)
     name = escape(principal.label or principal.name)
     answer = a_page(_BACK.format(name=name, next=after), 200, _ON.format(next=after))
-    begin_session(request, answer, signed_in.holder)
+    begin_session(request, answer, principal.name, signed_in.holder)
     answer.del_cookie(_COOKIE, path=here.url("/sign-in"))
     return answer
 

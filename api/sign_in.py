@@ -71,7 +71,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     async def holder() -> Principal | None:
         return here.gate.holder_of(credential)
 
-    begin_session(request, answer, holder)
+    begin_session(request, answer, principal.name, holder)
     return answer
 
 
@@ -101,13 +101,13 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-def begin_session(request: web.Request, answer: web.Response, holder: Holder) -> None:
+def begin_session(request: web.Request, answer: web.Response, whose: str, holder: Holder) -> None:
     """Gives the browser a session with this answer; one that it had before ends."""
     sessions, base_path = request.config_dict[SESSIONS], services(request).settings.base_path
     sessions.end(request.cookies.get(COOKIE, ""))
     answer.set_cookie(
         COOKIE,
-        sessions.begin(holder),
+        sessions.begin(whose, holder),
         max_age=LASTS_S,
         path=base_path or "/",
         httponly=True,

@@ -36,9 +36,11 @@ class Issuer:
         self._session: aiohttp.ClientSession | None = None
         self._about: Mapping[str, Any] = {}
         self._until = float("-inf")
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Future[Mapping[str, Any]] | None = None
 
     async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -53,10 +55,13 @@ class Issuer:
 
     async def about(self) -> Mapping[str, Any]:
         """Its metadata, at most ten minutes old. Raises IssuerFault."""
-        async with self._asking:
-            if time.monotonic() > self._until:
-                await self._asked()
+        if time.monotonic() <= self._until:
             return self._about
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._asked())
+            self._asking.add_done_callback(_seen)
+        # Who asks meanwhile gets the same answer: a queue would be as long as strangers like.
+        return await asyncio.shield(self._asking)
 
     async def posted(
         self, address: str, form: Mapping[str, str], client: tuple[str, str | None], in_form: bool
@@ -141,6 +146,11 @@ class Issuer:
                 trust_env=not self._local, cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
+
+
+def _seen(asking: asyncio.Future[Mapping[str, Any]]) -> None:
+    if not asking.cancelled():
+        asking.exception()  # who asked may have gone
 
 
 async def _limited(response: aiohttp.ClientResponse, address: str) -> bytes:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 from urllib.parse import quote
 
 from aiohttp import web
@@ -23,6 +24,8 @@ from .principal import Principal
 COOKIE = "modelyard_session"
 LASTS_S = 12 * 3600
 _MOST = 10_000
+_MOST_EACH = 1_000
+"""Of one caller: who signs in again and again puts out nobody else."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -30,24 +33,41 @@ Holder = Callable[[], Awaitable[Principal | None]]
 """Whose a session is at present; None: it has ended."""
 
 
+class _Session(NamedTuple):
+    whose: str
+    holder: Holder
+    until_s: float
+
+
 class Sessions:
-    """Those of one application; beyond 10,000 the oldest ends."""
+    """Those of one application; beyond 10,000 the oldest ends, and of one caller beyond 1,000."""
 
     def __init__(self, lasts_s: float = LASTS_S) -> None:
         self._lasts_s = lasts_s
-        self._open: OrderedDict[str, tuple[Holder, float]] = OrderedDict()
+        self._open: OrderedDict[str, _Session] = OrderedDict()
+        self._counts: Counter[str] = Counter()
 
-    def begin(self, holder: Holder) -> str:
-        """A new session: the cookie's value."""
+    def begin(self, whose: str, holder: Holder) -> str:
+        """A new session of the caller of this name: the cookie's value."""
         text = secrets.token_urlsafe(32)
-        self._open[_digest(text)] = (holder, time.monotonic() + self._lasts_s)
+        if self._counts[whose] >= _MOST_EACH:
+            self._drop(next(one for one, session in self._open.items() if session.whose == whose))
+        self._open[_digest(text)] = _Session(whose, holder, time.monotonic() + self._lasts_s)
+        self._counts[whose] += 1
         while len(self._open) > _MOST:
-            self._open.popitem(last=False)
+            self._drop(next(iter(self._open)))
         return text
 
     def end(self, text: str) -> None:
         """It opens nothing any more."""
-        self._open.pop(_digest(text), None)
+        self._drop(_digest(text))
+
+    def _drop(self, digest: str) -> None:
+        session = self._open.pop(digest, None)
+        if session is not None:
+            self._counts[session.whose] -= 1
+            if not self._counts[session.whose]:
+                del self._counts[session.whose]
 
     async def holder(self, request: web.Request) -> Principal | None:
         """Who sends the request, by its cookie; None: it has no session.
@@ -60,8 +80,8 @@ class Sessions:
         session = self._open.get(_digest(text)) if text else None
         if session is None or text is None:
             return None
-        holder, until = session
-        principal = await holder() if time.monotonic() < until else None
+        in_time = time.monotonic() < session.until_s
+        principal = await session.holder() if in_time else None
         if principal is None:
             self.end(text)
             return None

@@ -9,6 +9,8 @@ from yard_issuer import AUDIENCE, Issuer, ec_key, ed_key, part, rsa_key, signed
 from yard_tokens import holder, opened
 
 from modelyard.api.access import oidc
+from modelyard.api.access.issuer import Issuer as Issuers
+from modelyard.api.access.issuer import IssuerFault
 from modelyard.errors import IssuerUnavailable
 from modelyard.schemas.permissions import Permission
 
@@ -326,6 +328,20 @@ async def test_a_slow_issuer_keeps_nobody_waiting_for_long(issuer):
         with pytest.raises(IssuerUnavailable):
             await holder(tokens, issuer.token())
         assert time.monotonic() - started < 15
+
+
+async def test_who_signs_in_while_the_issuer_is_slow_waits_for_no_stranger(issuer):
+    """All who ask at one time get one answer, though it be a refusal: they do not queue for it."""
+    name = "openid-configuration"
+    issuer.pauses_s[name], issuer.answers[name] = 1, (503, {}, b"later")
+    about = Issuers(issuer.url)
+    issuer.asked.clear()
+    try:
+        told = await asyncio.gather(*(about.about() for _ in range(50)), return_exceptions=True)
+    finally:
+        await about.close()
+    assert {type(one) for one in told} == {IssuerFault}
+    assert issuer.asked[name] == 1
 
 
 async def test_a_token_that_has_expired_is_forgotten_and_whoever_kept_it_is_told(issuer):
