@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import suppress
 from typing import Any
 
 from ..errors import Conflict, InvalidArguments, ModelyardError, UploadNotFound
@@ -11,6 +13,9 @@ from ..storage.datasets.service import Datasets, Incoming
 from ..storage.datasets.taking import Item
 from ..storage.datasets.uploads import Upload, Uploads
 
+log = logging.getLogger(__name__)
+
+SWEPT_EVERY_S = 3600.0
 BUSY = "The upload is being taken in: ask for it again in a moment."
 
 
@@ -29,10 +34,15 @@ class _Work:
 
 class UploadDesk:
     """Uploads that came in parts become datasets. What is under way is known to this server only:
-    after a restart an upload whose parts are all there can be completed again."""
+    after a restart an upload whose parts are all there can be completed again. Every `every_s`
+    seconds those go that nobody went on with."""
 
-    def __init__(self, uploads: Uploads, datasets: Datasets) -> None:
+    def __init__(
+        self, uploads: Uploads, datasets: Datasets, every_s: float = SWEPT_EVERY_S
+    ) -> None:
         self.uploads = uploads
+        self._every_s = every_s
+        self._sweeping: asyncio.Task[None] | None = None
         self._datasets = datasets
         self._work: dict[str, _Work] = {}
         self._leaving: set[str] = set()
@@ -40,10 +50,12 @@ class UploadDesk:
     async def start(self) -> None:
         """Removes uploads that nobody went on with."""
         await asyncio.to_thread(self.uploads.remove_stale)
+        self._sweeping = asyncio.ensure_future(self._sweep())
 
     async def close(self) -> None:
         """Gives up what is under way; the parts stay."""
-        tasks = [work.task for work in self._work.values() if work.task is not None]
+        tasks: list[asyncio.Task[Any]] = [] if self._sweeping is None else [self._sweeping]
+        tasks += [work.task for work in self._work.values() if work.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -97,6 +109,18 @@ class UploadDesk:
         finally:
             self._leaving.discard(upload.id)
         self._work.pop(upload.id, None)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._every_s)
+            try:
+                for upload_id in await asyncio.to_thread(self.uploads.stale):
+                    with suppress(Conflict, UploadNotFound):  # gone on with, or gone
+                        upload = await asyncio.to_thread(self.uploads.get, upload_id)
+                        await self.remove(upload)
+                        log.info("the upload %s is given up: no part came for a week", upload_id)
+            except OSError as error:
+                log.warning("uploads that nobody went on with are not removed: %s", error)
 
     async def _take_in(self, upload: Upload, work: _Work) -> Upload:
         def tell(done: int, total: int) -> None:

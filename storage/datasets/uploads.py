@@ -14,6 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -205,14 +206,24 @@ class Uploads:
             raise UploadNotFound(f"There is no upload {upload_id}.") from error
         shutil.rmtree(gone, ignore_errors=True)
 
-    def remove_stale(self, unless: Sequence[str] = ()) -> None:
+    def stale(self) -> list[str]:
+        """The ids of those that nobody went on with for a week."""
+        found = []
+        for folder in self._root.iterdir():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if VERSION_ID.match(folder.name) and time.time() - _touched(folder) > KEPT_S:
+                    found.append(folder.name)
+        return found
+
+    def remove_stale(self) -> None:
         """Removes those that nobody went on with for a week, and what a kill has left of others.
 
-        `unless` are the ids of those that are worked on. Call it when none is being created.
+        Call it when none is being created, and none worked on.
         """
+        for upload_id in self.stale():
+            self.remove(upload_id)
         for folder in self._root.iterdir():
-            half = folder.name.startswith((".new-", ".gone-"))
-            if half or (folder.name not in unless and time.time() - _touched(folder) > KEPT_S):
+            if folder.name.startswith((".new-", ".gone-")):
                 shutil.rmtree(folder, ignore_errors=True)
             else:
                 for part in folder.glob("parts/.*"):
