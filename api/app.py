@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -185,9 +185,8 @@ async def open_services(
             pool.get(model).prepare()
 
     own = {name: model.keep_runs for name, model in settings.models.items()}
-    runs = RunService(
-        store, home, executor, versions, _training(settings, home), on_ended, on_publishing
-    )
+    options = _training(settings, home, {handle.name: handle.source for handle in pool.all()})
+    runs = RunService(store, home, executor, versions, options, on_ended, on_publishing)
     purge = RunPurge(store, home, settings.keep_runs, own, runs.turns)
     await runs.start()
     stack.push_async_callback(runs.close)
@@ -273,7 +272,9 @@ def _serving(settings: Settings, home: Home) -> ServingOptions:
     )
 
 
-def _training(settings: Settings, home: Home) -> TrainingOptions:
+def _training(
+    settings: Settings, home: Home, sources: Mapping[str, PluginSource]
+) -> TrainingOptions:
     withheld = keeps_s3(settings)
 
     def environment(source: PluginSource, temporary: Path) -> dict[str, str]:
@@ -282,6 +283,7 @@ def _training(settings: Settings, home: Home) -> TrainingOptions:
         return plugin_environment(source, env, withhold_s3=withheld, folders=folders)
 
     return TrainingOptions(
+        sources=sources,
         environment=environment,
         max_trainings=settings.max_trainings,
         threads=settings.training_threads,

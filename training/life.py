@@ -152,7 +152,9 @@ class RunLife:
         around, record = self._around, self._record
         try:
             names = await self._names()
-            source = await asyncio.to_thread(prepare_launch, self._paths, record.epoch, names)
+            source = await asyncio.to_thread(
+                prepare_launch, self._paths, record.epoch, names, around.options.sources
+            )
             environment = around.options.environment(source, self._paths.tmp)
             await around.executor.launch(self._paths, record.epoch, environment, source.python)
         except (FileNotFoundError, ValueError, TypeError) as error:

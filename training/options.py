@@ -35,8 +35,9 @@ class TrainingOptions:
     (None: those CPUs divided by `max_trainings`), and no more than `cpus`; `nice` is added to a
     training's niceness; `on_stop` says what becomes of trainings when the server stops: `leave`,
     `pause` (they save a checkpoint, and the next server goes on with them) or `cancel`.
-    `environment` gives a plugin's run process its environment, with the folder that its temporary
-    files go to. `start_limit_s` is how long a
+    `sources` say where the models that are served have their code now, which may be elsewhere than
+    when a run was submitted. `environment` gives a plugin's run process its environment, with the
+    folder that its temporary files go to. `start_limit_s` is how long a
     supervisor may take to appear, `cancel_limit_s` how long it may take to end a cancelled run
     before the server does so itself. A version that cannot be put in its place (disk full) is tried
     again for `publish_limit_s`. An interrupted run goes on by itself at most `resume_attempts`
@@ -58,6 +59,7 @@ class TrainingOptions:
     weights_folders: Mapping[str, Path] = field(default_factory=dict)
     memory_limits: Mapping[str, int] = field(default_factory=dict)
     memory_limit: int = 0
+    sources: Mapping[str, PluginSource] = field(default_factory=dict)
     environment: Callable[[PluginSource, Path], Mapping[str, str]] = server_environment
     poll_s: float = 0.1
     progress_s: float = 0.5

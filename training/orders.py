@@ -65,8 +65,14 @@ def seed_of(args: Mapping[str, Any]) -> int:
     return random_source.randbits(31)
 
 
-def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> PluginSource:
-    """Puts this epoch in force; `weights` are the names as they are now (`latest`).
+def prepare_launch(
+    paths: RunPaths,
+    epoch: int,
+    weights: Mapping[str, str],
+    sources: Mapping[str, PluginSource],
+) -> PluginSource:
+    """Puts this epoch in force; `weights` are the names as they are now (`latest`), `sources` where
+    models have their code now. A model that is not among them is looked for where it was.
 
     A run that goes on from a checkpoint keeps those that it began with, so that it ends as an
     unbroken one would.
@@ -84,6 +90,9 @@ def prepare_launch(paths: RunPaths, epoch: int, weights: Mapping[str, str]) -> P
     if last_step(paths) is None:
         order.weights = dict(weights)
     _settle_in(paths, order)
+    now = sources.get(order.model)
+    if now is not None and now.problem is None:
+        order.source = now.to_data()
     if order.to_data() != before:
         write_json(paths.run, order.to_data(), mode=0o600)
     paths.status.unlink(missing_ok=True)  # what an earlier attempt had reached
