@@ -145,14 +145,20 @@ def _is_access_token(kind: Any) -> bool:
 
 
 def _read(one: Any) -> _Key | None:
-    """One key of a set; None if it is of no use here. Private members are left behind."""
-    if not isinstance(one, Mapping) or one.get("kty") not in _MEMBERS:
+    """One key of a set; None if it is of no use here (RFC 7517 section 5: the others are). Private
+    members are left behind; some issuers write null for those that they do not give."""
+    if not isinstance(one, Mapping):
         return None
-    kind, kid, algorithm = one["kty"], one.get("kid"), one.get("alg")
+    one = {name: value for name, value in one.items() if value is not None}
+    kind, kid, algorithm = one.get("kty"), one.get("kid"), one.get("alg")
     operations = one.get("key_ops", ["verify"])
-    if one.get("use", "sig") != "sig" or "verify" not in operations:
+    if not isinstance(kind, str) or kind not in _MEMBERS:
         return None
-    if algorithm is not None and algorithm not in ALGORITHMS:
+    if one.get("use", "sig") != "sig" or not isinstance(operations, list):
+        return None
+    if "verify" not in operations:
+        return None
+    if algorithm is not None and not (isinstance(algorithm, str) and algorithm in ALGORITHMS):
         return None
     try:
         public = _CLASSES[kind].import_key({"kty": kind, **{n: one[n] for n in _MEMBERS[kind]}})
