@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from .access.principal import principal_of
-from .heads import listed
+from .heads import for_logs, listed
 from .metrics import Metrics, route_of
 
 log = logging.getLogger("modelyard.access")
@@ -62,7 +62,7 @@ def _told(
     line: dict[str, object] = {
         "method": request.method,
         "route": route_of(request),
-        "model": request.match_info.get("model"),
+        "model": for_logs(model) if (model := request.match_info.get("model")) else None,
         "status": status,
         "ms": round(seconds * 1000, 2),
         "peer": request.remote,

@@ -28,6 +28,8 @@ ONCE = frozenset(
 """Headers that may stand in a head once, in lower case."""
 OURS = b"x-modelyard-"
 """So begin the others: all those of our own."""
+_LONGEST_NAME = 100
+"""Characters that the name of a model may have."""
 STRANGE = web.RequestKey("strange", str)
 """The version of HTTP that a request is of, if we do not speak it."""
 
@@ -45,6 +47,12 @@ def in_our_version(message: RawRequestMessage) -> tuple[RawRequestMessage, str |
 def listed(request: web.BaseRequest, name: str) -> str:
     """A header that is a list, as one line, however many it came in; empty: it did not come."""
     return ", ".join(request.headers.getall(name, []))
+
+
+def for_logs(name: str) -> str:
+    """A name that a client gave, as the logs get it: of 8 kB that are none, each line would push
+    out many others."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
 
 
 def refusal(request: web.BaseRequest) -> tuple[int, str] | None:

@@ -16,7 +16,7 @@ from aiohttp import web
 from ...errors import IssuerUnavailable, ModelyardError, NotPermitted, NotSignedIn
 from ...schemas.permissions import Permission
 from ..errors import kind_of, status_of
-from ..heads import listed
+from ..heads import for_logs, listed
 from ..metrics import route_of
 from ..services import services
 from .deeds import DONE
@@ -190,7 +190,7 @@ async def _audited(
 def _told(request: web.Request, status: int) -> dict[str, Any]:
     """Where it went, as far as it is no secret: never a query string, an argument or a token."""
     parts = request.match_info
-    objects = {name: parts[name] for name in ("model", *_OBJECTS) if name in parts}
+    objects = {name: for_logs(parts[name]) for name in ("model", *_OBJECTS) if name in parts}
     return {
         "peer": request.remote,
         "method": request.method,

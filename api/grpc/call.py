@@ -31,6 +31,7 @@ from ..access_log import log as access_log
 from ..access_log import trace_named
 from ..discretion import Discretion
 from ..errors import DISK_FULL
+from ..heads import for_logs
 from ..infer import told_as
 from ..metrics import GRPC, Metrics
 from ..tracing import Followed, Tracing
@@ -44,8 +45,6 @@ log = logging.getLogger(__name__)
 Read = TypeVar("Read", bound=Message)
 
 _GONE = 499
-_LONGEST_NAME = 100
-"""Characters that the name of a model may have."""
 _SETTLED_S = 0.2
 """After a stream without a message: what gRPC, or its client, has ended it with is here by then."""
 _STREAMS = 1000
@@ -95,8 +94,7 @@ class GrpcCall:
 
     def of_model(self, name: str) -> None:
         """Says which model it is about. Raises MissingPermission if that is not for the caller."""
-        # The logs get it: of megabytes that are no name one line would push out all the others.
-        self.model = name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+        self.model = for_logs(name)
         self.principal.check_model(name)
 
     async def read(self, kind: type[Read]) -> Read:

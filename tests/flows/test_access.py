@@ -291,6 +291,28 @@ def test_changes_and_refusals_are_in_the_audit_log_and_no_secret(server):
     assert NEVER not in everything and secret not in everything
 
 
+def test_of_a_name_that_is_none_the_logs_get_no_more_than_of_a_name(server):
+    """Else lines of 8 kB, by whoever may train, would push all older changes out in seconds."""
+    files = [server.home / "audit" / name for name in ("changes.jsonl", "refused.jsonl")]
+    header = make_key(server.home, "eve", "train", "manage")
+    long = "x" * 8000
+    told = [
+        requests.request(method, server.url + path, headers=headers, timeout=60).status_code
+        for method, path, headers in (
+            ("DELETE", f"/v2/models/{long}/weights/aliases/y", header),
+            ("DELETE", f"/v2/models/kinds/weights/aliases/{long}", header),
+            ("POST", f"/v2/models/{long}/train", {}),
+        )
+    ]
+    assert told == [404, 422, 401], told
+    for file in files:
+        last = file.read_text().splitlines()[-4:]
+        assert "…" in "".join(str(json.loads(one)) for one in last)
+        assert max(map(len, last)) < 1000
+    wait_until(lambda: any(long[:100] in one for one in server.lines))
+    assert max(map(len, server.lines)) < 4_000
+
+
 def test_what_is_refused_further_in_is_in_the_audit_log_too(server):
     """Some addresses ask for more than their route does: what that is, their query says."""
     before = len(audit(server, "refused.jsonl"))
