@@ -11,7 +11,6 @@ from yard_tokens import holder, opened
 from modelyard.api.access import oidc
 from modelyard.api.access.issuer import Issuer as Issuers
 from modelyard.api.access.issuer import IssuerFault
-from modelyard.api.access.signatures import SigningKeys
 from modelyard.errors import IssuerUnavailable
 from modelyard.schemas.permissions import Permission
 
@@ -300,28 +299,6 @@ async def test_what_an_issuer_tells_wrongly_is_no_key(issuer, path, answer):
         await until(lambda: tokens._down)
         with pytest.raises(IssuerUnavailable):
             await holder(tokens, issuer.token())
-
-
-@pytest.mark.parametrize(
-    ("altered", "usable"),
-    [
-        ({"kty": ["RSA"]}, 1),
-        ({"kty": {}}, 1),
-        ({"key_ops": 5}, 1),
-        ({"key_ops": "verify"}, 1),
-        ({"key_ops": [["verify"]]}, 1),
-        ({"alg": ["RS256"]}, 1),
-        ({"alg": {}}, 1),
-        ({"n": 5}, 1),
-        ({"e": ""}, 1),
-        ({"use": None, "alg": None, "key_ops": None}, 2),
-    ],
-)
-def test_an_odd_key_of_a_set_spoils_no_other(altered, usable):
-    """The members that are null are not given: some issuers write them so."""
-    odd, good = (rsa_key(name).as_dict(private=False) for name in ("odd", "good"))
-    found = SigningKeys({"keys": [{**odd, **altered}, good]})
-    assert len(found.thumbprints) == usable
 
 
 @pytest.mark.parametrize(

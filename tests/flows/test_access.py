@@ -307,8 +307,7 @@ def test_of_a_name_that_is_none_the_logs_get_no_more_than_of_a_name(server):
     assert told == [404, 422, 401], told
     for file in files:
         last = file.read_text().splitlines()[-4:]
-        assert "…" in "".join(str(json.loads(one)) for one in last)
-        assert max(map(len, last)) < 1000
+        assert r"\u2026" in "".join(last) and max(map(len, last)) < 1000
     wait_until(lambda: any(long[:100] in one for one in server.lines))
     assert max(map(len, server.lines)) < 4_000
 
