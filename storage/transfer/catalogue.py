@@ -130,7 +130,7 @@ class Catalogue:
             manifest = read_bundle(get_sealed(self._store, place, MANIFEST_LIMIT), place)
             check_belongs(manifest, key, place)
             created = _created(manifest.data.get("created_at"), place)
-            return key, modified, (created, manifest.local().decode())
+            return key, modified, (created, manifest.told(place).decode())
         except ObjectMissing:  # deleted since it was listed
             return key, modified, None
         except (BadVersion, Corrupt) as error:

@@ -17,6 +17,10 @@ from .sealed import seal
 _OF_THE_STORE = ("packs", "blake3")
 # What wrong types and numbers (Infinity) in a foreign JSON raise where it is read.
 _WRONG = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+_MOST_TOLD = 16 * 1024 * 1024
+_MOST_CONTAINERS = 2_000_000
+"""Lists and objects: some three times what so many files have as fit into MANIFEST_LIMIT. As many
+as 64 MB can hold would be gigabytes of memory."""
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -62,6 +66,15 @@ class BundleManifest:
         """The manifest.json of the bundle's folder."""
         return _dump({key: value for key, value in self.data.items() if key not in _OF_THE_STORE})
 
+    def told(self, where: str) -> bytes:
+        """What servers list of it: all but where its bytes lie, and but its lineage, which they
+        read where they have its files. Raises BadVersion for what no list should hold."""
+        plain = {k: v for k, v in self.data.items() if k not in (*_OF_THE_STORE, "lineage")}
+        size = len(_dump({key: value for key, value in plain.items() if key != "files"}))
+        if size > _MOST_TOLD:
+            raise BadVersion(f"{where}: has {size} bytes beside its files; {_MOST_TOLD} are taken")
+        return _dump(plain)
+
     def stored(self, packs: Sequence[PlacedPack], blake3: Mapping[str, str]) -> bytes:
         """The store's manifest, sealed: it also tells in which packs the small files are.
 
@@ -75,6 +88,8 @@ class BundleManifest:
 def read_bundle(text: bytes, where: str) -> BundleManifest:
     """Raises BadVersion: `where` is named in its message."""
     try:
+        if text.count(b"[") + text.count(b"{") > _MOST_CONTAINERS:
+            raise ValueError("holds too many lists and objects")
         data = json.loads(text)
         if int(data.get("format", 1)) > FORMAT:
             raise BadVersion(f"{where}: written by a newer release of Modelyard")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Published:
-    """A bundle that somebody published. `manifest` is the store's, without where its bytes lie."""
+    """A bundle that somebody published. `manifest` is the store's, without where its bytes lie, and
+    without its lineage."""
 
     key: str
     kind: str
@@ -40,7 +41,13 @@ class Changes:
     problems: Sequence[str] = ()
 
     def to_plain(self) -> dict[str, Any]:
-        return asdict(self)
+        # Not asdict: it copies each of half a million files, for twenty seconds.
+        return {
+            "published": [vars(item) for item in self.published],
+            "deleted": list(self.deleted),
+            "registers": [vars(item) for item in self.registers],
+            "problems": list(self.problems),
+        }
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> Changes:

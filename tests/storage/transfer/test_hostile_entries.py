@@ -55,6 +55,8 @@ OBJECTS = {
     **{f"{depth} levels": (KEY, nested(depth)) for depth in range(900, 1001, 10)},
     **{f"a move of {depth} levels": (ENTRY, entry(depth)) for depth in range(900, 1001, 10)},
     "a move of endless levels": (ENTRY, entry(100_000)),
+    "millions of lists": (KEY, manifest()[:-1] + b',"lineage":[' + b"[]," * 3_000_000 + b"1]}"),
+    "megabytes to list": (KEY, manifest(metrics={"a": "é" * 4_000_000})),
     "a model's name of two lines": (f"models/a\nb/weights/{ID}.json", manifest(model="a\nb")),
     "a model's name with a backslash": (f"models/a\\b/weights/{ID}.json", manifest(model="a\\b")),
     "a model's name that is no UTF-8": (f"models/\udcff/weights/{ID}.json", manifest()),
@@ -104,6 +106,17 @@ def test_whatever_lies_in_a_store_the_others_are_heard_of(tmp_path, key, make):
     assert [item.key for page in pages for item in page.published] == [key_of(good)]
     for page in pages:
         encode({"page": page.to_plain()})
+
+
+def test_a_list_of_versions_gets_nothing_of_their_lineage(tmp_path):
+    root = tmp_path / "store"
+    (root / KEY).parent.mkdir(parents=True)
+    (root / KEY).write_bytes(manifest(lineage={"arguments": {"text": "x" * 20_000_000}}, more=1))
+    store = open_store(str(root), {})
+    store.open()
+    (page,) = Catalogue(store, tmp_path / "catalogue.db", Workers()).changes([])
+    told = page.published[0].manifest
+    assert told["more"] == 1 and "lineage" not in told
 
 
 def test_what_others_put_beside_our_objects_is_not_listed(tmp_path):
