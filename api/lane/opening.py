@@ -16,6 +16,8 @@ FIRST = 4 * 1024
 """Bytes of the first read."""
 _HEAD = 256 * 1024
 """As much of a head as one read would give."""
+_WAIT_S = 0.5
+"""After a full read it takes so long to know that no more has come."""
 
 
 class Opening(asyncio.BufferedProtocol):
@@ -27,12 +29,14 @@ class Opening(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._transport: asyncio.Transport | None = None
         self._kept = b""
+        self._waiting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._connection.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_no_more()
         self._connection.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -45,12 +49,24 @@ class Opening(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        assert self._transport is not None
-        data = self._kept + bytes(memoryview(self._buffer)[:nbytes])
+        data = self._kept = self._kept + bytes(memoryview(self._buffer)[:nbytes])
         if nbytes == FIRST and len(data) < _HEAD and b"\r\n\r\n" not in data:
             # Of a head that is refused for its beginning all has to be read: a connection that is
             # closed with something unread is reset, and the refusal with it.
-            self._kept = data
+            if self._waiting is None:
+                loop = asyncio.get_running_loop()
+                self._waiting = loop.call_later(_WAIT_S, self._pass_on)
             return
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        assert self._transport is not None
+        self._wait_no_more()
+        data, self._kept = self._kept, b""
         self._transport.set_protocol(self._connection)
         self._connection.data_received(data)
+
+    def _wait_no_more(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None

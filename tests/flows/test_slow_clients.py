@@ -13,6 +13,8 @@ from functools import partial
 import pytest
 from talk import Talk, chunked, post
 
+from modelyard.api.lane.opening import FIRST
+
 KINDS = "/v2/models/kinds/predict/"
 PATIENCE_S = 60.0
 """For what takes three seconds: the machine may be busy."""
@@ -81,6 +83,17 @@ def silent(server, sent):
         return talk.ended()
 
 
+def stalled(server, sent):
+    """Sends no more than this: what it was told until the other side had enough."""
+    got = b""
+    with Talk(server) as talk:
+        talk.send(sent)
+        talk.socket.settimeout(PATIENCE_S)
+        while more := talk.socket.recv(65536):
+            got += more
+    return got
+
+
 def slow_upload(server, more):
     call = post(KINDS, b'{"text": "%s"}' % (b"x" * 12_000), *more)
     with Talk(server) as talk:
@@ -128,6 +141,9 @@ def became(server):
     work["unread lines"] = partial(unread, server, post(KINDS, lines, kind="application/x-ndjson"))
     work["nothing"] = partial(silent, server, b"")
     work["no more"] = partial(silent, server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for reads in (1, 2):
+        head = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ".ljust(FIRST - 5, b"x") + b"\r\nX: "
+        work[f"{reads} reads"] = partial(stalled, server, head + b"x" * FIRST * (reads - 1))
     work["lines"] = partial(seldom_lines, server)
     pool = ThreadPoolExecutor(len(work))
     yield {what: pool.submit(one) for what, one in work.items()}
@@ -140,6 +156,12 @@ def test_whoever_sends_a_byte_now_and_then_is_told_and_cut_off(became, what):
     assert got.startswith(b"HTTP/1.1 408 "), got
     assert b"\r\nServer: modelyard\r\n" in got and b"Connection: close" in got
     assert b"client_timeout" in got
+
+
+@pytest.mark.parametrize("what", ["1 reads", "2 reads"])
+def test_a_head_that_fills_the_first_reads_is_one_that_was_begun(became, what):
+    got = became[what].result()
+    assert got.startswith(b"HTTP/1.1 408 ") and b"client_timeout" in got, got
 
 
 @pytest.mark.parametrize("what", ["nothing", "no more"])
@@ -167,7 +189,7 @@ def test_all_that_is_counted_and_no_trace_of_a_fault_is_logged(server, became):
     """A client that read no lines left a traceback for each."""
     for future in became.values():
         future.result()
-    assert (cut(server, "head"), cut(server, "body")) == (2, 6)
+    assert (cut(server, "head"), cut(server, "body")) == (4, 6)
     assert (cut(server, "answer"), cut(server, "idle")) == (3, 2)
     assert "Traceback" not in "".join(server.lines)
     assert "connections cut off that took too long" in "".join(server.lines)
