@@ -84,6 +84,10 @@ def read_npy(data: Any) -> np.ndarray[Any, Any]:
             f"{len(data) - start} follow."
         )
     flat = np.frombuffer(data, dtype, count, start)
+    if dtype.kind == "b" and flat.view(np.uint8).max(initial=0) > 1:
+        raise InvalidRequest(
+            f"The body is not valid {NPY}: bool data may hold only the bytes 0 and 1."
+        )
     try:
         return reshaped(flat, shape, "F" if fortran else "C")
     except ArrayFault as fault:

@@ -4,14 +4,18 @@ Heads are read by the lane or by the framework; JSON by orjson, by the standard 
 long numbers, and as the text of a form. Both ways of a pair have to say the same.
 """
 
+import base64
+import io
 import json
 
+import numpy as np
 import pytest
 from talk import Talk, post
 
 PREDICT = "/v2/models/kinds/predict/"
 TRAIN = "/v2/models/counter/train/"
 INFER = "/v2/models/sums/infer"
+ARRAY = "/v2/models/plain/predict/"
 UPLOADS = "/v2/datasets/uploads/"
 FORM = "application/x-www-form-urlencoded"
 LONG = "12345678901234567890123"
@@ -19,8 +23,8 @@ LONG = "12345678901234567890123"
 
 @pytest.fixture(scope="module")
 def server(serve_module):
-    server = serve_module("--model-name", "kinds,counter,sums", "--no-warm-start")
-    for model in ("kinds", "counter", "sums"):
+    server = serve_module("--model-name", "kinds,counter,sums,plain", "--no-warm-start")
+    for model in ("kinds", "counter", "sums", "plain"):
         server.wait_ready(model)
     return server
 
@@ -95,3 +99,30 @@ def test_a_length_before_the_numbers_may_have_any_digits(server):
     for length in ("9" * 8000, "0" * 8000, str(len(sent) + 1), "+1"):
         status, told = answer(server, post(INFER, sent, f"{name}: {length}"))
         assert (status, "no length" in told) == (400, True), told
+
+
+def as_npy(data):
+    file = io.BytesIO()
+    np.save(file, np.zeros(len(data), bool))
+    return post(ARRAY, file.getvalue()[: -len(data)] + data, kind="application/x-npy")
+
+
+def as_base64(data):
+    text = base64.b64encode(data).decode()
+    value = {"shape": [len(data)], "dtype": "bool", "data": text}
+    return post(ARRAY, json.dumps({"x": value}).encode())
+
+
+def as_input(data):
+    size = {"binary_data_size": len(data)}
+    one = {"name": "x", "shape": [len(data)], "datatype": "BOOL", "parameters": size}
+    head = json.dumps({"inputs": [one]}).encode()
+    length = f"Inference-Header-Content-Length: {len(head)}"
+    return post("/v2/models/plain/infer", head + data, length, kind="application/octet-stream")
+
+
+@pytest.mark.parametrize("written", [as_npy, as_base64, as_input])
+def test_of_truth_values_the_bytes_are_0_and_1_however_they_come(server, written):
+    assert answer(server, written(b"\1\0\1"))[0] == 200
+    status, told = answer(server, written(b"\1\0\2"))
+    assert (status in (400, 422), "only the bytes 0 and 1" in told) == (True, True), told
