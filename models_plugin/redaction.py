@@ -55,7 +55,9 @@ def _forms(value: str) -> set[str]:
     forms = {value, value.strip(), json.dumps(value)[1:-1], repr(value)[1:-1]}
     forms |= {ascii(value)[1:-1], repr(value.encode(errors="replace"))[2:-1]}
     if len(value) <= _LONGEST_IN_URL:
-        forms |= {quote(value, safe=""), quote(value), quote_plus(value)}
+        # Bytes of a header that are no UTF-8 are no characters that a URL could have.
+        told = value.encode(errors="replace")
+        forms |= {quote(told, safe=""), quote(told), quote_plus(told)}
     return forms
 
 
