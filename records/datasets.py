@@ -20,6 +20,8 @@ READY, PUBLISHING, FAILED = "ready", "publishing", "failed"
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})(@(?P<number>[1-9]\d{0,8}))?\Z")
+_HIGHEST = 900_000_000
+"""Of the numbers that another server's version may have: those after it fit into a reference."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,9 @@ def insert_dataset(connection: Connection, record: DatasetRecord) -> DatasetReco
 def find_dataset(connection: Connection, reference: str) -> DatasetRecord | None:
     """The version of this id, of this `name@number`, or the newest of this name.
 
-    Two servers of one store may have given one number to two versions: it is the elder one's on
-    all of them.
+    The newest is the one with the highest number: a clock may have been set back since, or be
+    another server's. Two servers of one store may have given one number to two versions: it is the
+    elder one's on all of them.
     """
     query = select(datasets)
     match = _NAME.match(reference)
@@ -78,7 +81,8 @@ def find_dataset(connection: Connection, reference: str) -> DatasetRecord | None
         return None
     elif match["number"] is None:
         query = query.where(datasets.c.name == match["name"])
-        query = query.order_by(datasets.c.created_at.desc(), datasets.c.id.desc())
+        newest = (datasets.c.number, datasets.c.created_at, datasets.c.id)
+        query = query.order_by(*(column.desc() for column in newest))
     else:
         query = query.where(
             datasets.c.name == match["name"], datasets.c.number == int(match["number"])
@@ -208,12 +212,15 @@ def record_of(manifest: Mapping[str, Any], *, local: bool, stored: bool) -> Data
         raise ValueError("this is no manifest of a dataset")
     match = _NAME.match(str(manifest["name"]))
     if match is None or match["number"] is not None:
-        raise ValueError(f"{manifest['name']!r} is no name of a dataset")
+        raise ValueError(f"{str(manifest['name'])[:200]!r} is no name of a dataset")
+    number = int(manifest.get("number") or 1)
+    if not 1 <= number <= _HIGHEST:  # the next one of its name has to have a number too
+        raise ValueError(f"{number} is no number of a version")
     created = datetime.fromisoformat(str(manifest["created_at"]))
     return DatasetRecord(
         id=str(manifest["id"]),
         name=match["name"],
-        number=int(manifest.get("number") or 1),
+        number=number,
         digest=str(manifest["digest"]),
         created_at=created if created.tzinfo is not None else created.replace(tzinfo=UTC),
         model=manifest.get("model"),

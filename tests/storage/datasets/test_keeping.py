@@ -4,13 +4,14 @@ import asyncio
 import json
 import shutil
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from modelyard.errors import Conflict, DatasetNotFound, NotFound, StorageUnavailable
 from modelyard.records.datasets import (
+    change_dataset,
     datasets_of_active_runs,
     find_dataset,
     require_dataset,
@@ -53,6 +54,15 @@ async def test_lists_have_the_newest_first_in_pages(yard, archive, tmp_path):
     assert last is None
     named, _ = await yard.datasets.list(10, name="a")
     assert [(record.name, record.number) for record in named] == [("a", 2), ("a", 1)]
+
+
+async def test_the_newest_of_a_name_came_last_whatever_the_clock_says(yard, archive, tmp_path):
+    first, _ = await yard.add(archive(tmp_path / "1.zip", {"n.txt": b"1"}), name="a")
+    ahead = datetime.now(UTC) + timedelta(days=1)  # set right since, or another server's
+    await yard.store.write(lambda c: change_dataset(c, first.id, created_at=ahead))
+    second, _ = await yard.add(archive(tmp_path / "2.zip", {"n.txt": b"2"}), name="a")
+    assert (await yard.datasets.get("a")).id == second.id
+    assert (await yard.datasets.get("a@1")).id == first.id
 
 
 async def test_a_dataset_that_is_needed_is_not_removed_and_the_reason_is_told(
@@ -203,7 +213,9 @@ async def test_a_server_that_gets_a_store_publishes_what_it_had(new_yard, archiv
 
 
 async def test_a_manifest_that_is_none_of_a_dataset_is_refused(yard, tmp_path: Path):
-    for wrong in ({}, {"id": "0" * 32, "kind": "dataset", "name": "../x", "files": []}):
+    whole = {"id": "0" * 32, "kind": "dataset", "name": "x", "files": [], "digest": "0" * 64}
+    whole["created_at"] = "2026-11-21T10:00:00+00:00"
+    for wrong in ({}, {**whole, "name": "../x"}, {**whole, "number": 2**63 - 1}):
         with pytest.raises(BadVersion):
             await yard.store.write(lambda c, w=wrong: yard.datasets.shelf.upsert(c, "key", w))
     assert await yard.store.read(lambda c: find_dataset(c, "0" * 32)) is None
