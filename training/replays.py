@@ -64,7 +64,8 @@ def sent_digest(
         (part.field, part.sha256 or _sha256(part, files_folder)) for part in request.parts
     )
     body = hashlib.sha256(request.body).hexdigest()
-    text = json.dumps([request.query, request.form, body, hashes, sorted(named.items())])
+    given = sorted((name, value) for name, value in named.items() if value is not None)
+    text = json.dumps([request.query, request.form, body, hashes, given])
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import update
 from modelyard.errors import IdempotencyConflict
 from modelyard.records.tables import idempotency
 from modelyard.schemas.transport import FilePart, RequestData
+from modelyard.training.replays import sent_digest
 
 
 async def _runs(yard: Any) -> int:
@@ -110,3 +111,10 @@ async def test_records_do_not_hold_the_key(yard: Any) -> None:
     await yard.submit(key="a-secret-key-of-a-client")
     rows = await yard.store.read(lambda c: c.execute(idempotency.select()).all())
     assert "a-secret-key-of-a-client" not in repr(rows)
+
+
+def test_what_was_not_sent_does_not_matter_whatever_a_model_looks_for_by_now() -> None:
+    request = RequestData(body=b'{"steps": 1}')
+    before = sent_digest("one", request, None, {"like": None})
+    assert before == sent_digest("one", request, None, {"like": None, "mood:": None})
+    assert before != sent_digest("one", request, None, {"like": None, "mood:": ""})
