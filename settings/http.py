@@ -40,11 +40,14 @@ class Origin(fields.String):
         if text == ANY_ORIGIN:
             return text
         parts = _parts(text)
-        if parts is None or parts.path not in ("", "/"):
+        if parts is None or parts.path not in ("", "/") or "*" in parts.netloc:
             raise ValidationError(
-                f"{text!r} is not an origin: write it like https://example.org, or *."
+                f"{text!r} is not an origin: write it like https://example.org, each name by "
+                "itself, or *."
             )
-        return f"{parts.scheme}://{parts.netloc}".lower()
+        # Browsers leave out the port that goes without saying (RFC 6454, section 6.2).
+        usual = {"http": ":80", "https": ":443"}[parts.scheme]
+        return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}".lower()
 
 
 class Network(fields.String):
