@@ -59,7 +59,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
         status = 503 if isinstance(error, IssuerUnavailable) else 403
         await here.trail.refused(None, **about, status=status, why="not-signed-in")
         return form(here, after, f"You are not signed in. {error}", status)
-    await here.trail.changed(principal, **about, status=200)
+    await here.trail.signed_in(principal, **about, status=200)
     after = escape(path_after(here, after), quote=True)
     name = escape(principal.label or principal.name)
     answer = a_page(_BACK.format(name=name, next=after), 200, _ON.format(next=after))

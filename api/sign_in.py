@@ -65,7 +65,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
         await here.trail.refused(None, **about, status=401, why="not-signed-in")
         return form(here, after, told, 401)
     credential = principal.credential
-    await here.trail.changed(principal, **about, status=303)
+    await here.trail.signed_in(principal, **about, status=303)
     answer = web.Response(status=303, headers={"Location": after, "Cache-Control": "no-store"})
 
     async def holder() -> Principal | None:

@@ -15,6 +15,9 @@ log = logging.getLogger(__name__)
 
 _REFUSED_AT_ONCE = 200
 _REFUSED_PER_S = 10
+_SIGN_INS_AT_ONCE = 100
+_SIGN_INS_PER_S = 0.1
+"""Of one caller: who may only read is not to push out what others have changed."""
 
 
 class Trail:
@@ -25,10 +28,22 @@ class Trail:
         self._audit = audit
         self._patience = Patience(_REFUSED_AT_ONCE, _REFUSED_PER_S)
         self._left_out = 0
+        self._sign_ins = Patience(_SIGN_INS_AT_ONCE, _SIGN_INS_PER_S)
+        self._sign_ins_left_out = 0
 
     async def changed(self, principal: Principal, /, **told: Any) -> None:
         """A change of state that `principal` asked for."""
         await self._write(CHANGES, **_who(principal), **told)
+
+    async def signed_in(self, principal: Principal, /, **told: Any) -> None:
+        """A session that `principal` has begun; beyond a rate only counted, in the next such line,
+        whoever that is of."""
+        if not self._sign_ins.bears(principal.name):
+            self._sign_ins_left_out += 1
+            return
+        left_out, self._sign_ins_left_out = self._sign_ins_left_out, 0
+        more = {"left_out": left_out} if left_out else {}
+        await self.changed(principal, **told, **more)
 
     async def refused(self, principal: Principal | None, /, **told: Any) -> None:
         """A request that was not allowed; beyond a rate only counted, in the next line."""

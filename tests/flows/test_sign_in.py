@@ -2,6 +2,7 @@
 
 import pytest
 import requests
+from yard_callers import audit
 from yard_keys import id_of, keys, make_key, put_key
 from yard_waiting import wait_until
 
@@ -66,6 +67,23 @@ def test_the_first_key_of_a_home_opens_a_session_at_once(start_server):
     assert answer.status_code == 303, answer.text
     assert session.get(server.url + "/v2/models/", timeout=30).status_code == 200
     assert requests.get(server.url + "/v2/models/", timeout=30).status_code == 401
+
+
+def test_who_signs_in_again_and_again_pushes_no_change_out_of_the_audit_log(server):
+    eve, ben = (put_key(server.home, name, "read") for name in ("eve", "ben"))
+    with requests.Session() as kept:
+        for _ in range(300):
+            answer = kept.post(
+                server.url + "/sign-in", data={"key": text_of(eve)}, headers=own(server),
+                allow_redirects=False, timeout=30,
+            )  # fmt: skip
+            assert answer.status_code == 303
+    assert browser(server, ben)[1].status_code == 303
+    lines = audit(server, "changes.jsonl")
+    theirs = [one for one in lines if one.get("principal") == "key:eve"]
+    assert 100 <= len(theirs) < 200
+    told = [one for one in lines if one.get("principal") == "key:ben"]
+    assert len(told) == 1 and len(theirs) + sum(one.get("left_out", 0) for one in lines) == 300
 
 
 def test_a_wrong_key_begins_no_session_and_is_not_shown_again(server):
