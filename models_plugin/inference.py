@@ -130,15 +130,17 @@ def _object(told: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _wanted(told: Mapping[str, Any], parameters: Mapping[str, Any]) -> Wanted:
     binary = parameters.get("binary_data_output") is True
-    listed = told.get("outputs")
+    listed, own = told.get("outputs"), told.get("id")
+    if own is not None and not isinstance(own, (str, int, float)):  # it goes into the answer
+        raise InvalidRequest('"id" must be a text.')
     if listed is None:
-        return Wanted(told.get("id"), None, binary)
+        return Wanted(own, None, binary)
     outputs = {}
     for one in listed if isinstance(listed, list) else [None]:
         if not isinstance(one, dict) or not isinstance(one.get("name"), str):
             raise InvalidRequest('"outputs" must be a list of objects with a "name".')
         outputs[one["name"]] = _object(one, "parameters").get("binary_data", binary) is True
-    return Wanted(told.get("id"), outputs, binary)
+    return Wanted(own, outputs, binary)
 
 
 def _shape_of(one: Mapping[str, Any]) -> tuple[int, ...]:

@@ -81,7 +81,13 @@ class GrpcCall:
         self._receiving = receiving
         self._ending: asyncio.Task[None] | None = None
         sent = tuple(context.invocation_metadata() or ())
-        self._metadata = dict(sent)
+        self._metadata: dict[str, str | bytes] = {}
+        for name, value in sent:
+            # Of a name that comes twice: a list, as HTTP's (gRPC's protocol, Custom-Metadata).
+            before = self._metadata.get(name)
+            if isinstance(before, str) and isinstance(value, str):
+                value = f"{before}, {value}"
+            self._metadata[name] = value
         self.authorizations = [
             value for name, value in sent if name == "authorization" and isinstance(value, str)
         ]

@@ -287,3 +287,9 @@ def test_calls_are_counted_and_logged_by_declared_names_alone(server, client):
     assert (line["model"], line["status"], line["code"]) == ("sums", 200, "OK")
     assert line["route"] == "/inference.GRPCInferenceService/ModelInfer"
     assert line["peer"] == "127.0.0.1" and line["bytes_in"] > 24 and line["bytes_out"] > 8
+
+
+def test_metadata_that_come_twice_are_a_list_and_not_the_last_one(client):
+    twice = [("x-modelyard-weights", "one"), ("x-modelyard-weights", "other")]
+    code, told, _ = refusal(client.infer, "shift", {"x": ROWS}, metadata=twice)
+    assert (code, "'one, other'" in told) == ("NOT_FOUND", True), told

@@ -126,3 +126,14 @@ def test_of_truth_values_the_bytes_are_0_and_1_however_they_come(server, written
     assert answer(server, written(b"\1\0\1"))[0] == 200
     status, told = answer(server, written(b"\1\0\2"))
     assert (status in (400, 422), "only the bytes 0 and 1" in told) == (True, True), told
+
+
+@pytest.mark.parametrize(
+    ("id_", "taken"), [('"7"', 200), ("7", 200), ("[" * 900 + "]" * 900, 400), ('{"a": 1}', 400)]
+)
+def test_what_comes_back_with_an_answer_is_a_text_as_by_grpc(server, id_, taken):
+    value = '{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}'
+    sent = f'{{"id": {id_}, "inputs": [{value}]}}'
+    status, told = answer(server, post(INFER, sent.encode()))
+    assert status == taken, told[:300]
+    assert json.loads(told).get("id", 0) == (json.loads(id_) if taken == 200 else 0)
