@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ class Split:
         shares = tuple((str(one["version"]), float(one["weight"])) for one in data["versions"])
         shadow = data.get("shadow")
         share = float(data.get("shadow_share", 1.0))
-        if not shares or any(not weight > 0 for _, weight in shares) or not 0 < share <= 1:
+        total = sum(weight for _, weight in shares)
+        some = any(not weight > 0 for _, weight in shares)
+        if not 0 < total < math.inf or some or not 0 < share <= 1:
             raise ValueError("a split has no shares, or some that are none")
         return cls(shares, None if shadow is None else str(shadow), share)

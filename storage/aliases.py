@@ -236,6 +236,11 @@ def _check_split(split: Split) -> None:
         raise InvalidArguments({"shadow": ["This version answers already: name another one."]})
 
 
+def may_be_named(alias: str) -> bool:
+    """False for what no server calls an alias: with the id of a version it would hide that one."""
+    return ALIAS.match(alias) is not None and VERSION_ID.match(alias) is None
+
+
 def _check_new(alias: str) -> None:
     """What is refused as a name. An alias that an earlier release let be called so can be removed:
     it would protect its version for ever else."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from ..errors import ModelyardError
 from ..records.aliases import (
@@ -33,6 +33,7 @@ from ..records.aliases import (
 from ..records.splits import Split
 from ..records.store import RecordStore
 from ..records.weights import find_weights, unstored_labels, update_weights
+from .aliases import may_be_named
 from .office import StorageOffice
 from .transfer.results import Changes, RegisterEntry
 from .versions import VERSION_ID, BadVersion
@@ -43,6 +44,11 @@ EVERY_S = 15.0
 _LONGEST_S = 120.0
 _FRESH_S = 0.3
 _REGISTER = re.compile(r"models/([^/]+)/(aliases|labels)/([^/]+)\Z")
+# What an entry raises that is none: it may hold any JSON at all.
+_BAD = (
+    *(BadVersion, SQLAlchemyError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, RecursionError),
+)
 MODEL_OF = re.compile(r"models/([^/]+)/")
 
 
@@ -219,7 +225,7 @@ class StoreSync:
             self._unplaced[name] = entry
             return set()
         version = entry.value.get("version")
-        if version is not None and not VERSION_ID.match(str(version)):
+        if version is not None and not (VERSION_ID.match(str(version)) and may_be_named(name)):
             return set()
         move = AliasMove(
             model=model,
@@ -322,8 +328,11 @@ def _left_out_if_bad(connection: Connection, key: str) -> Iterator[None]:
     try:
         with connection.begin_nested():
             yield
-    except (BadVersion, SQLAlchemyError, ValueError, TypeError, OverflowError) as error:
-        log.warning("left out of the store's list: %s: %s", key, str(error).splitlines()[0][:300])
+    except OperationalError:  # of the database (a full disk), not of the entry
+        raise
+    except _BAD as error:
+        said = str(error).partition("\n")[0][:300]
+        log.warning("left out of the store's list: %s: %s: %s", key, type(error).__name__, said)
 
 
 def _model_of(key: str) -> set[str]:

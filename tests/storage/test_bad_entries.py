@@ -20,6 +20,10 @@ async def test_entries_that_no_server_can_take_hide_nothing_else(start_server, t
         await office.move(labels, {"tags": {"a": 1}, "notes": "\ud800"}, 1)
         aliases = "models/counter/aliases"
         await office.move(f"{aliases}/odd", {"version": good.name, "principal": "\ud800"}, 1)
+        endless = [{"version": good.name, "weight": 1e308}, {"version": "f" * 32, "weight": 1e308}]
+        for number, split in enumerate(({}, {"versions": 7}, [1], {"versions": endless})):
+            await office.move(f"{aliases}/s{number}", {"version": good.name, "split": split}, 1)
+        await office.move(f"{aliases}/{'e' * 32}", {"version": good.name}, 1)  # the id of another
         await office.move(f"{aliases}/production", {"version": good.name}, 1)
 
     server = start_server("--model-name", "counter", "--storage", str(store), "--no-warm-start")
@@ -28,7 +32,7 @@ async def test_entries_that_no_server_can_take_hide_nothing_else(start_server, t
     while "production" not in (told := server.get(address).json()).get("aliases", ()):
         assert time.monotonic() < deadline, told
         time.sleep(0.1)
-    assert told["tags"] == []
+    assert told["tags"] == [] and told["aliases"] == ["production"]
     assert server.get("/v2/datasets/").json()["datasets"] == []
     server.stop()
     log = "\n".join(server.lines)
