@@ -101,8 +101,14 @@ def beyond_floats(given: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _is_huge(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_is_huge, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_is_huge, value))
-    return isinstance(value, int) and abs(value) > sys.float_info.max
+    """No call for each level: the value may be nested as deeply as it could be read."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, (list, tuple)):
+            left += one
+        elif isinstance(one, int) and abs(one) > sys.float_info.max:
+            return True
+    return False

@@ -64,10 +64,14 @@ def _members(
 
 
 def _texts(value: Any) -> list[str]:
-    if isinstance(value, (list, tuple)):
-        return [text for item in value for text in _texts(item)]
-    if isinstance(value, dict):
-        return [text for item in value.values() for text in _texts(item)]
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return [str(value)]
-    return []
+    """Of a value that may be nested as deeply as JSON can be read: no call for each level."""
+    texts, left = [], [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, (list, tuple)):
+            left += one
+        elif isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, (str, int, float)) and not isinstance(one, bool):
+            texts.append(str(one))
+    return texts

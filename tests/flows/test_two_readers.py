@@ -137,3 +137,19 @@ def test_what_comes_back_with_an_answer_is_a_text_as_by_grpc(server, id_, taken)
     status, told = answer(server, post(INFER, sent.encode()))
     assert status == taken, told[:300]
     assert json.loads(told).get("id", 0) == (json.loads(id_) if taken == 200 else 0)
+
+
+@pytest.mark.parametrize("levels", [1, 700, 950])
+@pytest.mark.parametrize(
+    ("path", "sent", "wrong"),
+    [
+        (PREDICT, '{"password": %s}', "password"),
+        (TRAIN, '{"token": %s}', "token"),
+        (PREDICT, f'{{"span": {"9" * 400}, "anything": %s}}', "span"),
+    ],
+)
+def test_a_wrong_value_is_one_however_deep_it_is_nested(server, path, sent, wrong, levels):
+    for begin, end in (("[", "]"), ('{"a": ', "}")):
+        value = begin * levels + '"x"' + end * levels
+        status, told = answer(server, post(path, (sent % value).encode()))
+        assert (status, list(json.loads(told))) == (422, [wrong]), told[:300]
