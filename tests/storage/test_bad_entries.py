@@ -32,7 +32,7 @@ async def test_entries_that_no_server_can_take_hide_nothing_else(start_server, t
     while "production" not in (told := server.get(address).json()).get("aliases", ()):
         assert time.monotonic() < deadline, told
         time.sleep(0.1)
-    assert told["tags"] == [] and told["aliases"] == ["production"]
+    assert told["tags"] == [] and told["aliases"] == ["latest", "production"]
     assert server.get("/v2/datasets/").json()["datasets"] == []
     server.stop()
     log = "\n".join(server.lines)
