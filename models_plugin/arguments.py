@@ -23,7 +23,7 @@ from ..errors import (
     UnsupportedMediaType,
 )
 from ..schemas.description import FieldDescription
-from ..schemas.exactjson import beyond_floats, loads
+from ..schemas.exactjson import beyond_floats, loads, nested_deeply
 from ..schemas.jsonform import json_form
 from ..schemas.secrecy import holds_secret, secret_texts, without_secrets
 from ..schemas.tensors import BARE, NPY, body_tensor
@@ -107,6 +107,8 @@ class Arguments:
         except Exception as error:
             if isinstance(error, OverflowError) and (huge := beyond_floats(given)):
                 raise InvalidArguments({**huge, **wrong}) from error  # fields of times: marshmallow
+            if isinstance(error, RecursionError) and (deep := nested_deeply(given)):
+                raise InvalidArguments({**deep, **wrong}) from error  # fields that read any text
             if not wrong:  # an author's hook may stumble over what is left out as wrong
                 raise
         if wrong:

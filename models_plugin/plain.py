@@ -48,7 +48,7 @@ class PlainArguments:
                 value = deserialize(document.get(key, marshmallow.missing), key, document)
                 if value is not marshmallow.missing:
                     loaded[attribute] = value
-        except (ValueError, OverflowError, marshmallow.ValidationError):
+        except (ValueError, OverflowError, RecursionError, marshmallow.ValidationError):
             return None
         return loaded
 

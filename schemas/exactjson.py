@@ -29,6 +29,8 @@ _HALF = (
 _ESCAPES = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
 """What begins with a backslash; with a group where it is one half of a character alone."""
 
+_DEEP = 100
+_DEEP_HERE = f"The value is nested too deeply: send less than {_DEEP} levels."
 _TOO_LARGE = "The number is too large: it is beyond 1.8e308, the largest of floating point."
 
 
@@ -98,6 +100,24 @@ def _has_long_integer(text: bytes) -> bool:
 def beyond_floats(given: Mapping[str, Any]) -> dict[str, list[str]]:
     """What to tell of each member that holds a whole number which no float comes near."""
     return {name: [_TOO_LARGE] for name, value in given.items() if _is_huge(value)}
+
+
+def nested_deeply(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What to tell of each member that Python may not be able to compare, or to write as a text."""
+    return {name: [_DEEP_HERE] for name, value in given.items() if _levels_exceed(value, _DEEP)}
+
+
+def _levels_exceed(value: Any, most: int) -> bool:
+    left = [(value, 0)]
+    while left:
+        one, level = left.pop()
+        if level > most:
+            return True
+        if isinstance(one, dict):
+            left += [(item, level + 1) for item in one.values()]
+        elif isinstance(one, (list, tuple)):
+            left += [(item, level + 1) for item in one]
+    return False
 
 
 def _is_huge(value: Any) -> bool:
