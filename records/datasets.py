@@ -19,6 +19,7 @@ from .tables import datasets, runs, weights
 READY, PUBLISHING, FAILED = "ready", "publishing", "failed"
 
 _ID = re.compile(r"[0-9a-f]{32}\Z")
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})(@(?P<number>[1-9]\d{0,8}))?\Z")
 _HIGHEST = 900_000_000
 """Of the numbers that another server's version may have: those after it fit into a reference."""
@@ -216,12 +217,20 @@ def record_of(manifest: Mapping[str, Any], *, local: bool, stored: bool) -> Data
     number = int(manifest.get("number") or 1)
     if not 1 <= number <= _HIGHEST:  # the next one of its name has to have a number too
         raise ValueError(f"{number} is no number of a version")
+    for member in ("statistics", "report", "source"):  # lists of datasets tell of them
+        if not isinstance(manifest.get(member), Mapping | None):
+            raise ValueError(f"its {member} is no object")
+    if not isinstance(manifest.get("model"), str | None):
+        raise ValueError("its model is no text")
+    digest = str(manifest["digest"])
+    if not _DIGEST.match(digest):
+        raise ValueError(f"{digest[:100]!r} is no digest of a dataset")
     created = datetime.fromisoformat(str(manifest["created_at"]))
     return DatasetRecord(
         id=str(manifest["id"]),
         name=match["name"],
         number=number,
-        digest=str(manifest["digest"]),
+        digest=digest,
         created_at=created if created.tzinfo is not None else created.replace(tzinfo=UTC),
         model=manifest.get("model"),
         files=len(manifest["files"]),

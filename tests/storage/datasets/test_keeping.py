@@ -215,7 +215,9 @@ async def test_a_server_that_gets_a_store_publishes_what_it_had(new_yard, archiv
 async def test_a_manifest_that_is_none_of_a_dataset_is_refused(yard, tmp_path: Path):
     whole = {"id": "0" * 32, "kind": "dataset", "name": "x", "files": [], "digest": "0" * 64}
     whole["created_at"] = "2026-11-21T10:00:00+00:00"
-    for wrong in ({}, {**whole, "name": "../x"}, {**whole, "number": 2**63 - 1}):
+    wrongs = {"name": "../x", "number": 2**63 - 1, "model": 5, "digest": "x" * 10**6}
+    wrongs |= {"statistics": [1], "report": "all is well", "source": [1]}
+    for wrong in ({}, *({**whole, name: value} for name, value in wrongs.items())):
         with pytest.raises(BadVersion):
             await yard.store.write(lambda c, w=wrong: yard.datasets.shelf.upsert(c, "key", w))
     assert await yard.store.read(lambda c: find_dataset(c, "0" * 32)) is None
