@@ -29,6 +29,8 @@ from .roster import Roster
 log = logging.getLogger(__name__)
 
 _END_S = 0.02
+_HEADS_S = 1.0
+"""For so long the rest of a head may come when we stop: nobody keeps us by one that never does."""
 _NEVER_S = 30 * 86_400.0
 """The framework's own idle time: ours rules."""
 
@@ -254,11 +256,14 @@ class Framework:
         return Handler(self._roster, self._intake, self._server, self._loop)
 
     async def close(self, until: float) -> None:
-        """Closes connections that wait for a request; returns when the others have been answered,
-        or at this time of the loop."""
+        """Closes connections that wait for a request, and soon those of which half a head has come;
+        returns when the others have been answered, or at this time of the loop."""
+        waiting, heads_until = {Phase.IDLE}, self._loop.time() + _HEADS_S
         while self._server.connections and self._loop.time() < until:
+            if self._loop.time() > heads_until:
+                waiting.add(Phase.HEAD)
             for connection in self._server.connections:
-                if isinstance(connection, Handler) and connection.phase() is Phase.IDLE:
+                if isinstance(connection, Handler) and connection.phase() in waiting:
                     connection.force_close()
             await asyncio.sleep(_END_S)
 

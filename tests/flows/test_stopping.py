@@ -79,6 +79,16 @@ def test_a_long_call_is_answered_after_sigterm_and_the_server_is_not_ready_meanw
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+def test_nobody_keeps_the_server_from_stopping_by_half_a_head(start_server):
+    limits = ("--stop-timeout", "100", "--client-timeout", "100")
+    server = start_server("--model-name", "batcher", *limits)
+    with Talk(server) as talk:
+        talk.send(b"POST /v2/models/batcher/predict/ HTTP/1.1\r\nHost: localhost\r\n")
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+
+
 def test_what_takes_longer_than_the_limit_is_given_up(start_server):
     server = start_server("--model-name", "batcher", "--stop-timeout", "1")
     server.wait_ready("batcher")
