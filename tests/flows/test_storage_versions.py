@@ -92,7 +92,6 @@ def test_a_wrong_label_is_refused_by_its_name(server, versions, body, field):
 
 
 @pytest.mark.parametrize("letter", ["\0", "\x1b", "\x7f", "\x85", "\u2028", "\n"])
-
 def test_control_characters_in_labels_are_refused_by_their_place(server, versions, letter):
     before = server.get(WEIGHTS + versions[0]).json()
     answer = patch(server, versions[0], tags=["good", f"a{letter}b"])
