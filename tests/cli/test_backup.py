@@ -200,9 +200,10 @@ def test_a_restored_home_needs_nothing_of_where_the_first_one_was(
 def test_what_cannot_be_copied_leaves_nothing_and_says_why(modelyard, tmp_path, empty_home):
     none = modelyard("backup", tmp_path / "copy", "--home", tmp_path / "nowhere")
     assert none.returncode == 1 and "is no home" in none.stderr
-    there = modelyard("backup", tmp_path, "--home", empty_home)
+    home = shutil.copytree(empty_home, tmp_path / "home")  # other tests copy what is there
+    there = modelyard("backup", tmp_path, "--home", home)
     assert there.returncode == 1 and "is there already" in there.stderr
-    inside = modelyard("backup", empty_home / "copy", "--home", empty_home)
+    inside = modelyard("backup", home / "copy", "--home", home)
     assert inside.returncode == 1 and "in the home itself" in inside.stderr
     assert not list(tmp_path.glob("copy*"))
 

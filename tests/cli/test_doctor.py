@@ -239,7 +239,8 @@ def test_settings_that_a_server_would_refuse_or_warn_of_are_told(modelyard, empt
         "MODELYARD_TLS_KEY": str(key),
         "MODELYARD_TLS_CERT": str(key),
     }
-    done = modelyard("doctor", "--home", empty_home, "--json", "--quick", more_env=wrong)
+    home = shutil.copytree(empty_home, tmp_path / "home")  # other tests copy what is there
+    done = modelyard("doctor", "--home", home, "--json", "--quick", more_env=wrong)
     faults = [one for one in json.loads(done.stdout)["findings"] if one["remedy"]]
     said = " ".join(one["message"] for one in faults if one["part"] == "settings")
     assert done.returncode == 1 and "canary" not in done.stdout + done.stderr
